@@ -1,0 +1,17 @@
+"""Latents: the noise that a generator turns into faces, drawn from a seeded torch.Generator."""
+
+import torch
+from torch import Tensor, nn
+
+
+def draw_latents(generator: nn.Module, count: int, random: torch.Generator) -> Tensor:
+    """Returns latents (count, latent_size) from the generator's own distribution, on the random generator's device."""
+    shape, device = (count, generator.latent_size), random.device
+    if generator.latent_distribution == "uniform":
+        return torch.rand(shape, generator=random, device=device) * 2 - 1  # in [-1, 1]
+    return torch.randn(shape, generator=random, device=device)
+
+
+def seeded_latents(generator: nn.Module, count: int, seed: int) -> Tensor:
+    """Returns the same latents (count, latent_size) for the same seed on every machine: drawn on the CPU."""
+    return draw_latents(generator, count, torch.Generator().manual_seed(seed))

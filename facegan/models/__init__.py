@@ -1,0 +1,62 @@
+"""The networks, by name.
+
+A generator takes latents (B, latent_size) to images (B, 3, H, W), nominally in [-1, 1]; a discriminator takes images to
+logits (B,). Both are built from ``(resolution, arguments)``, where ``arguments`` is the model's own frozen dataclass: the
+section ``model`` of params.yaml without the name. A generator tells how its latents are drawn in two attributes,
+``latent_size`` and ``latent_distribution`` ("normal", or "uniform" in [-1, 1]).
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from facegan import config
+from facegan.models import dcgan
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """One architecture: its arguments' dataclass and its two networks."""
+
+    arguments: type
+    generator: type[nn.Module]
+    discriminator: type[nn.Module]
+
+
+MODELS = {
+    "dcgan": Model(dcgan.DCGANArguments, dcgan.Generator, dcgan.Discriminator),
+}
+
+
+def read_model(params: Mapping[str, Any]) -> tuple[str, Any]:
+    """Returns the model's name and its arguments from the whole of params.yaml.
+
+    Raises:
+        ConfigurationError: an unknown model, or arguments that are not that model's; all problems at once.
+    """
+    values = config.merge(params, "model")
+    name = values.pop("name", None)
+    if name not in MODELS:
+        raise config.ConfigurationError([f"model.name: expected one of {', '.join(MODELS)}; found {name!r}{config.suggest(name, MODELS)}"])
+    problems: list[str] = []
+    arguments = config.read_dataclass(MODELS[name].arguments, values, "model", problems)
+    if problems:
+        raise config.ConfigurationError(problems)
+    return name, arguments
+
+
+def build_generator(name: str, resolution: int, arguments: Any) -> nn.Module:
+    """Returns a freshly initialised generator. Raises FaceganError when the model cannot make that resolution."""
+    return MODELS[name].generator(resolution, arguments)
+
+
+def build_discriminator(name: str, resolution: int, arguments: Any) -> nn.Module:
+    """Returns a freshly initialised discriminator. Raises FaceganError when the model cannot take that resolution."""
+    return MODELS[name].discriminator(resolution, arguments)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Returns how many trainable numbers the network holds."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,35 @@
+"""Layers that several architectures share."""
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation whose statistics are those of the whole batch, also when several processes share it.
+
+    PyTorch's SyncBatchNorm does the same on CUDA alone, and cannot be differentiated twice; gradient penalties need that.
+    In one process this is ``nn.BatchNorm2d`` itself.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not (self.training and distributed.is_available() and distributed.is_initialized()):
+            return super().forward(images)
+        from torch.distributed.nn.functional import all_reduce
+
+        images = images.float()
+        count = images.numel() // images.shape[1] * distributed.get_world_size()
+        mean = all_reduce(images.sum((0, 2, 3))) / count  # (C,)
+        centred = images - mean[:, None, None]
+        variance = all_reduce(centred.square().sum((0, 2, 3))) / count  # (C,)
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            momentum = 1 / self.num_batches_tracked.float() if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * count / (count - 1), momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return centred * scale[:, None, None] + self.bias[:, None, None]
+
+
+def is_power_of_two(number: int) -> bool:
+    """Returns whether the number is 1, 2, 4, 8, …"""
+    return number > 0 and number & (number - 1) == 0

@@ -1,0 +1,41 @@
+"""Tensors to pictures: rounding to bytes, grids, PNG files."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Returns images in [-1, 1] as uint8: -1 is 0, 1 is 255, what lies outside is clipped, the rest rounds to nearest."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def from_bytes(images: Tensor) -> Tensor:
+    """Returns uint8 images as float32 in [-1, 1]; the inverse of ``to_bytes``."""
+    return images.float() / 127.5 - 1
+
+
+def make_grid(images: Tensor, columns: int) -> np.ndarray:
+    """Returns uint8 images (N, 3, H, W) side by side, row by row, as one picture (rows·H, columns·W, 3).
+
+    Places that the last row leaves empty are white.
+    """
+    count, channels, height, width = images.shape
+    rows = -(-count // columns)
+    cells = torch.full((rows * columns, channels, height, width), 255, dtype=torch.uint8)
+    cells[:count] = images.cpu()
+    cells = cells.reshape(rows, columns, channels, height, width)
+    return cells.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels).numpy()
+
+
+def save_png(path: Path, picture: np.ndarray) -> None:
+    """Writes a picture (H, W, 3) in uint8 so that a crash leaves either the whole file or none."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    Image.fromarray(picture).save(unfinished, format="PNG")
+    os.replace(unfinished, path)

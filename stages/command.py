@@ -1,0 +1,47 @@
+"""What every stage script shares: the project's folder, params.yaml, and errors in one line.
+
+Importing it puts the project's root on the import path, so that ``python stages/NAME.py`` runs from anywhere, with nothing
+installed but the requirements.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from facegan.errors import FaceganError  # noqa: E402 (the path above must come first)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Returns a parser with the arguments that every stage takes."""
+    result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("--params", type=Path, default=ROOT / "params.yaml", help="the parameters (default: the project's params.yaml)")
+    result.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return result
+
+
+def read_params(path: Path) -> dict:
+    """Returns the whole of params.yaml. Raises FaceganError when it is missing or not YAML."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise FaceganError(f"expected the parameters in {path}; found no such file; run from a checkout of the project") from None
+    except yaml.YAMLError as error:
+        raise FaceganError(f"expected YAML in {path}; found {' '.join(str(error).split())}; mend that line") from None
+
+
+def run(stage: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
+    """Runs the stage. A FaceganError becomes one clear line on stderr and exit status 1."""
+    try:
+        stage(arguments)
+    except FaceganError as error:
+        if arguments.debug:
+            raise
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
