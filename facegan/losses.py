@@ -22,13 +22,17 @@ KERAS_LOGIT_LIMIT = 16.118095  # log((1 - 1e-7) / 1e-7): Keras clips probabiliti
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
+def widen(values: Tensor) -> Tensor:
+    """Returns the values in float32 at least: half precision has too few digits for a mean of small differences."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def in_full_precision(loss: Loss) -> Loss:
-    """Hands the loss its logits in float32 at least: half precision has too few digits for a mean of small differences."""
+    """Hands the loss its logits in float32 at least."""
 
     @functools.wraps(loss)
     def widened(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        wide = torch.promote_types(fake_logits.dtype, torch.float32)
-        return loss(real_logits.to(wide), fake_logits.to(wide))
+        return loss(widen(real_logits), widen(fake_logits))
 
     return widened
 
@@ -146,7 +150,7 @@ OBJECTIVES = {
 
 
 def gradient_penalty(network: Callable[[Tensor], Tensor], images: Tensor, center: float = 0.0) -> Tensor:
-    """Returns (‖∇t(x)‖ − center)² for each image, as (B,) in float32, ready to be differentiated again.
+    """Returns (‖∇t(x)‖ − center)² for each image, as (B,) in float32 or wider, ready to be differentiated again.
 
     Centre 0 on real images is R1 (Mescheder et al. 2018, equation 9), on generated ones R2; centre 1 on ``interpolate``d
     images is WGAN-GP (Gulrajani et al. 2017, equation 3). The norm is over channels, height and width. The caller
@@ -157,13 +161,22 @@ def gradient_penalty(network: Callable[[Tensor], Tensor], images: Tensor, center
         images: (B, 3, H, W); where they came from is left out of the graph.
     """
     images = images.detach().requires_grad_()
-    logits = network(images)  # (B,)
-    (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, 3, H, W)
-    squared_norms = slopes.float().square().sum((1, 2, 3))  # (B,)
+    squared_norms = squared_slopes(network(images), images)  # (B,)
     if center == 0:
         return squared_norms
     norms = (squared_norms + 1e-12).sqrt()  # the root's own slope is infinite at 0
     return (norms - center).square()
+
+
+def squared_slopes(logits: Tensor, images: Tensor) -> Tensor:
+    """Returns ‖∇t(x)‖² for each image, as (B,) in float32 or wider, ready to be differentiated again.
+
+    Args:
+        logits: (B,), computed from ``images``, which must require a gradient.
+        images: (B, 3, H, W).
+    """
+    (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, 3, H, W)
+    return widen(slopes).square().sum((1, 2, 3))
 
 
 def interpolate(real_images: Tensor, fake_images: Tensor) -> Tensor:

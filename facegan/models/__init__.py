@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from facegan import config
-from facegan.models import dcgan
+from facegan.models import dcgan, keras128, tutorial28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Model:
 
 MODELS = {
     "dcgan": Model(dcgan.DCGANArguments, dcgan.Generator, dcgan.Discriminator),
+    "tutorial28": Model(tutorial28.Tutorial28Arguments, tutorial28.Generator, tutorial28.Discriminator),
+    "keras128": Model(keras128.Keras128Arguments, keras128.Generator, keras128.Discriminator),
 }
 
 

@@ -33,3 +33,12 @@ class BatchNorm2d(nn.BatchNorm2d):
 def is_power_of_two(number: int) -> bool:
     """Returns whether the number is 1, 2, 4, 8, …"""
     return number > 0 and number & (number - 1) == 0
+
+
+def initialize_as_keras(network: nn.Module) -> None:
+    """Draws weights uniformly as Glorot and Bengio 2010 do, biases zero: what Keras and TensorFlow do when nothing is said."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -1,0 +1,98 @@
+"""tutorial28: the networks of Shubham Sharma's "Celebrity face generation using GANs" (TensorFlow, 2018).
+
+In: latents (B, latent_size), uniform in [-1, 1]; the tutorial's are 100 long. Out: images (B, 3, H, W) in [-1, 1]. The
+tutorial's size is 28 px; any multiple of 4 from 16 to 64 px works. The text gives the depths' ends (1024 and 3) and the kinds
+of layers; kernel sizes, the depths between and the rate of dropout are chosen here.
+"""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from facegan.config import AtLeast, Between
+from facegan.errors import FaceganError
+from facegan.models.layers import BatchNorm2d, initialize_as_keras
+
+SLOPE = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Tutorial28Arguments:
+    """What the networks are built from.
+
+    ``width``: the generator's deepest layer, 1024 in the tutorial. ``dropout``: the share of values dropped after each layer
+    of the generator but the last, while it trains. ``discriminator_norm``: "batch" as the text has it, or "spectral"
+    (Miyato et al. 2018), which keeps the discriminator's slope in bounds.
+    """
+
+    width: Annotated[int, AtLeast(16)]
+    latent_size: Annotated[int, AtLeast(1)]
+    dropout: Annotated[float, Between(0, 0.9)]
+    discriminator_norm: Literal["batch", "spectral"]
+
+    def problems(self):
+        if self.width % 16:
+            yield f"width: expected a multiple of 16; found {self.width}"
+
+
+def check_resolution(resolution: int) -> None:
+    """Raises FaceganError for a size that two doublings do not reach."""
+    if resolution % 4 or not 16 <= resolution <= 64:
+        raise FaceganError(f"tutorial28: expected a resolution that is a multiple of 4 from 16 to 64; found {resolution}; set preprocess.resolution")
+
+
+class Generator(nn.Module):
+    """Latents (B, latent_size) to images (B, 3, H, W): dense to 7×7×1024, then transposed convolutions to 512, 256, 128 and 3."""
+
+    latent_distribution = "uniform"
+
+    def __init__(self, resolution: int, arguments: Tutorial28Arguments):
+        super().__init__()
+        check_resolution(resolution)
+        self.latent_size = arguments.latent_size
+        width, start = arguments.width, resolution // 4
+        depths = [width, width // 2, width // 4, width // 8]
+
+        def finish(depth: int) -> list[nn.Module]:
+            return [BatchNorm2d(depth), nn.LeakyReLU(SLOPE), nn.Dropout(arguments.dropout)]
+
+        self.layers = nn.Sequential(
+            nn.Linear(self.latent_size, width * start**2, bias=False), nn.Unflatten(1, (width, start, start)), *finish(depths[0]),
+            nn.ConvTranspose2d(depths[0], depths[1], 3, 1, 1, bias=False), *finish(depths[1]),
+            nn.ConvTranspose2d(depths[1], depths[2], 4, 2, 1, bias=False), *finish(depths[2]),
+            nn.ConvTranspose2d(depths[2], depths[3], 3, 1, 1, bias=False), *finish(depths[3]),
+            nn.ConvTranspose2d(depths[3], 3, 4, 2, 1), nn.Tanh(),
+        )
+        initialize_as_keras(self)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.layers(latents)  # (B, 3, H, W) in [-1, 1]
+
+
+class Discriminator(nn.Module):
+    """Images (B, 3, H, W) to logits (B,): four convolutions (28 → 14 → 14 → 7 → 7 px), then one number.
+
+    The input layer has a leaky ReLU but no norm: without any nonlinearity it would melt into the second.
+    """
+
+    def __init__(self, resolution: int, arguments: Tutorial28Arguments):
+        super().__init__()
+        check_resolution(resolution)
+        spectral = arguments.discriminator_norm == "spectral"
+        depths = [arguments.width // 16, arguments.width // 8, arguments.width // 4, arguments.width // 2]
+        layers = [nn.Conv2d(3, depths[0], 4, 2, 1), nn.LeakyReLU(SLOPE)]
+        for shallow, deep, kernel, stride in zip(depths, depths[1:], (3, 4, 3), (1, 2, 1), strict=False):
+            norm = [] if spectral else [BatchNorm2d(deep)]
+            layers += [nn.Conv2d(shallow, deep, kernel, stride, 1, bias=spectral), *norm, nn.LeakyReLU(SLOPE)]
+        layers += [nn.Flatten(), nn.Linear(depths[-1] * (resolution // 4) ** 2, 1)]
+        self.layers = nn.Sequential(*layers)
+        initialize_as_keras(self)
+        if spectral:
+            for index, layer in enumerate(self.layers):
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    self.layers[index] = spectral_norm(layer)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images).flatten()  # (B,)
