@@ -149,15 +149,28 @@ OBJECTIVES = {
 }
 
 
+def squared_slopes(logits: Tensor, images: Tensor) -> Tensor:
+    """Returns ‖∇t(x)‖² for each image, as (B,) in float32 or wider, ready to be differentiated again.
+
+    On real images it is R1, on generated ones R2 (Mescheder et al. 2018, "Which training methods for GANs do actually
+    converge?", equation 9). The norm is over channels, height and width; the caller multiplies by γ/2 and takes the mean.
+
+    Args:
+        logits: (B,), computed from ``images``; an augmentation between the two is differentiated through.
+        images: (B, 3, H, W), which require a gradient.
+    """
+    (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, 3, H, W)
+    return widen(slopes).square().sum((1, 2, 3))  # (B,)
+
+
 def gradient_penalty(network: Callable[[Tensor], Tensor], images: Tensor, center: float = 0.0) -> Tensor:
     """Returns (‖∇t(x)‖ − center)² for each image, as (B,) in float32 or wider, ready to be differentiated again.
 
-    Centre 0 on real images is R1 (Mescheder et al. 2018, equation 9), on generated ones R2; centre 1 on ``interpolate``d
-    images is WGAN-GP (Gulrajani et al. 2017, equation 3). The norm is over channels, height and width. The caller
-    multiplies by γ/2 or λ and takes the mean.
+    Centre 1 on ``interpolate``d images is WGAN-GP (Gulrajani et al. 2017, equation 3; the caller multiplies by λ and takes
+    the mean). Centre 0 is ``squared_slopes``.
 
     Args:
-        network: images (B, 3, H, W) to logits (B,); an augmentation inside it is differentiated through.
+        network: images (B, 3, H, W) to logits (B,).
         images: (B, 3, H, W); where they came from is left out of the graph.
     """
     images = images.detach().requires_grad_()
@@ -166,17 +179,6 @@ def gradient_penalty(network: Callable[[Tensor], Tensor], images: Tensor, center
         return squared_norms
     norms = (squared_norms + 1e-12).sqrt()  # the root's own slope is infinite at 0
     return (norms - center).square()
-
-
-def squared_slopes(logits: Tensor, images: Tensor) -> Tensor:
-    """Returns ‖∇t(x)‖² for each image, as (B,) in float32 or wider, ready to be differentiated again.
-
-    Args:
-        logits: (B,), computed from ``images``, which must require a gradient.
-        images: (B, 3, H, W).
-    """
-    (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, 3, H, W)
-    return widen(slopes).square().sum((1, 2, 3))
 
 
 def interpolate(real_images: Tensor, fake_images: Tensor) -> Tensor:
