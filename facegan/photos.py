@@ -4,26 +4,29 @@ In: ``data/raw``, which holds ``manifest.json`` and either one zip archive or, f
 the sha256 of every file, so that no photo is copied. Out: the photos' names in a fixed order, and the bytes of each.
 """
 
+import bisect
 import csv
 import dataclasses
 import hashlib
 import io
 import json
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Protocol
+
+import numpy as np
 
 from facegan.errors import FaceganError
 
 MANIFEST, FILES, PARTITION = "manifest.json", "files.json", "list_eval_partition.csv"
 LIST_AGAIN = "run `dvc repro --force download` to list the folder again"
-SUFFIXES = frozenset(
-    [".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".sgi", ".tga"]
-    + [".tif", ".tiff", ".webp"]
-)
+SUFFIXES = (".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".sgi", ".tga")
+SUFFIXES += (".tif", ".tiff", ".webp")
+PLACE = np.dtype([("offset", "u8"), ("bytes", "u8"), ("crc", "u4"), ("method", "u2"), ("flags", "u2")])  # of a member in a zip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,44 +55,83 @@ class Store(Protocol):
 
     def read(self, name: str) -> bytes: ...
 
+    def select(self, names: list[str]) -> "Store": ...
+
 
 class ZipStore:
     """The members of a zip file, read in place.
 
-    It can be pickled and survives a fork: each process opens the file for itself, at its first read.
+    Python's own view of a zip takes about 650 bytes of memory for each member, in every process that opens it. So the table
+    of contents is read once, and what stays is each name and 24 bytes. It can be pickled.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, names: list[str] | None = None, places: np.ndarray | None = None):
         self.path = path
-        self.opened: zipfile.ZipFile | None = None
-        self.opened_by = 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "opened": None, "opened_by": 0}
-
-    def open(self) -> zipfile.ZipFile:
-        """Returns this process's own view of the file. Raises FaceganError when it is missing or not a zip."""
-        if self.opened is None or self.opened_by != os.getpid():
-            try:
-                self.opened, self.opened_by = zipfile.ZipFile(self.path), os.getpid()
-            except FileNotFoundError:
-                raise FaceganError(f"expected a zip archive in {self.path}; found no such file; run the download stage again") from None
-            except (zipfile.BadZipFile, OSError) as error:
-                raise FaceganError(f"expected a zip archive in {self.path}; found something else ({error}); give a whole zip file") from None
-        return self.opened
+        self.names, self.places = read_table(path) if names is None else (names, places)
 
     def list_names(self) -> list[str]:
-        """Returns the names of all files in the archive, in the archive's order."""
-        return [member.filename for member in self.open().infolist() if not member.is_dir()]
+        """Returns the names of all files in the archive, in plain order."""
+        return self.names
+
+    def select(self, names: list[str]) -> "ZipStore":
+        """Returns a store of these members alone, small enough to be sent to another process."""
+        names = sorted(names)
+        return ZipStore(self.path, names, self.places[[self.find(name) for name in names]])
+
+    def find(self, name: str) -> int:
+        """Returns the member's row in the table. Raises FaceganError when there is none of that name."""
+        row = bisect.bisect_left(self.names, name)
+        if row == len(self.names) or self.names[row] != name:
+            raise FaceganError(f"expected {name} in {self.path}; found no such member; run the download stage again")
+        return row
 
     def read(self, name: str) -> bytes:
         """Returns one member's bytes. Raises FaceganError when there is none, or it is damaged or encrypted."""
         try:
-            return self.open().read(name)
-        except KeyError:
-            raise FaceganError(f"expected {name} in {self.path}; found no such member; run the download stage again") from None
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+            return read_member(self.path, self.places[self.find(name)])
+        except FileNotFoundError:
+            raise FaceganError(f"expected a zip archive in {self.path}; found no such file; run the download stage again") from None
+        except (zipfile.BadZipFile, zlib.error, struct.error) as error:
             raise FaceganError(f"expected {name} in {self.path} to be whole; found damage ({error}); get the archive again") from None
+
+
+def read_table(path: Path) -> tuple[list[str], np.ndarray]:
+    """Returns the names of all files in a zip, in plain order, and where each lies.
+
+    Raises:
+        FaceganError: the file is missing or not a zip.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            by_name = {member.filename: member for member in archive.infolist() if not member.is_dir()}
+    except FileNotFoundError:
+        raise FaceganError(f"expected a zip archive in {path}; found no such file; run the download stage again") from None
+    except (zipfile.BadZipFile, OSError) as error:
+        raise FaceganError(f"expected a zip archive in {path}; found something else ({error}); give a whole zip file") from None
+    names = "\0".join(sorted(by_name))
+    members = (by_name[name] for name in sorted(by_name))
+    rows = ((member.header_offset, member.compress_size, member.CRC, member.compress_type, member.flag_bits) for member in members)
+    places = np.fromiter(rows, PLACE, len(by_name))
+    by_name.clear()
+    return names.split("\0") if names else [], places  # fresh texts: the old ones would hold on to zipfile's memory
+
+
+def read_member(path: Path, place: np.void) -> bytes:
+    """Returns the bytes at one place of a zip. Raises BadZipFile, zlib.error or struct.error when they are damaged."""
+    if place["flags"] & 1:
+        raise zipfile.BadZipFile("it is encrypted")
+    with path.open("rb") as file:
+        file.seek(int(place["offset"]))
+        name_bytes, extra_bytes = struct.unpack("<26x2H", file.read(30))  # a member begins with its own header
+        file.seek(name_bytes + extra_bytes, os.SEEK_CUR)
+        content = file.read(int(place["bytes"]))
+    if place["method"] == zipfile.ZIP_DEFLATED:
+        content = zlib.decompress(content, wbits=-zlib.MAX_WBITS)
+    elif place["method"] != zipfile.ZIP_STORED:
+        raise zipfile.BadZipFile(f"compression method {place['method']}, where stored and deflated are known")
+    if zlib.crc32(content) != place["crc"]:
+        raise zipfile.BadZipFile("its checksum differs")
+    return content
 
 
 class FolderStore:
@@ -101,6 +143,10 @@ class FolderStore:
     def list_names(self) -> list[str]:
         """Returns the names relative to the folder, with forward slashes."""
         return list(self.files)
+
+    def select(self, names: list[str]) -> "FolderStore":
+        """Returns a store of these files alone, small enough to be sent to another process."""
+        return FolderStore(self.folder, {name: self.files[name] for name in names})
 
     def read(self, name: str) -> bytes:
         """Returns one file's bytes. Raises FaceganError when it is gone or no longer the one that was listed."""
@@ -124,6 +170,10 @@ class Photos:
     def read(self, name: str) -> bytes:
         """Returns one photo's bytes, still encoded. Raises FaceganError when it is missing, changed or damaged."""
         return self.store.read(name)
+
+    def select(self, names: list[str]) -> "Photos":
+        """Returns some of the photos: what a worker process needs for one piece of its work."""
+        return Photos(self.manifest, self.store.select(names))
 
     def read_partition(self) -> dict[str, int] | None:
         """Returns 0 (train), 1 (validation) or 2 (test) by file name, from CelebA's list; None when there is no list.
