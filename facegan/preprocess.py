@@ -1,0 +1,200 @@
+"""Photos to shards: every photo decoded, cropped, resized and filed, by all cores.
+
+In: the photos of ``data/raw``. Out: a folder with the shards of ``facegan.shards``, ``report.json`` (what was left out and
+why) and ``preview.png`` (the first 25 training pictures).
+
+The photos go to the processes in small pieces, and the results are taken back in the order of the names. So the same photos
+give the same bytes for any number of processes, and memory holds a few pieces, however many photos there are.
+"""
+
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import numpy as np
+from PIL import Image
+
+from facegan.config import Between
+from facegan.errors import FaceganError
+from facegan.images import Crop, Filter, UnreadablePicture, read_image
+from facegan.photos import Photos
+from facegan.progress import Progress
+from facegan.shards import Index, ShardWriter, Split
+
+PREVIEW_COLUMNS = 5
+PIECE_BYTES = 1_000_000  # of pictures that one message from a process carries
+PIECE_PHOTOS = 64
+PIECES_AHEAD = 4  # for each process, so that none waits
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessParameters:
+    """How photos become pictures.
+
+    Attributes:
+        resolution: height and width, in pixels.
+        crop: what is taken of each photo; see ``facegan.images.read_image``.
+        filter: the resampling kernel.
+        holdout: the share of photos that training never sees, where the photos bring no list of their own.
+        max_bad: the largest share of unreadable photos that is put up with.
+    """
+
+    resolution: Annotated[int, Between(28, 512)]
+    crop: Crop
+    filter: Filter
+    holdout: Annotated[float, Between(0, 0.9)]
+    max_bad: Annotated[float, Between(0, 1)]
+
+    def problems(self) -> Iterator[str]:
+        if isinstance(self.crop, str):
+            return
+        left, top, right, bottom = self.crop
+        if not (0 <= left < right and 0 <= top < bottom):
+            yield f"crop: expected a box [left, top, right, bottom] with 0 <= left < right and 0 <= top < bottom; found {list(self.crop)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of one photo: a picture, or the reason why there is none.
+
+    Attributes:
+        name: the photo's.
+        share: a number in [0, 1) that depends on the file's bytes alone.
+        image: uint8 (3, H, W), or None.
+        digest: the hash of the picture.
+        reason: why there is no picture.
+    """
+
+    name: str
+    share: float
+    image: np.ndarray | None = None
+    digest: bytes | None = None
+    reason: str | None = None
+
+
+def preprocess(photos: Photos, parameters: PreprocessParameters, out: Path, workers: int) -> Index:
+    """Writes the shards, the report and the preview to ``out``, and returns the shards' index.
+
+    Of pictures that come out the same to the last byte only the first by name is kept. Where the photos bring CelebA's list of
+    partitions, 0 is for training, and 1 and 2 are held out; elsewhere, and for photos that the list leaves out, a hash of
+    the file decides, so that a photo stays on its side under another name, size or crop, and beside other photos.
+
+    Raises:
+        FaceganError: no photos, a crop box that leaves a photo, too many unreadable photos, or none left to train on.
+    """
+    if not photos.names:
+        raise FaceganError("expected photos; found none; check data.source and data.path")
+    partition = photos.read_partition() or {}
+    first_names: dict[bytes, str] = {}
+    duplicates, unreadable, preview = [], [], []
+    with ShardWriter(out, parameters.resolution) as writer, Progress("preprocess", len(photos.names), "photos") as progress:
+        for outcome in read_outcomes(photos, parameters, workers):
+            progress.add(1)
+            if outcome.image is None:
+                unreadable.append({"name": outcome.name, "reason": outcome.reason})
+                continue
+            first_name = first_names.setdefault(outcome.digest, outcome.name)
+            if first_name != outcome.name:
+                duplicates.append({"name": outcome.name, "same_as": first_name})
+                continue
+            split = choose_split(partition.get(PurePosixPath(outcome.name).name), outcome.share, parameters.holdout)
+            writer.add(split, outcome.image)
+            if split == "train" and len(preview) < PREVIEW_COLUMNS**2:
+                preview.append(outcome.image)
+        report = out / "report.json"
+        write_report(report, {"photos": len(photos.names), "duplicates": duplicates, "unreadable": unreadable})
+        check_unreadable(unreadable, len(photos.names), parameters.max_bad, report)
+        if not preview:
+            raise FaceganError("expected photos to train on; found all held out; lower preprocess.holdout or check the list of partitions")
+        save_preview(out / "preview.png", preview)
+        return writer.finish(parameters.crop, parameters.filter, photos.manifest.sha256)
+
+
+def choose_split(partition: int | None, share: float, holdout: float) -> Split:
+    """Returns where a photo belongs: as CelebA's list says (0: train; 1 and 2: held out), else by its share of [0, 1)."""
+    held_out = share < holdout if partition is None else partition != 0
+    return "holdout" if held_out else "train"
+
+
+def read_outcomes(photos: Photos, parameters: PreprocessParameters, workers: int) -> Iterator[Outcome]:
+    """Yields what becomes of each photo, in the order of the names.
+
+    The processes are spawned, not forked: the same on every system. Each is sent what it needs for one piece at a time.
+    """
+    size = min(PIECE_PHOTOS, max(1, PIECE_BYTES // (3 * parameters.resolution**2)))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_process)
+    under_way: deque[Future[list[Outcome]]] = deque()
+    try:
+        for start in range(0, len(photos.names), size):
+            under_way.append(pool.submit(read_piece, photos.select(photos.names[start : start + size]), parameters))
+            if len(under_way) > PIECES_AHEAD * workers:
+                yield from under_way.popleft().result()
+        while under_way:
+            yield from under_way.popleft().result()
+    except BrokenProcessPool:
+        raise FaceganError(f"expected {workers} processes to last; found one killed, perhaps for memory; try fewer with --workers") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def start_process() -> None:
+    """Leaves Ctrl-C to the parent, and ends this process when the parent is gone, however that came."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Waits for the parent's end. Without it a killed parent would leave processes that wait for work forever."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def read_piece(photos: Photos, parameters: PreprocessParameters) -> list[Outcome]:
+    """Returns what becomes of each of these photos. Runs in a process of the pool."""
+    return [read_outcome(name, photos.read(name), parameters) for name in photos.names]
+
+
+def read_outcome(name: str, content: bytes, parameters: PreprocessParameters) -> Outcome:
+    """Returns what becomes of one photo, given its file's bytes."""
+    share = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big") / 2**64
+    try:
+        image = read_image(name, content, parameters.resolution, parameters.crop, parameters.filter)
+    except UnreadablePicture as error:
+        return Outcome(name, share, reason=str(error))
+    return Outcome(name, share, image, hashlib.blake2b(image, digest_size=16).digest())
+
+
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Writes what was left out, and why, as JSON."""
+    path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def check_unreadable(unreadable: list[dict[str, str]], photos: int, max_bad: float, report: Path) -> None:
+    """Raises FaceganError when a larger share of the photos than ``max_bad`` is unreadable."""
+    if len(unreadable) > max_bad * photos:
+        first = unreadable[0]
+        raise FaceganError(
+            f"expected at most {max_bad:.1%} of the photos to be unreadable; found {len(unreadable)} of {photos}, first "
+            f"{first['name']} ({first['reason']}); see {report}, and mend them or raise preprocess.max_bad"
+        )
+
+
+def save_preview(path: Path, images: list[np.ndarray]) -> None:
+    """Writes pictures (3, H, W) in uint8 as a grid, row by row; places that remain empty are white."""
+    size = images[0].shape[1]
+    cells = np.full((PREVIEW_COLUMNS**2, 3, size, size), 255, np.uint8)
+    cells[: len(images)] = images
+    rows = cells.reshape(PREVIEW_COLUMNS, PREVIEW_COLUMNS, 3, size, size)
+    grid = rows.transpose(0, 3, 1, 4, 2).reshape(PREVIEW_COLUMNS * size, PREVIEW_COLUMNS * size, 3)
+    Image.fromarray(grid).save(path)

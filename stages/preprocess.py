@@ -1,0 +1,33 @@
+"""Photos to shards: crop, resize and file every photo of data/raw for training.
+
+    python stages/preprocess.py [--raw data/raw] [--out data/shards] [--workers 4]
+
+Reads the section `preprocess` of params.yaml. Leaves shards, index.json, report.json (what was left out, and why) and
+preview.png (the first 25 training pictures) in the output folder.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import command
+from facegan.config import read_sections
+from facegan.photos import open_photos
+from facegan.preprocess import PreprocessParameters, preprocess
+
+
+def main(arguments: argparse.Namespace) -> None:
+    (parameters,) = read_sections(command.read_params(arguments.params), preprocess=PreprocessParameters)
+    index = preprocess(open_photos(arguments.raw), parameters, arguments.out, arguments.workers)
+    print(
+        f"{index.train:,} pictures of {index.resolution} px to train on and {index.holdout:,} held out, in {arguments.out}; "
+        f"look at {arguments.out / 'preview.png'}; what was left out stands in report.json"
+    )
+
+
+if __name__ == "__main__":
+    parser = command.parser(__doc__)
+    parser.add_argument("--raw", type=Path, default=command.ROOT / "data/raw", help="the photos (default: data/raw)")
+    parser.add_argument("--out", type=Path, default=command.ROOT / "data/shards", help="where the shards go (default: data/shards)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one for each core)")
+    command.run(main, parser.parse_args())
