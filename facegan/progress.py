@@ -9,13 +9,22 @@ SECONDS_BETWEEN_LINES = 10
 
 
 class Progress:
-    """Counts work done. In a ``with`` block: ``progress.add(3)`` after each piece."""
+    """Counts work done. In a ``with`` block: ``progress.add(3)`` after each piece.
 
-    def __init__(self, title: str, total: int, unit: str):
+    Args:
+        title, total, unit: what is counted.
+        done: how much of it was there before.
+        quiet: show nothing.
+    """
+
+    def __init__(self, title: str, total: int, unit: str, done: int = 0, quiet: bool = False):
         self.title, self.total, self.unit = title, total, unit
-        self.done = 0
+        self.before = self.done = done
+        self.quiet = quiet
+        self.note = ""
         self.started = self.last_line = time.monotonic()
-        self.bar = tqdm(total=total, desc=title, unit=f" {unit}", smoothing=0.05) if sys.stderr.isatty() else None
+        on_terminal = sys.stderr.isatty() and not quiet
+        self.bar = tqdm(total=total, initial=done, desc=title, unit=f" {unit}", smoothing=0.05) if on_terminal else None
 
     def __enter__(self) -> "Progress":
         return self
@@ -29,12 +38,25 @@ class Progress:
         self.done += count
         if self.bar is not None:
             self.bar.update(count)
-        elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
+        elif not self.quiet and time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = time.monotonic()
             print(self.describe(self.last_line - self.started), flush=True)
 
+    def annotate(self, note: str) -> None:
+        """Shows a few words beside the count from now on."""
+        self.note = note
+        if self.bar is not None:
+            self.bar.set_postfix_str(note, refresh=False)
+
+    def say(self, message: str) -> None:
+        """Prints a line of its own without spoiling the bar."""
+        if self.bar is not None:
+            self.bar.write(message, file=sys.stdout)
+        elif not self.quiet:
+            print(message, flush=True)
+
     def describe(self, seconds: float) -> str:
         """Returns the state after so many seconds as one line."""
-        rate = self.done / seconds
-        left = (self.total - self.done) / rate
-        return f"{self.title}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.0f} a second, {left:,.0f} s left"
+        rate = (self.done - self.before) / seconds
+        left = f"{(self.total - self.done) / rate:,.0f} s left" if rate > 0 else "time left unknown"
+        return ", ".join(part for part in (f"{self.title}: {self.done:,} of {self.total:,} {self.unit}", f"{rate:,.0f} a second", left, self.note) if part)

@@ -12,6 +12,8 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+# `dvc exp run --temp` and the queue run in a copy below the project's .dvc/tmp/exps: this is the person's own folder.
+HOME = next((parent.parents[2] for parent in ROOT.parents if parent.parts[-3:] == (".dvc", "tmp", "exps")), ROOT)
 sys.path.insert(0, str(ROOT))
 
 from facegan.errors import FaceganError  # noqa: E402 (the path above must come first)

@@ -1,0 +1,86 @@
+"""Endless batches of real images, as a pure function of (seed, images_seen).
+
+In: the shards' images in uint8. Out: uint8 batches (B, 3, H, W) on the training device. Which image comes next depends on
+nothing but the seed and how many came before, so a resumed run needs no other memory of the data's order, and several
+processes agree on it without talking.
+"""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+MEMORY_FILE = Path("/proc/meminfo")
+SHARE_OF_MEMORY = 0.5  # the data set may fill this much of the device's free memory; the networks need the rest
+
+
+def mix(*numbers: int) -> int:
+    """Returns a seed below 2^63 that depends on all the numbers; near numbers give unrelated seeds."""
+    text = ",".join(map(str, numbers)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
+
+
+class Batches:
+    """The order of the images, and the images themselves, near the training device.
+
+    Args:
+        shards: uint8 tensors (n, 3, H, W), mapped from files.
+        order: "shuffled" draws a new permutation for each epoch; "in_order" walks through the files as they are.
+        seed: which permutations.
+        device: where batches go. The whole data set goes there too when it fits into half of the free memory; else it stays
+            mapped, and each batch is read and sent on its own.
+    """
+
+    def __init__(self, shards: list[Tensor], order: str, seed: int, device: torch.device):
+        self.count = sum(len(shard) for shard in shards)
+        self.order = order
+        self.seed = seed
+        self.device = device
+        self.epoch = -1
+        size = sum(shard.nbytes for shard in shards)
+        self.resident = size <= SHARE_OF_MEMORY * free_memory(device)
+        if self.resident:
+            self.images = torch.cat([shard.to(device) for shard in shards])  # (N, 3, H, W)
+        else:
+            self.shards = shards
+            self.starts = torch.tensor([0, *(len(shard) for shard in shards)]).cumsum(0)
+
+    def choose(self, images_seen: int, batch: int) -> Tensor:
+        """Returns the indices (batch,) of the images that follow the first ``images_seen``, across epochs where need be."""
+        pieces, position = [], images_seen
+        while position < images_seen + batch:
+            epoch, start = divmod(position, self.count)
+            stop = min(self.count, start + images_seen + batch - position)
+            pieces.append(self._permutation(epoch)[start:stop])
+            position += stop - start
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def take(self, indices: Tensor) -> Tensor:
+        """Returns the images (B, 3, H, W) in uint8 at these indices, on the training device."""
+        if self.resident:
+            return self.images[indices]
+        indices = indices.cpu()
+        shard_of = torch.bucketize(indices, self.starts[1:], right=True)
+        picked = torch.empty((len(indices), *self.shards[0].shape[1:]), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        for shard in shard_of.unique().tolist():
+            where = shard_of == shard
+            picked[where] = self.shards[shard][indices[where] - self.starts[shard]]
+        return picked.to(self.device, non_blocking=True)
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if epoch != self.epoch:
+            random = torch.Generator().manual_seed(mix(self.seed, epoch))
+            order = torch.arange(self.count) if self.order == "in_order" else torch.randperm(self.count, generator=random)
+            self.permutation, self.epoch = order.to(self.device), epoch
+        return self.permutation
+
+
+def free_memory(device: torch.device) -> int:
+    """Returns the bytes that are free on the device (for the CPU: of main memory)."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if MEMORY_FILE.exists():
+        lines = dict(line.split(":") for line in MEMORY_FILE.read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    return 4 << 30  # where the system does not tell: half of a small laptop's

@@ -1,0 +1,48 @@
+"""SIGINT, SIGTERM and a vanished parent, as a question that a loop can ask between two steps."""
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+
+WATCHED = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """Within this context SIGINT and SIGTERM are noted instead of ending the process: ``signal`` is the number, or 0.
+
+    Under DVC the process also watches its parents: when DVC is killed, nobody is left to take the outcome, so that counts as
+    a SIGTERM. Started by hand it does not, since a shell may be closed on a training that is meant to go on.
+    """
+
+    def __enter__(self) -> "Interruption":
+        self.signal = 0
+        self.previous = {number: signal.signal(number, self._note) for number in WATCHED}
+        self.parents = find_parents() if "DVC_STAGE" in os.environ else []
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def check(self) -> int:
+        """Returns the signal that asks for an end, or 0."""
+        if not self.signal and self.parents and find_parents() != self.parents:
+            self.signal = signal.SIGTERM
+        return self.signal
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal:  # asked twice: the person does not want to wait
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+def find_parents() -> list[int]:
+    """Returns the process ids of the parent and, where the system tells, of the grandparent: DVC runs us through a shell."""
+    parent = os.getppid()
+    status = Path(f"/proc/{parent}/stat")
+    try:
+        fields = status.read_text().rsplit(")", 1)[1].split()
+    except OSError:  # not Linux, or the parent ended this instant
+        return [parent]
+    return [parent, int(fields[1])]
