@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import command
-
 from facegan import config
 from facegan.distributed import is_launched, join_world, launch, leave_world
 from facegan.engine import choose_hardware

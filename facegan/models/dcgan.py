@@ -6,6 +6,7 @@ stages: the width doubles at each stage towards 4 px, up to eight times ``width`
 """
 
 import dataclasses
+import itertools
 from typing import Annotated, Literal
 
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ class Generator(nn.Module):
         self.latent_size = arguments.latent_size
         widths = stage_widths(resolution, arguments.width)
         layers = [nn.ConvTranspose2d(self.latent_size, widths[0], 4, 1, 0, bias=False), BatchNorm2d(widths[0]), nn.ReLU()]
-        for wide, narrow in zip(widths, widths[1:], strict=False):
+        for wide, narrow in itertools.pairwise(widths):
             layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False), BatchNorm2d(narrow), nn.ReLU()]
         layers += [nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
@@ -74,7 +75,7 @@ class Discriminator(nn.Module):
         widths = stage_widths(resolution, arguments.width)[::-1]
         spectral = arguments.discriminator_norm == "spectral"
         layers = [nn.Conv2d(3, widths[0], 4, 2, 1, bias=spectral), nn.LeakyReLU(0.2)]
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in itertools.pairwise(widths):
             norm = [] if spectral else [BatchNorm2d(wide)]
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=spectral), *norm, nn.LeakyReLU(0.2)]
         layers += [nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=spectral)]
