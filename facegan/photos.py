@@ -118,18 +118,19 @@ def read_table(path: Path) -> tuple[list[str], np.ndarray]:
 
 def read_member(path: Path, place: np.void) -> bytes:
     """Returns the bytes at one place of a zip. Raises BadZipFile, zlib.error or struct.error when they are damaged."""
-    if place["flags"] & 1:
+    offset, size, crc, method, flags = place.item()
+    if flags & 1:
         raise zipfile.BadZipFile("it is encrypted")
-    with path.open("rb") as file:
-        file.seek(int(place["offset"]))
+    with open(path, "rb") as file:
+        file.seek(offset)
         name_bytes, extra_bytes = struct.unpack("<26x2H", file.read(30))  # a member begins with its own header
         file.seek(name_bytes + extra_bytes, os.SEEK_CUR)
-        content = file.read(int(place["bytes"]))
-    if place["method"] == zipfile.ZIP_DEFLATED:
+        content = file.read(size)
+    if method == zipfile.ZIP_DEFLATED:
         content = zlib.decompress(content, wbits=-zlib.MAX_WBITS)
-    elif place["method"] != zipfile.ZIP_STORED:
-        raise zipfile.BadZipFile(f"compression method {place['method']}, where stored and deflated are known")
-    if zlib.crc32(content) != place["crc"]:
+    elif method != zipfile.ZIP_STORED:
+        raise zipfile.BadZipFile(f"compression method {method}, where stored and deflated are known")
+    if zlib.crc32(content) != crc:
         raise zipfile.BadZipFile("its checksum differs")
     return content
 

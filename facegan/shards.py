@@ -16,15 +16,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
+import numpy as np
+
 from facegan.errors import FaceganError
 
-if TYPE_CHECKING:  # torch is imported where it is used: preprocessing writes shards without it
-    import numpy as np
+if TYPE_CHECKING:  # imported where it is used: preprocessing writes shards without torch
     from torch import Tensor
 
 FORMAT = "facegan-shards-1"
 SPLITS = ("train", "holdout")
 SHARD_BYTES = 256_000_000
+BUFFER_BYTES = 1_000_000
 HEADER_BYTES = 4096  # a page, so that the pictures behind it start on one
 
 Split = Literal["train", "holdout"]
@@ -92,13 +94,13 @@ class ShardWriter:
 
     def add(self, split: Split, image: np.ndarray) -> None:
         """Appends one picture (3, H, W) in uint8 to a split."""
-        if image.dtype != "uint8" or image.shape != (3, self.resolution, self.resolution):
+        if image.dtype != np.uint8 or image.shape != (3, self.resolution, self.resolution):
             raise ValueError(f"expected a uint8 picture (3, {self.resolution}, {self.resolution}); found {image.dtype} {image.shape}")
         if split not in self.open_files:
-            self.open_files[split] = self._unfinished(split).open("wb")
+            self.open_files[split] = self._unfinished(split).open("wb", buffering=BUFFER_BYTES)
             self.open_files[split].write(bytes(HEADER_BYTES))
             self.open_counts[split] = 0
-        self.open_files[split].write(image.tobytes())
+        self.open_files[split].write(np.ascontiguousarray(image))
         self.open_counts[split] += 1
         if self.open_counts[split] == self.images_per_shard:
             self._close(split)
