@@ -15,6 +15,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -149,7 +150,11 @@ def read_outcomes(photos: Photos, parameters: PreprocessParameters, workers: int
 
 
 def start_process() -> None:
-    """Leaves Ctrl-C to the parent, and ends this process when the parent is gone, however that came."""
+    """Leaves Ctrl-C to the parent, ends this process with the parent, however that comes, and quiets Pillow.
+
+    Pillow warns of oddities in metadata, and of very large pictures; a picture that cannot be read is an error all the same.
+    """
+    warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
 
