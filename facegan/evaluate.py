@@ -1,0 +1,117 @@
+"""A generator's scores, with the protocol they were taken under.
+
+In: a generator, the reference of the real images, and an extractor. Out: a dictionary for metrics/evaluate.json and a picture
+sheet of nearest neighbours. Images are generated, looked at and forgotten batch by batch; none is written to disk.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from facegan.comparison import compare, estimate_intervals
+from facegan.config import AtLeast, suggest
+from facegan.errors import FaceganError
+from facegan.features import BATCH, EXTRACTORS, Extractor, extract
+from facegan.latents import seeded_latents
+from facegan.memory import draw_sheet, find_neighbours, measure_memory
+from facegan.pictures import to_bytes
+from facegan.protocol import Protocol
+from facegan.reference import FEWEST_IMAGES, Reference, gather
+
+SHEET_ROWS = 8
+SHEET_NEIGHBOURS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateParameters:
+    """How a generator is scored.
+
+    Attributes:
+        extractor: the feature space; see ``facegan.features.EXTRACTORS``.
+        weights: a local file of the extractor's weights; None: the published ones.
+        images: how many generated images, and how many real ones.
+        split: which real images.
+        memory_images: training images among which neighbours are sought; None: all.
+        seed: of the generated images.
+    """
+
+    extractor: str
+    weights: str | None
+    images: Annotated[int, AtLeast(FEWEST_IMAGES)]
+    split: Literal["train", "holdout"]
+    memory_images: Annotated[int, AtLeast(FEWEST_IMAGES)] | None
+    seed: int
+
+    def problems(self) -> Iterator[str]:
+        if self.extractor not in EXTRACTORS:
+            yield f"extractor: expected one of {', '.join(EXTRACTORS)}; found {self.extractor!r}{suggest(self.extractor, EXTRACTORS)}"
+
+
+def evaluate(generator: nn.Module, reference: Reference, extractor: Extractor, images: int, seed: int) -> tuple[dict[str, Any], Tensor]:
+    """Returns a report on ``images`` generated faces and their features (images, D).
+
+    The report holds the scores by name, how far another seed's may lie, the floor (real against other real images), the memory
+    test and the protocol.
+
+    Raises:
+        FaceganError: a reference made with another extractor or other weights, or a generator that yields NaN.
+    """
+    check_extractor(reference, extractor)
+    features = extract(extractor, generate(generator, images, seed, extractor.device))
+    space = extractor.space
+    report: dict[str, Any] = compare(reference.real, features, space, extractor.classifier)
+    report["another_seed_95"] = estimate_intervals(reference.real, features, space)
+    report["floor"] = reference.floor
+    if len(reference.holdout) >= FEWEST_IMAGES:
+        memory = measure_memory(features, reference.holdout, reference.train, seed)
+        report["memory"] = {**dataclasses.asdict(memory), "searched": len(reference.train), "holdout": len(reference.holdout)}
+    protocol = Protocol(**dataclasses.asdict(reference.protocol), generated=images, seed=seed)
+    report["protocol"] = {"fingerprint": protocol.fingerprint, **dataclasses.asdict(protocol)}
+    return report, features
+
+
+def check_extractor(reference: Reference, extractor: Extractor) -> None:
+    """Raises FaceganError when the reference was not made with this extractor."""
+    expected, found = reference.protocol.weights_sha256, extractor.weights_sha256
+    if (reference.protocol.extractor, expected) != (extractor.space, found):
+        raise FaceganError(
+            f"expected real features from {extractor.space} ({found[:8]}); found {reference.protocol.extractor} ({expected[:8]}); "
+            "run stages/reference.py again"
+        )
+
+
+@torch.inference_mode()
+def generate(generator: nn.Module, count: int, seed: int, device: torch.device) -> Iterator[Tensor]:
+    """Yields uint8 batches (B, 3, H, W) of generated images, with a progress bar: the same for the same seed."""
+    with tqdm(total=count, desc="generated images", unit="img", disable=None) as progress:
+        for latents in seeded_latents(generator, count, seed).split(BATCH[device.type]):
+            yield to_bytes(generator(latents.to(device)))
+            progress.update(len(latents))
+
+
+def draw_neighbours(generator: nn.Module, features: Tensor, reference: Reference, shards: Path, seed: int) -> np.ndarray:
+    """Returns a sheet (H, W, 3) of the generated images that lie nearest to a training image, with their neighbours.
+
+    Each row: the generated image, its nearest training images, its nearest held-out ones.
+
+    Args:
+        features: of the images that ``generate`` yields for this generator and seed.
+    """
+    rows = find_neighbours(features, reference.train, 1)[0].flatten().argsort(stable=True)[:SHEET_ROWS].cpu()
+    latents = seeded_latents(generator, len(features), seed)[rows]
+    with torch.inference_mode():
+        fakes = to_bytes(generator(latents.to(features.device))).cpu()
+
+    def look_up(split: str, candidates: Tensor, order: Tensor) -> Tensor:
+        found = find_neighbours(features[rows.to(features.device)], candidates, min(SHEET_NEIGHBOURS, len(candidates)))[1].cpu()
+        return gather(shards, split, order.cpu()[found].flatten()).unflatten(0, found.shape)  # (R, K, 3, H, W)
+
+    train = look_up("train", reference.train, reference.train_rows)
+    holdout = look_up("holdout", reference.holdout, reference.holdout_rows) if len(reference.holdout) else train[:, :0]
+    return draw_sheet(fakes, train, holdout)
