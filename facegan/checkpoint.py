@@ -116,14 +116,20 @@ class RunFolder:
         os.replace(link, self.path / "good.ckpt")
 
     def load(self) -> tuple[dict[str, Any] | None, list[str]]:
-        """Returns the newest whole checkpoint, or None, and a message for each that was passed over."""
+        """Returns the newest whole checkpoint, or None, and a message for each that was passed over.
+
+        The one returned is ``state.ckpt`` from then on.
+        """
         messages = []
-        for name in ("state.ckpt", "state.previous.ckpt"):
-            if (self.path / name).exists():
+        for path in (self.path / "state.ckpt", self.path / "state.previous.ckpt"):
+            if path.exists():
                 try:
-                    return read_checkpoint(self.path / name), messages
+                    state = read_checkpoint(path)
                 except FaceganError as error:
                     messages.append(str(error))
+                else:
+                    os.replace(path, self.path / "state.ckpt")
+                    return state, messages
         return None, messages
 
     def load_good(self) -> dict[str, Any]:

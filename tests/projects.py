@@ -1,0 +1,73 @@
+"""A copy of the project in a temporary folder, small shards, and stages run in it as users run them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from facegan.shards import ShardWriter
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL_TRAIN = {"images": 960, "batch": 16, "progress_images": 80, "progress_count": 4, "checkpoint_seconds": 0.0, "device": "cpu"}
+
+
+def copy_project(folder: Path, model: dict[str, Any] | None = None, **train: Any) -> Path:
+    """Returns a copy of the project below ``folder``, its demo preset made small and changed as told."""
+    project = folder / "project"
+    for part in ("facegan", "stages"):
+        shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    preset = params["presets"]["demo"]
+    preset["model"] = model or {**preset["model"], "width": 8}
+    preset["train"] |= SMALL_TRAIN | train
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    return project
+
+
+def change_params(project: Path, **train: Any) -> None:
+    """Changes the copy's parameters of training."""
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["presets"]["demo"]["train"] |= train
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def draw_pictures(count: int, resolution: int, seed: int = 0) -> np.ndarray:
+    """Returns pictures (count, 3, H, W) in uint8: a bright ellipse somewhere near the middle of a dark ground, in many colours."""
+    random = np.random.default_rng(seed)
+    line = np.linspace(-1, 1, resolution)
+    centre = random.uniform(-0.2, 0.2, (count, 2, 1, 1))
+    inside = (line[None, None, :] - centre[:, 0]) ** 2 / 0.4 + (line[None, :, None] - centre[:, 1]) ** 2 / 0.6 < 1  # (N, H, W)
+    bright, dark = random.integers(160, 256, (count, 3, 1, 1)), random.integers(0, 60, (count, 3, 1, 1))
+    return np.where(inside[:, None], bright, dark).astype(np.uint8)
+
+
+def make_shards(project: Path, count: int = 120, resolution: int = 32, seed: int = 0) -> None:
+    """Fills the copy's data/shards with drawn pictures, a tenth of them held out."""
+    with ShardWriter(project / "data" / "shards", resolution) as writer:
+        for number, picture in enumerate(draw_pictures(count, resolution, seed)):
+            writer.add("holdout" if number % 10 == 9 else "train", picture)
+        writer.finish(crop="none", filter="lanczos", source_fingerprint=f"drawn {count} {seed}")
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Returns an environment in which a stage runs on one core, whatever else the machine does."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", **extra}
+
+
+def start_stage(project: Path, name: str, *arguments: str, **extra: str) -> subprocess.Popen:
+    """Starts a stage's script in the copy."""
+    command = [sys.executable, f"stages/{name}.py", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=project, env=environment(**extra), text=True, **pipes)
+
+
+def run_stage(project: Path, name: str, *arguments: str, **extra: str) -> subprocess.CompletedProcess:
+    """Runs a stage's script in the copy to its end."""
+    process = start_stage(project, name, *arguments, **extra)
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -1,0 +1,93 @@
+"""Several processes are one training: the same steps, one writer, one end."""
+
+import csv
+import os
+import signal
+import time
+
+import pytest
+import torch
+from projects import change_params, copy_project, make_shards, run_stage, start_stage
+from safetensors.torch import load_file
+
+MODEL = {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "batch"}
+FEW_STEPS = {"images": 96, "batch": 16, "precision": "fp32", "progress_images": 48, "lr": 1e-3}
+
+
+def train_both(folder, **train):
+    """Returns (losses, weights) of a run in one process and of the same run in two."""
+    outcomes = []
+    for processes in (1, 2):
+        project = copy_project(folder / str(processes), MODEL, **FEW_STEPS, **train, processes=processes)
+        make_shards(project)
+        result = run_stage(project, "train")
+        assert result.returncode == 0, result.stderr
+        with (project / "metrics" / "losses.csv").open() as file:
+            rows = [[float(value) for value in row.values()] for row in csv.DictReader(file)]
+        outcomes.append((torch.tensor(rows), load_file(project / "data" / "model" / "generator.safetensors")))
+    return outcomes
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"objective": "non_saturating", "penalty": "none"},
+        {"objective": "relativistic", "penalty": "r1_r2", "gamma": 1.0, "fresh_batch": True},
+        {"objective": "wasserstein", "penalty": "r1", "gamma": 1.0, "optimizer": "rmsprop"},
+    ],
+    ids=["batch norm", "both penalties through batch norm", "rmsprop with a penalty"],
+)
+def test_two_processes_equal_one_step_for_step(tmp_path, train):
+    (rows, weights), (shared_rows, shared_weights) = train_both(tmp_path, **train)
+    assert len(rows) == 6  # every step
+    diversity = 6  # of a half batch each: a standard deviation over fewer images
+    kept = [column for column in range(rows.shape[1]) if column != diversity]
+    torch.testing.assert_close(shared_rows[:, kept], rows[:, kept], rtol=2e-3, atol=2e-4)
+    for name, value in weights.items():
+        torch.testing.assert_close(shared_weights[name], value, rtol=5e-3, atol=5e-4, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def find_ranks(parent: int) -> list[int]:
+    """Returns the process ids of a launcher's two processes, in order of rank."""
+    with open(f"/proc/{parent}/task/{parent}/children") as file:
+        children = [int(child) for child in file.read().split()]
+    return [child for child in children if b"RANK=" in open(f"/proc/{child}/environ", "rb").read()]
+
+
+def wait_for_picture(project, process, images):
+    deadline = time.monotonic() + 120
+    while not any((project / ".checkpoints").glob(f"*/progress/{images:010d}.png")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+
+
+def test_a_dead_process_ends_all_and_one_process_resumes(tmp_path):
+    project = copy_project(tmp_path, MODEL, images=100_000, batch=16, processes=2, progress_images=160)
+    make_shards(project)
+    process = start_stage(project, "train")
+    wait_for_picture(project, process, 320)
+    ranks = find_ranks(process.pid)
+    assert len(ranks) == 2
+    os.kill(ranks[1], signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "process 1 (status -9)" in err and "the same command resumes" in err
+    assert not any(os.path.exists(f"/proc/{rank}") for rank in ranks)
+    change_params(project, processes=1)
+    again = start_stage(project, "train")
+    wait_for_picture(project, again, 800)
+    again.send_signal(signal.SIGTERM)
+    out, _ = again.communicate(timeout=60)
+    assert again.returncode == 143
+    assert "resumed at" in out
+
+
+def test_a_signal_to_the_launcher_ends_all_with_a_checkpoint(tmp_path):
+    project = copy_project(tmp_path, MODEL, images=100_000, batch=16, processes=2, progress_images=160)
+    make_shards(project)
+    process = start_stage(project, "train")
+    wait_for_picture(project, process, 320)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert out.count("the same command goes on") == 1
