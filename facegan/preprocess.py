@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import multiprocessing
-import multiprocessing.connection
 import os
 import signal
 import threading
@@ -20,6 +19,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection, wait
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -134,7 +134,9 @@ def read_outcomes(photos: Photos, parameters: PreprocessParameters, workers: int
     The processes are spawned, not forked: the same on every system. Each is sent what it needs for one piece at a time.
     """
     size = min(PIECE_PHOTOS, max(1, PIECE_BYTES // (3 * parameters.resolution**2)))
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_process)
+    context = multiprocessing.get_context("spawn")
+    lifeline, hold = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, context, initializer=start_process, initargs=(lifeline,))
     under_way: deque[Future[list[Outcome]]] = deque()
     try:
         for start in range(0, len(photos.names), size):
@@ -146,22 +148,23 @@ def read_outcomes(photos: Photos, parameters: PreprocessParameters, workers: int
     except BrokenProcessPool:
         raise FaceganError(f"expected {workers} processes to last; found one killed, perhaps for memory; try fewer with --workers") from None
     finally:
+        hold.close()
         pool.shutdown(cancel_futures=True)
 
 
-def start_process() -> None:
-    """Leaves Ctrl-C to the parent, ends this process with the parent, however that comes, and quiets Pillow.
+def start_process(lifeline: Connection) -> None:
+    """Leaves Ctrl-C to the parent, quiets Pillow, and watches the lifeline.
 
     Pillow warns of oddities in metadata, and of very large pictures; a picture that cannot be read is an error all the same.
     """
-    warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    warnings.simplefilter("ignore")
+    threading.Thread(target=end_with_lifeline, args=(lifeline,), daemon=True).start()
 
 
-def end_with_parent() -> None:
-    """Waits for the parent's end. Without it a killed parent would leave processes that wait for work forever."""
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+def end_with_lifeline(lifeline: Connection) -> None:
+    """Ends this process at once, amid a piece too, when the parent lets go of the lifeline, be it by its own sudden end."""
+    wait([lifeline])
     os._exit(1)
 
 
