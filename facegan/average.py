@@ -20,8 +20,7 @@ def update_average(average: nn.Module, generator: nn.Module, decay: Tensor) -> N
     """
     with torch.no_grad():
         averages, weights = list(average.parameters()), list(generator.parameters())
-        torch._foreach_mul_(averages, decay)
-        torch._foreach_add_(averages, torch._foreach_mul(weights, 1 - decay))
+        torch._foreach_lerp_(averages, weights, [1 - decay] * len(weights))
         buffers = list(average.buffers())
         if buffers:
             torch._foreach_copy_(buffers, list(generator.buffers()))

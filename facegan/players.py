@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from facegan.graph_adam import GraphAdam
 from facegan.models import build_discriminator, build_generator
 
 KERAS_RHO, KERAS_EPSILON = 0.9, 1e-7  # RMSprop's defaults where the Keras tutorial leaves them unsaid
@@ -87,9 +88,8 @@ def make_optimizer(parameters: Any, name: str, betas: tuple[float, float], devic
     lr: float | Tensor = torch.zeros((), device=device) if capturable else 0.0
     if name == "rmsprop":
         optimizer = torch.optim.RMSprop(parameters, lr=lr, alpha=KERAS_RHO, eps=KERAS_EPSILON, foreach=True, capturable=capturable)
-    elif capturable:  # the fused step takes its betas as numbers, which a graph would freeze; this one takes tensors
-        betas = tuple(torch.tensor(beta, device=device) for beta in betas)
-        optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas, eps=ADAM_EPSILON, foreach=True, capturable=True)
+    elif capturable:
+        optimizer = GraphAdam(parameters, lr, tuple(torch.tensor(beta, device=device) for beta in betas), ADAM_EPSILON)
     else:
         optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas, eps=ADAM_EPSILON, fused=True)
     for parameter in parameters:
