@@ -1,0 +1,145 @@
+"""How near the preprocess stage comes to the speed of its cores, and whether its memory stays flat.
+
+    python benchmarks/preprocess_speed.py [--images 10000 100000] [--repeats 3]
+
+Draws its own archives of distinct 178×218 JPEGs, about 10 KB each, in a temporary folder (1.1 GB for the default). Then, in
+turns: one process decodes, crops and resizes pictures that lie in memory, nothing else; and the whole stage runs as its own
+command on all cores, from its start to its exit, and on the way the proportional memory (PSS) of all its processes is
+looked at five times a second. The ratio is the stage's speed over (cores × the one process's speed).
+"""
+
+import argparse
+import hashlib
+import io
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import PIL
+import psutil
+import yaml
+from PIL import Image
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from facegan.images import read_image  # noqa: E402 (the path above must come first)
+from facegan.photos import Manifest, write_manifest  # noqa: E402
+
+WIDTH, HEIGHT = 178, 218
+SETTINGS = {"resolution": 64, "crop": [0, 20, 178, 198], "filter": "lanczos", "holdout": 0.1, "max_bad": 0.0}
+SINGLE_IMAGES = 5_000
+SECONDS_BETWEEN_LOOKS = 0.2
+
+
+def draw_photo(seed: int) -> bytes:
+    """Returns a JPEG of about 10 KB: shades that run across, an ellipse before them, and grain."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    corners = random.uniform(0, 255, (4, 3)).astype(np.float32)
+    down, across = (rows / HEIGHT)[..., None], (columns / WIDTH)[..., None]
+    shades = (1 - down) * ((1 - across) * corners[0] + across * corners[1]) + down * ((1 - across) * corners[2] + across * corners[3])
+    middle, radii = random.uniform(60, 130, 2), random.uniform(30, 80, 2)
+    face = ((rows - middle[0]) / radii[0]) ** 2 + ((columns - middle[1]) / radii[1]) ** 2 < 1
+    shades[face] = random.uniform(0, 255, 3)
+    shades += random.normal(0, 9, (HEIGHT, WIDTH, 1))  # (H, W, 3)
+    file = io.BytesIO()
+    Image.fromarray(shades.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=80)
+    return file.getvalue()
+
+
+def make_archive(raw: Path, images: int) -> None:
+    """Writes an archive of so many photos, with its manifest, into the new folder ``raw``."""
+    raw.mkdir()
+    path = raw / "photos.zip"
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool, zipfile.ZipFile(path, "w") as archive:
+        photos = pool.map(draw_photo, range(images), chunksize=64)
+        for number, photo in enumerate(tqdm(photos, f"drawing {images:,} photos", images, disable=None)):
+            archive.writestr(f"photos/{number:06d}.jpg", photo)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    write_manifest(raw, Manifest("archive", str(path), path.name, None, sha256, path.stat().st_size, images, "drawn for a benchmark", None))
+
+
+def measure_single(raw: Path) -> float:
+    """Returns the photos a second that this process decodes, crops and resizes when their bytes lie in memory."""
+    with zipfile.ZipFile(raw / "photos.zip") as archive:
+        photos = [archive.read(name) for name in archive.namelist()[:SINGLE_IMAGES]]
+    started = time.perf_counter()
+    for photo in photos:
+        read_image("photo", photo, SETTINGS["resolution"], tuple(SETTINGS["crop"]), SETTINGS["filter"])
+    return len(photos) / (time.perf_counter() - started)
+
+
+def measure_stage(raw: Path, images: int, folder: Path) -> tuple[float, float]:
+    """Returns the stage's photos a second, from its start to its exit, and the peak memory of its processes in MB."""
+    params = folder / "params.yaml"
+    params.write_text(yaml.safe_dump({"preset": "speed", "presets": {"speed": {"preprocess": SETTINGS}}}))
+    arguments = ["--params", params, "--raw", raw, "--out", folder / "shards"]
+    started = time.perf_counter()
+    with subprocess.Popen([sys.executable, ROOT / "stages/preprocess.py", *arguments], stdout=subprocess.DEVNULL) as stage:
+        peak_bytes = 0
+        while stage.poll() is None:
+            peak_bytes = max(peak_bytes, measure_memory(psutil.Process(stage.pid)))
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    seconds = time.perf_counter() - started
+    if stage.returncode != 0:
+        sys.exit(f"the stage failed with status {stage.returncode}")
+    return images / seconds, peak_bytes / 1e6
+
+
+def measure_memory(process: psutil.Process) -> int:
+    """Returns the proportional memory of a process and all below it, in bytes; 0 for those that have just ended."""
+    total = 0
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            total += one.memory_full_info().pss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def describe(values: list[float]) -> str:
+    """Returns the median and the range."""
+    return f"{statistics.median(values):,.2f} ({min(values):,.2f} to {max(values):,.2f})"
+
+
+def main(sizes: list[int], repeats: int) -> None:
+    """Measures and prints the tables."""
+    cores = os.cpu_count()
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    print(f"{cores} cores, {platform.machine()}, Python {platform.python_version()}, Pillow {PIL.__version__}, commit {commit}, n = {repeats}")
+    print("median (smallest to largest)\n")
+    print("| photos | KB each | one process, photos/s | stage, photos/s | ratio | peak memory, MB |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for images in sizes:
+            raw = Path(folder) / f"raw{images}"
+            make_archive(raw, images)
+            single, stage, memory = [], [], []
+            for _ in range(repeats):
+                single.append(measure_single(raw))
+                speed, peak = measure_stage(raw, images, Path(folder))
+                stage.append(speed)
+                memory.append(peak)
+            ratios = [speed / (cores * alone) for speed, alone in zip(stage, single, strict=True)]
+            size = (raw / "photos.zip").stat().st_size / images / 1000
+            print(f"| {images:,} | {size:.1f} | {describe(single)} | {describe(stage)} | {describe(ratios)} | {describe(memory)} |", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, nargs="+", default=[10_000, 100_000], help="how many photos (default: 10000 100000)")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each is measured (default: 3)")
+    chosen = parser.parse_args()
+    main(chosen.images, chosen.repeats)
