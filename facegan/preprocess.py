@@ -10,16 +10,8 @@ give the same bytes for any number of processes, and memory holds a few pieces, 
 import dataclasses
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
-import threading
-import warnings
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import Connection, wait
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -32,11 +24,12 @@ from facegan.images import Crop, Filter, UnreadablePicture, read_image
 from facegan.photos import Photos
 from facegan.progress import Progress
 from facegan.shards import Index, ShardWriter, Split
+from facegan.workers import Workers
 
 PREVIEW_COLUMNS = 5
 PIECE_BYTES = 1_000_000  # of pictures that one message from a process carries
 PIECE_PHOTOS = 64
-PIECES_AHEAD = 4  # for each process, so that none waits
+PIECES_PER_WORKER = 4  # at least, so that few photos too are shared out evenly
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +92,12 @@ def preprocess(photos: Photos, parameters: PreprocessParameters, out: Path, work
     partition = photos.read_partition() or {}
     first_names: dict[bytes, str] = {}
     duplicates, unreadable, preview = [], [], []
-    with ShardWriter(out, parameters.resolution) as writer, Progress("preprocess", len(photos.names), "photos") as progress:
-        for outcome in read_outcomes(photos, parameters, workers):
+    with (
+        Workers(workers) as pool,
+        ShardWriter(out, parameters.resolution) as writer,
+        Progress("preprocess", len(photos.names), "photos") as progress,
+    ):
+        for outcome in chain.from_iterable(pool.map(read_piece, cut_pieces(photos, parameters, workers))):
             progress.add(1)
             if outcome.image is None:
                 unreadable.append({"name": outcome.name, "reason": outcome.reason})
@@ -128,48 +125,16 @@ def choose_split(partition: int | None, share: float, holdout: float) -> Split:
     return "holdout" if held_out else "train"
 
 
-def read_outcomes(photos: Photos, parameters: PreprocessParameters, workers: int) -> Iterator[Outcome]:
-    """Yields what becomes of each photo, in the order of the names.
-
-    The processes are spawned, not forked: the same on every system. Each is sent what it needs for one piece at a time.
-    """
-    size = min(PIECE_PHOTOS, max(1, PIECE_BYTES // (3 * parameters.resolution**2)))
-    context = multiprocessing.get_context("spawn")
-    lifeline, hold = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, context, initializer=start_process, initargs=(lifeline,))
-    under_way: deque[Future[list[Outcome]]] = deque()
-    try:
-        for start in range(0, len(photos.names), size):
-            under_way.append(pool.submit(read_piece, photos.select(photos.names[start : start + size]), parameters))
-            if len(under_way) > PIECES_AHEAD * workers:
-                yield from under_way.popleft().result()
-        while under_way:
-            yield from under_way.popleft().result()
-    except BrokenProcessPool:
-        raise FaceganError(f"expected {workers} processes to last; found one killed, perhaps for memory; try fewer with --workers") from None
-    finally:
-        hold.close()
-        pool.shutdown(cancel_futures=True)
-
-
-def start_process(lifeline: Connection) -> None:
-    """Leaves Ctrl-C to the parent, quiets Pillow, and watches the lifeline.
-
-    Pillow warns of oddities in metadata, and of very large pictures; a picture that cannot be read is an error all the same.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")
-    threading.Thread(target=end_with_lifeline, args=(lifeline,), daemon=True).start()
-
-
-def end_with_lifeline(lifeline: Connection) -> None:
-    """Ends this process at once, amid a piece too, when the parent lets go of the lifeline, be it by its own sudden end."""
-    wait([lifeline])
-    os._exit(1)
+def cut_pieces(photos: Photos, parameters: PreprocessParameters, workers: int) -> Iterator[tuple[Photos, PreprocessParameters]]:
+    """Yields the photos in pieces of a size that keeps all workers busy and messages small."""
+    size = min(PIECE_PHOTOS, PIECE_BYTES // (3 * parameters.resolution**2), len(photos.names) // (PIECES_PER_WORKER * workers))
+    size = max(1, size)
+    for start in range(0, len(photos.names), size):
+        yield photos.select(photos.names[start : start + size]), parameters
 
 
 def read_piece(photos: Photos, parameters: PreprocessParameters) -> list[Outcome]:
-    """Returns what becomes of each of these photos. Runs in a process of the pool."""
+    """Returns what becomes of each of these photos. Runs in a worker."""
     return [read_outcome(name, photos.read(name), parameters) for name in photos.names]
 
 

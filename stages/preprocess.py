@@ -12,14 +12,11 @@ from pathlib import Path
 
 import command
 from facegan.config import read_sections
-from facegan.errors import FaceganError
 from facegan.photos import open_photos
 from facegan.preprocess import PreprocessParameters, preprocess
 
 
 def main(arguments: argparse.Namespace) -> None:
-    if arguments.workers < 1:
-        raise FaceganError(f"expected at least 1 in --workers; found {arguments.workers}; leave it out for one process a core")
     (parameters,) = read_sections(command.read_params(arguments.params), preprocess=PreprocessParameters)
     index = preprocess(open_photos(arguments.raw), parameters, arguments.out, arguments.workers)
     print(
