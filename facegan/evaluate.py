@@ -7,54 +7,30 @@ sheet of nearest neighbours. Images are generated, looked at and forgotten batch
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from facegan.comparison import compare, estimate_intervals
-from facegan.config import AtLeast, suggest
 from facegan.errors import FaceganError
-from facegan.features import BATCH, EXTRACTORS, Extractor, extract
+from facegan.features import BATCH, Extractor, extract
 from facegan.latents import seeded_latents
 from facegan.memory import draw_sheet, find_neighbours, measure_memory
 from facegan.pictures import to_bytes
-from facegan.protocol import Protocol
-from facegan.reference import FEWEST_IMAGES, Reference, gather
+from facegan.progress import Progress
+from facegan.protocol import FEWEST_IMAGES, EvaluateParameters, Protocol
+from facegan.reference import Reference, gather
 
 SHEET_ROWS = 8
 SHEET_NEIGHBOURS = 4
 
 
-@dataclasses.dataclass(frozen=True)
-class EvaluateParameters:
-    """How a generator is scored.
-
-    Attributes:
-        extractor: the feature space; see ``facegan.features.EXTRACTORS``.
-        weights: a local file of the extractor's weights; None: the published ones.
-        images: how many generated images, and how many real ones.
-        split: which real images.
-        memory_images: training images among which neighbours are sought; None: all.
-        seed: of the generated images.
-    """
-
-    extractor: str
-    weights: str | None
-    images: Annotated[int, AtLeast(FEWEST_IMAGES)]
-    split: Literal["train", "holdout"]
-    memory_images: Annotated[int, AtLeast(FEWEST_IMAGES)] | None
-    seed: int
-
-    def problems(self) -> Iterator[str]:
-        if self.extractor not in EXTRACTORS:
-            yield f"extractor: expected one of {', '.join(EXTRACTORS)}; found {self.extractor!r}{suggest(self.extractor, EXTRACTORS)}"
-
-
-def evaluate(generator: nn.Module, reference: Reference, extractor: Extractor, images: int, seed: int) -> tuple[dict[str, Any], Tensor]:
-    """Returns a report on ``images`` generated faces and their features (images, D).
+def evaluate(
+    generator: nn.Module, reference: Reference, extractor: Extractor, parameters: EvaluateParameters
+) -> tuple[dict[str, Any], Tensor]:
+    """Returns a report on ``parameters.images`` generated faces, and their features (images, D).
 
     The report holds the scores by name, how far another seed's may lie, the floor (real against other real images), the memory
     test and the protocol.
@@ -63,15 +39,17 @@ def evaluate(generator: nn.Module, reference: Reference, extractor: Extractor, i
         FaceganError: a reference made with another extractor or other weights, or a generator that yields NaN.
     """
     check_extractor(reference, extractor)
-    features = extract(extractor, generate(generator, images, seed, extractor.device))
+    features = extract(extractor, generate(generator, parameters, extractor.device))
     space = extractor.space
     report: dict[str, Any] = compare(reference.real, features, space, extractor.classifier)
     report["another_seed_95"] = estimate_intervals(reference.real, features, space)
     report["floor"] = reference.floor
     if len(reference.holdout) >= FEWEST_IMAGES:
-        memory = measure_memory(features, reference.holdout, reference.train, seed)
+        memory = measure_memory(features, reference.holdout, reference.train, parameters.seed)
         report["memory"] = {**dataclasses.asdict(memory), "searched": len(reference.train), "holdout": len(reference.holdout)}
-    protocol = Protocol(**dataclasses.asdict(reference.protocol), generated=images, seed=seed)
+    protocol = Protocol(
+        **dataclasses.asdict(reference.protocol), generated=parameters.images, seed=parameters.seed, truncation=parameters.truncation
+    )
     report["protocol"] = {"fingerprint": protocol.fingerprint, **dataclasses.asdict(protocol)}
     return report, features
 
@@ -87,24 +65,30 @@ def check_extractor(reference: Reference, extractor: Extractor) -> None:
 
 
 @torch.inference_mode()
-def generate(generator: nn.Module, count: int, seed: int, device: torch.device) -> Iterator[Tensor]:
-    """Yields uint8 batches (B, 3, H, W) of generated images, with a progress bar: the same for the same seed."""
-    with tqdm(total=count, desc="generated images", unit="img", disable=None) as progress:
-        for latents in seeded_latents(generator, count, seed).split(BATCH[device.type]):
-            yield to_bytes(generator(latents.to(device)))
-            progress.update(len(latents))
+def generate(generator: nn.Module, parameters: EvaluateParameters, device: torch.device) -> Iterator[Tensor]:
+    """Yields uint8 batches (B, 3, H, W) of generated images, telling how far it is: the same for the same seed."""
+    latents = draw_scored_latents(generator, parameters)
+    with Progress("generated images", len(latents), "images") as progress:
+        for batch in latents.split(BATCH[device.type]):
+            yield to_bytes(generator(batch.to(device)))
+            progress.add(len(batch))
 
 
-def draw_neighbours(generator: nn.Module, features: Tensor, reference: Reference, shards: Path, seed: int) -> np.ndarray:
+def draw_scored_latents(generator: nn.Module, parameters: EvaluateParameters) -> Tensor:
+    """Returns the latents (images, latent_size) that the generator is scored on."""
+    return seeded_latents(generator, parameters.images, parameters.seed) * parameters.truncation
+
+
+def draw_neighbours(generator: nn.Module, features: Tensor, reference: Reference, shards: Path, parameters: EvaluateParameters) -> np.ndarray:
     """Returns a sheet (H, W, 3) of the generated images that lie nearest to a training image, with their neighbours.
 
     Each row: the generated image, its nearest training images, its nearest held-out ones.
 
     Args:
-        features: of the images that ``generate`` yields for this generator and seed.
+        features: of the images that ``generate`` yields for this generator and these parameters.
     """
     rows = find_neighbours(features, reference.train, 1)[0].flatten().argsort(stable=True)[:SHEET_ROWS].cpu()
-    latents = seeded_latents(generator, len(features), seed)[rows]
+    latents = draw_scored_latents(generator, parameters)[rows]
     with torch.inference_mode():
         fakes = to_bytes(generator(latents.to(features.device))).cpu()
 

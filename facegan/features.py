@@ -84,8 +84,12 @@ class Eyes(nn.Module):
         return self.body(pictures.contiguous(memory_format=torch.channels_last)).float()  # (B, D)
 
 
-def open_extractor(name: str, weights: Path | None = None, device: torch.device | str = "cpu") -> Extractor:
-    """Returns the extractor of that name, with weights from a file or, for None, the published ones.
+def open_extractor(name: str, weights: Path | None = None, device: torch.device | str | None = None) -> Extractor:
+    """Returns the extractor of that name.
+
+    Args:
+        weights: a file; None: the published ones.
+        device: where it looks; None: on the GPU where there is one.
 
     Raises:
         FaceganError: an unknown name, weights that cannot be had or read, or that belong to another network.
@@ -93,6 +97,7 @@ def open_extractor(name: str, weights: Path | None = None, device: torch.device 
     if name not in EXTRACTORS:
         raise FaceganError(f"expected an extractor among {', '.join(EXTRACTORS)}; found {name!r}; set evaluate.extractor")
     family = EXTRACTORS[name]
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     path = find_weights(name) if weights is None else Path(weights)
     digest = hash_file(path)
     try:
@@ -102,7 +107,7 @@ def open_extractor(name: str, weights: Path | None = None, device: torch.device 
         raise FaceganError(f"expected the weights of {name} in {path}; found others ({reason}); set evaluate.weights") from None
     space = name if digest == family.sha256 else f"{name}_{digest[:8]}"
     classifier = None if classifier is None else classifier.to(device)
-    return Extractor(space, digest, family.resize, network.to(device), torch.device(device), classifier)
+    return Extractor(space, digest, family.resize, network.to(device), device, classifier)
 
 
 def extract(extractor: Extractor, batches: Iterable[Tensor]) -> Tensor:

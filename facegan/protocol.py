@@ -1,13 +1,19 @@
-"""Under what conditions a score was taken, and what it may therefore be called.
+"""Under what conditions a score is taken, and what it may therefore be called.
 
-In: what is known of the real images, the extractor and the generated images. Out: a frozen record, its short fingerprint, and
-the scores' names. Two scores may be compared only when their fingerprints agree (or differ in the seed alone).
+In: the section ``evaluate`` of params.yaml, and what is known of the images and the extractor. Out: a frozen record, its short
+fingerprint, and the scores' names. Two scores may be compared only when their fingerprints agree (or differ in the seed alone).
 """
 
 import dataclasses
 import hashlib
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from facegan.config import Above, AtLeast, suggest
+from facegan.features import EXTRACTORS
+
+FEWEST_IMAGES = 20  # below this, neighbours and covariances mean nothing
 
 ROUNDING = "(x + 1) * 127.5, rounded to nearest, clipped, uint8"
 KERNEL_SUBSETS = 100
@@ -16,6 +22,33 @@ NEIGHBOUR_IMAGES = 10_000  # precision, recall, density and coverage need every 
 
 FRECHET_NAMES = {"inception": "fid", "inception_pytorch": "fid_pytorch", "inception_clean": "fid_clean"}
 KERNEL_NAMES = {"inception": "kid", "inception_pytorch": "kid_pytorch", "inception_clean": "kid_clean"}
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateParameters:
+    """How a generator is scored.
+
+    Attributes:
+        extractor: the feature space; see ``facegan.features.EXTRACTORS``.
+        weights: a local file of the extractor's weights; None: the published ones.
+        images: how many generated images, and how many real ones.
+        split: which real images.
+        memory_images: training images among which neighbours are sought; None: all.
+        seed: of the generated images.
+        truncation: of their latents; 1 is none.
+    """
+
+    extractor: str
+    weights: str | None
+    images: Annotated[int, AtLeast(FEWEST_IMAGES)]
+    split: Literal["train", "holdout"]
+    memory_images: Annotated[int, AtLeast(FEWEST_IMAGES)] | None
+    seed: int
+    truncation: Annotated[float, Above(0)]
+
+    def problems(self) -> Iterator[str]:
+        if self.extractor not in EXTRACTORS:
+            yield f"extractor: expected one of {', '.join(EXTRACTORS)}; found {self.extractor!r}{suggest(self.extractor, EXTRACTORS)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +83,8 @@ class Protocol(RealProtocol):
     Attributes:
         generated: how many images the generator made.
         seed: of their latents.
-        averaged: whether the weights are the moving average (EMA) of the training's.
-        truncation: 1.0 is none.
+        truncation: what the latents are multiplied by; 1 is none.
+        averaged: whether the weights are the moving average (EMA) of training's, as generator.safetensors holds them.
         rounding: how a generator's output became uint8.
         kernel_subsets, kernel_subset_images: over which the kernel distance is averaged.
         neighbour_images: at most so many images on each side of precision, recall, density and coverage.
@@ -59,8 +92,8 @@ class Protocol(RealProtocol):
 
     generated: int
     seed: int
+    truncation: float
     averaged: bool = True
-    truncation: float = 1.0
     rounding: str = ROUNDING
     kernel_subsets: int = KERNEL_SUBSETS
     kernel_subset_images: int = KERNEL_SUBSET_IMAGES

@@ -16,16 +16,15 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from facegan.comparison import compare
 from facegan.errors import FaceganError
 from facegan.features import BATCH, Extractor, extract
-from facegan.protocol import RealProtocol
+from facegan.progress import Progress
+from facegan.protocol import FEWEST_IMAGES, RealProtocol
 from facegan.shards import Index, open_split, read_index
 
 ORDER_SEED = 0
-FEWEST_IMAGES = 20  # below this, neighbours and covariances mean nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,11 +103,11 @@ def describe(index: Index, extractor: Extractor, split: str, real: int) -> RealP
 
 
 def read_images(shards: Path, split: str, rows: Tensor, extractor: Extractor) -> Iterator[Tensor]:
-    """Yields uint8 batches (B, 3, H, W) of a split's rows, with a progress bar."""
-    with tqdm(total=len(rows), desc=f"real images, {split}", unit="img", disable=None) as progress:
+    """Yields uint8 batches (B, 3, H, W) of a split's rows, telling how far it is."""
+    with Progress(f"real images, {split}", len(rows), "images") as progress:
         for batch in rows.split(BATCH[extractor.device.type]):
             yield gather(shards, split, batch)
-            progress.update(len(batch))
+            progress.add(len(batch))
 
 
 def gather(shards: Path, split: str, rows: Tensor) -> Tensor:

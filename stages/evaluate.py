@@ -1,52 +1,56 @@
-"""Scores data/model/generator.safetensors against the real images. Writes metrics/evaluate.json and a sheet of neighbours."""
+"""Scores a generator against the real images, and shows the training images that its faces come nearest to.
 
+    python stages/evaluate.py                                                    # what dvc repro runs: data/model -> metrics
+    python stages/evaluate.py --model any.safetensors --out any.json --sheet any.png    # any generator, the same real images
+"""
+
+import argparse
 import json
 from pathlib import Path
+from typing import Any
 
-import command
-import torch
+from command import HOME, ROOT, parser, read_params, run
+from facegan.config import read_sections
+from facegan.protocol import EvaluateParameters, name_frechet
 
-from facegan import config
-from facegan.evaluate import EvaluateParameters, draw_neighbours, evaluate
-from facegan.features import open_extractor
-from facegan.pictures import save_png
-from facegan.protocol import name_frechet
-from facegan.reference import read_reference
-from facegan.weights import load_generator
+UNTRAINED = ROOT / "metrics/untrained.json"
 
 
-def stage(arguments):
-    (parameters,) = config.read_sections(command.read_params(arguments.params), evaluate=EvaluateParameters)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    generator, card = load_generator(arguments.model, device)
-    weights = command.HOME / parameters.weights if parameters.weights else None
-    extractor = open_extractor(parameters.extractor, weights, device)
-    reference = read_reference(command.ROOT / "data/reference", device)
-    report, features = evaluate(generator, reference, extractor, parameters.images, parameters.seed)
+def score(arguments: argparse.Namespace) -> None:
+    from facegan.evaluate import draw_neighbours, evaluate
+    from facegan.features import open_extractor
+    from facegan.pictures import save_png
+    from facegan.reference import read_reference
+    from facegan.weights import load_generator
+
+    (parameters,) = read_sections(read_params(arguments.params), evaluate=EvaluateParameters)
+    extractor = open_extractor(parameters.extractor, parameters.weights and HOME / parameters.weights)
+    generator, card = load_generator(arguments.model, extractor.device)
+    reference = read_reference(ROOT / "data/reference", extractor.device)
+    report, features = evaluate(generator, reference, extractor, parameters)
     report["images_seen"] = card.images_seen
-    untrained = command.ROOT / "metrics/untrained.json"
-    if untrained.is_file():
-        report["untrained"] = json.loads(untrained.read_text())
+    if UNTRAINED.is_file():
+        report["untrained"] = json.loads(UNTRAINED.read_text())
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
-    save_png(arguments.sheet, draw_neighbours(generator, features, reference, command.ROOT / "data/shards", parameters.seed))
-    print_summary(report, name_frechet(extractor.space))
-    print(f"{arguments.out}: scores and protocol; {arguments.sheet}: nearest neighbours")
+    save_png(arguments.sheet, draw_neighbours(generator, features, reference, ROOT / "data/shards", parameters))
+    describe(report, name_frechet(extractor.space))
+    print(f"{arguments.out}: scores and protocol\n{arguments.sheet}: nearest training and held-out images")
 
 
-def print_summary(report, name):
+def describe(report: dict[str, Any], name: str) -> None:
+    """Prints the distance between its two ends, and what the memory test says."""
     ends = [f"{end} {report[end][name]:.4g}" for end in ("floor", "untrained") if name in report.get(end, {})]
-    interval = report["another_seed_95"][name]
-    print(f"{name} {report[name]:.4g}, another seed within ±{interval:.2g} ({', '.join(ends)}); protocol {report['protocol']['fingerprint']}")
+    print(f"{name} {report[name]:.4g}, another seed within ±{report['another_seed_95'][name]:.2g} ({', '.join(ends)})")
     if "memory" in report:
         memory = report["memory"]
         verdict = "it replays training images" if memory["caught"] else "no sign of replayed training images"
-        print(f"memory: {memory['share']:.2f} ({memory['low']:.2f} to {memory['high']:.2f}; fresh images: 0.5 or less): {verdict}")
+        print(f"memory {memory['share']:.2f}, {memory['low']:.2f} to {memory['high']:.2f} (fresh images: 0.5 or less): {verdict}")
 
 
 if __name__ == "__main__":
-    parser = command.parser(__doc__)
-    parser.add_argument("--model", type=Path, default=command.ROOT / "data/model/generator.safetensors", help="the generator to score")
-    parser.add_argument("--out", type=Path, default=command.ROOT / "metrics/evaluate.json", help="where the scores go")
-    parser.add_argument("--sheet", type=Path, default=command.ROOT / "data/evaluation/neighbours.png", help="where the neighbours go")
-    command.run(stage, parser.parse_args())
+    command_line = parser(__doc__)
+    command_line.add_argument("--model", type=Path, default=ROOT / "data/model/generator.safetensors", help="the generator to score")
+    command_line.add_argument("--out", type=Path, default=ROOT / "metrics/evaluate.json", help="where the scores go")
+    command_line.add_argument("--sheet", type=Path, default=ROOT / "data/evaluation/neighbours.png", help="where the neighbours go")
+    run(score, command_line.parse_args())

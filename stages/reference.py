@@ -1,29 +1,26 @@
 """Looks at the real images once, for every later score: data/shards to data/reference."""
 
-import command
-import torch
+import argparse
 
-from facegan import config
-from facegan.evaluate import EvaluateParameters
-from facegan.features import open_extractor
-from facegan.protocol import name_frechet
-from facegan.reference import make_reference
+from command import HOME, ROOT, parser, read_params, run
+from facegan.config import read_sections
+from facegan.protocol import EvaluateParameters, name_frechet
+
+FOLDER = ROOT / "data/reference"
 
 
-def stage(arguments):
-    (parameters,) = config.read_sections(command.read_params(arguments.params), evaluate=EvaluateParameters)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    weights = command.HOME / parameters.weights if parameters.weights else None
-    extractor = open_extractor(parameters.extractor, weights, device)
-    folder = command.ROOT / "data/reference"
-    reference = make_reference(
-        command.ROOT / "data/shards", folder, extractor, parameters.images, parameters.split, parameters.memory_images
-    )
+def look_at_real_images(arguments: argparse.Namespace) -> None:
+    from facegan.features import open_extractor
+    from facegan.reference import make_reference
+
+    (parameters,) = read_sections(read_params(arguments.params), evaluate=EvaluateParameters)
+    extractor = open_extractor(parameters.extractor, parameters.weights and HOME / parameters.weights)
+    reference = make_reference(ROOT / "data/shards", FOLDER, extractor, parameters.images, parameters.split, parameters.memory_images)
+    print(f"{FOLDER}: {reference.protocol.real:,} real images; {len(reference.train):,} training images to seek neighbours among")
     name = name_frechet(extractor.space)
-    print(f"{folder}: {reference.protocol.real} real images; {len(reference.train)} training images to seek neighbours among")
     if name in reference.floor:
-        print(f"floor, {reference.floor['images']} real images against as many others: {name} {reference.floor[name]:.4g}")
+        print(f"the floor, {reference.floor['images']:,} real images against as many others: {name} {reference.floor[name]:.4g}")
 
 
 if __name__ == "__main__":
-    command.run(stage, command.parser(__doc__).parse_args())
+    run(look_at_real_images, parser(__doc__).parse_args())
