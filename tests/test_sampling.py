@@ -20,7 +20,7 @@ from facegan.models.dcgan import DCGANArguments
 from facegan.models.tutorial28 import Tutorial28Arguments
 from facegan.pictures import save_png
 from facegan.sampling import SampleParameters, choose_evenly, draw_faces, draw_loops, draw_losses, draw_progress, draw_walk, enlarge
-from facegan.weights import Card, save_generator
+from facegan.weights import Card, load_generator, save_generator
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = "images_seen,loss_generator,loss_discriminator,real_logit,fake_logit\n"
@@ -173,8 +173,8 @@ def project(tmp_path):
     return tmp_path / "project"
 
 
-def run_stage(project, *arguments):
-    command = [sys.executable, str(project / "stages/sample.py"), *map(str, arguments)]
+def run_stage(project, *arguments, stage="sample"):
+    command = [sys.executable, str(project / f"stages/{stage}.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=project.parent, timeout=120)
 
 
@@ -206,3 +206,17 @@ def test_stage_errors_are_one_line(project, tmp_path):
     assert result.stderr.startswith("error: expected a generator at ") and result.stderr.count("\n") == 1
     result = run_stage(project, "--count", 0)
     assert result.returncode == 1 and "sample.count: expected a whole number at least 1; found 0" in result.stderr
+
+
+def test_published_copy_is_half_the_size_and_draws_the_same_faces(project, tmp_path):
+    save(tmp_path / "whole.safetensors", make_generator(gain=5.0))
+    result = run_stage(project, "--model", tmp_path / "whole.safetensors", "--out", tmp_path / "shared/half.safetensors", stage="publish")
+    assert result.returncode == 0, result.stderr
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "shared/half.safetensors"
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    for path, name in ((whole, "whole"), (half, "half")):
+        generator, card = load_generator(path)
+        assert card.images_seen == 1000
+        draw_faces(generator, SampleParameters(0, 1, 1.0), tmp_path / name)
+    pictures = [np.asarray(Image.open(tmp_path / name / "grid.png"), dtype=int) for name in ("whole", "half")]
+    assert 0 < np.abs(pictures[0] - pictures[1]).max() <= 8
