@@ -1,0 +1,333 @@
+"""How fast training is: against the loop that every tutorial teaches, and against what the machine could do.
+
+    python benchmarks/train_speed.py [--device cuda] [--shards FOLDER] [--rounds 7] [--steps 20]
+
+In turns, in one run, with the same network and batch:
+
+tutorial   ImageFolder and DataLoader with two workers over JPEG files of CelebA's size (178×218), resized and cropped as
+           they are read; float32, contiguous; a pass over real and one over generated images, each with its own backward;
+           the losses read with .item() at every step.
+ours       facegan's own step: images in memory, mirrored there; precision and memory layout as ``auto`` chooses; with the
+           average and the tally that the tutorial has not; a row of losses.csv as often as in a run.
+
+The limit is the time that the convolutions alone would take if each ran at the rate of a large matrix product or, where that
+is longer, moved its inputs and outputs as fast as a large copy. Both rates are measured on the spot. The photos, files for
+the one and shards for the other, are made in a temporary folder from the given shards, or drawn.
+"""
+
+import argparse
+import dataclasses
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from facegan import config  # noqa: E402 (the path above must come first)
+from facegan.batches import Batches  # noqa: E402
+from facegan.distributed import World  # noqa: E402
+from facegan.engine import Hardware, choose_hardware  # noqa: E402
+from facegan.models import build_discriminator, build_generator  # noqa: E402
+from facegan.models.dcgan import DCGANArguments  # noqa: E402
+from facegan.shards import ShardWriter, open_split  # noqa: E402
+from facegan.train import Training, TrainParameters  # noqa: E402
+
+PHOTOS = 2_000
+CELEBA_WIDTH, CELEBA_HEIGHT = 178, 218
+TUTORIAL_WORKERS = 2
+WARM_UP_STEPS = 4
+MATRIX_SIZES = (1024, 2048, 4096)
+COPY_BYTES = 1 << 28
+RATE_REPEATS = 7
+TAUGHT = {"batch": 64, "lr": 2e-4, "discriminator_lr_ratio": 1.0, "beta1": 0.5, "beta2": 0.999, "flip": False}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One row of the table: a network, the size of its pictures, and how it is trained."""
+
+    title: str
+    resolution: int
+    arguments: DCGANArguments
+    parameters: TrainParameters
+
+
+class Stopwatch:
+    """Adds up the time spent in its ``with`` blocks: the device's on a GPU, else the host's."""
+
+    def __init__(self, device: torch.device):
+        self.on_gpu = device.type == "cuda"
+        self.clear()
+
+    def clear(self) -> None:
+        self.host_seconds, self.events = 0.0, []
+
+    def __enter__(self) -> None:
+        self.began = time.perf_counter()
+        if self.on_gpu:
+            self.events.append((torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)))
+            self.events[-1][0].record()
+
+    def __exit__(self, *error: object) -> None:
+        if self.on_gpu:
+            self.events[-1][1].record()
+        self.host_seconds += time.perf_counter() - self.began
+
+    def seconds(self) -> float:
+        """Returns the longer of the host's and the device's time; call it after a synchronisation."""
+        return max(self.host_seconds, sum(start.elapsed_time(end) for start, end in self.events) / 1000)
+
+
+class TimedBatches:
+    """Our batches, with a stopwatch on them."""
+
+    def __init__(self, batches: Batches, watch: Stopwatch):
+        self.batches, self.watch, self.count = batches, watch, batches.count
+
+    def choose(self, images_seen: int, batch: int) -> Tensor:
+        with self.watch:
+            return self.batches.choose(images_seen, batch)
+
+    def take(self, indices: Tensor) -> Tensor:
+        with self.watch:
+            return self.batches.take(indices)
+
+
+class OurLoop:
+    """Training as facegan does it."""
+
+    def __init__(self, case: Case, shards: Path, hardware: Hardware):
+        self.training = Training(shards, ("dcgan", case.arguments), case.parameters, hardware, World())
+        self.watch = Stopwatch(hardware.device)
+        self.training.engine.batches = TimedBatches(self.training.engine.batches, self.watch)
+
+    def step(self) -> None:
+        self.training.step()
+        if self.training.is_due(self.training.row_images):
+            self.training.add_row()
+
+
+class TutorialLoop:
+    """Training as the tutorials teach it."""
+
+    def __init__(self, case: Case, photos: Path, device: torch.device):
+        from torchvision import datasets, transforms
+
+        size, parameters = case.resolution, case.parameters
+        steps = [transforms.Resize(size), transforms.CenterCrop(size), transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)]
+        folder = datasets.ImageFolder(photos, transforms.Compose(steps))
+        self.loader = torch.utils.data.DataLoader(
+            folder, parameters.batch, shuffle=True, num_workers=TUTORIAL_WORKERS, persistent_workers=True, drop_last=True
+        )
+        self.batches = self.endless()
+        self.device = device
+        self.watch = Stopwatch(device)
+        self.generator = build_generator("dcgan", size, case.arguments).to(device)
+        self.discriminator = build_discriminator("dcgan", size, case.arguments).to(device)
+        lr, betas = parameters.lr, (parameters.beta1, parameters.beta2)
+        self.generator_adam = torch.optim.Adam(self.generator.parameters(), lr=lr, betas=betas)
+        self.discriminator_adam = torch.optim.Adam(self.discriminator.parameters(), lr=lr * parameters.discriminator_lr_ratio, betas=betas)
+        self.cross_entropy = nn.BCEWithLogitsLoss()
+        self.history: list[tuple[float, ...]] = []
+
+    def endless(self) -> Iterator[Tensor]:
+        """Yields one epoch's batches after another's."""
+        while True:
+            for images, _ in self.loader:
+                yield images
+
+    def step(self) -> None:
+        with self.watch:
+            real = next(self.batches).to(self.device)
+        ones, zeros = torch.ones(len(real), device=self.device), torch.zeros(len(real), device=self.device)
+
+        self.discriminator.zero_grad()
+        real_logits = self.discriminator(real)
+        real_loss = self.cross_entropy(real_logits, ones)
+        real_loss.backward()
+        fake = self.generator(torch.randn(len(real), self.generator.latent_size, device=self.device))
+        fake_logits = self.discriminator(fake.detach())
+        fake_loss = self.cross_entropy(fake_logits, zeros)
+        fake_loss.backward()
+        self.discriminator_adam.step()
+
+        self.generator.zero_grad()
+        logits = self.discriminator(fake)
+        loss = self.cross_entropy(logits, ones)
+        loss.backward()
+        self.generator_adam.step()
+        told = (real_loss + fake_loss, loss, real_logits.sigmoid().mean(), fake_logits.sigmoid().mean(), logits.sigmoid().mean())
+        self.history.append(tuple(number.item() for number in told))
+
+
+class ConvolutionLog(TorchDispatchMode):
+    """Writes down each convolution's floating-point operations, and how many numbers it takes in and gives out."""
+
+    def __init__(self):
+        super().__init__()
+        self.entries: list[tuple[int, int]] = []
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        if operation in (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default):
+            results = result if isinstance(result, tuple) else (result,)
+            numbers = sum(value.numel() for value in (*args, *results) if isinstance(value, Tensor))
+            self.entries.append((flop_registry[operation.overloadpacket](*args, **(kwargs or {}), out_val=result), numbers))
+        return result
+
+
+def make_photos(folder: Path, source: Path | None, resolution: int) -> tuple[Path, Path]:
+    """Writes the same pictures as JPEG files of CelebA's size and as shards; returns both folders."""
+    if source:
+        pictures = torch.cat(open_split(source, "train"))[:PHOTOS]
+    else:
+        coarse = torch.rand((PHOTOS, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+        pictures = nn.functional.interpolate(coarse, size=(resolution, resolution), mode="bicubic").mul(255).clamp(0, 255).to(torch.uint8)
+    photos, shards = folder / "photos", folder / "shards"
+    (photos / "faces").mkdir(parents=True)
+    with ShardWriter(shards, resolution) as writer:
+        for number, picture in enumerate(pictures.permute(0, 2, 3, 1).numpy()):
+            image = Image.fromarray(picture)
+            image.resize((CELEBA_WIDTH, CELEBA_HEIGHT)).save(photos / "faces" / f"{number:06d}.jpg", quality=90)
+            writer.add("train", np.asarray(image.resize((resolution, resolution))).transpose(2, 0, 1))
+        writer.finish(crop="none", filter="bicubic", source_fingerprint="made for a benchmark")
+    return photos, shards
+
+
+def play_round(loop: Any, steps: int, device: torch.device) -> tuple[float, float]:
+    """Plays some steps to warm up and then so many; returns the seconds of a step, and the share of them spent on data."""
+    for _ in range(WARM_UP_STEPS):
+        loop.step()
+    synchronize(device)
+    loop.watch.clear()
+    began = time.perf_counter()
+    for _ in range(steps):
+        loop.step()
+    synchronize(device)
+    seconds = time.perf_counter() - began
+    return seconds / steps, loop.watch.seconds() / seconds
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def find_convolutions(case: Case, shards: Path) -> list[tuple[int, int]]:
+    """Returns the (operations, numbers moved) of each convolution in one of our steps."""
+    hardware = Hardware(torch.device("cpu"), torch.float32, deterministic=False)
+    training = Training(shards, ("dcgan", case.arguments), case.parameters, hardware, World())
+    with ConvolutionLog() as log:
+        training.step()
+    return log.entries
+
+
+def measure_rates(hardware: Hardware) -> tuple[float, float]:
+    """Returns the operations a second of a large matrix product, and the bytes a second that a large copy reads and writes."""
+
+    def fastest(work: Any) -> float:
+        seconds = []
+        for _ in range(RATE_REPEATS):
+            synchronize(hardware.device)
+            began = time.perf_counter()
+            work()
+            synchronize(hardware.device)
+            seconds.append(time.perf_counter() - began)
+        return min(seconds)
+
+    rates = []
+    for size in MATRIX_SIZES:
+        left, right = torch.randn((2, size, size), device=hardware.device).to(hardware.precision)
+        rates.append(2 * size**3 / fastest(lambda left=left, right=right: left @ right))
+    source = torch.ones(COPY_BYTES, dtype=torch.uint8, device=hardware.device)
+    target = torch.zeros_like(source)
+    return max(rates), 2 * COPY_BYTES / fastest(lambda: target.copy_(source))
+
+
+def make_cases() -> list[Case]:
+    """Returns the paper's DCGAN trained as in the tutorials, and the preset ``demo``."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"preset": "demo", "train": {}}
+    (demo,) = config.read_sections(params, train=TrainParameters)
+    sections = params["presets"]["demo"]
+    network = DCGANArguments(**{key: value for key, value in sections["model"].items() if key != "name"})
+    taught = dataclasses.replace(demo, **TAUGHT)
+    return [
+        Case("DCGAN-64 as taught", 64, DCGANArguments(width=64, latent_size=100, discriminator_norm="batch"), taught),
+        Case("demo", sections["preprocess"]["resolution"], network, demo),
+    ]
+
+
+def measure_case(case: Case, source: Path | None, hardware: Hardware, rounds: int, steps: int) -> str:
+    """Returns one row of the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        photos, shards = make_photos(Path(folder), source, case.resolution)
+        tutorial, ours = TutorialLoop(case, photos, hardware.device), OurLoop(case, shards, hardware)
+        results = [(play_round(tutorial, steps, hardware.device), play_round(ours, steps, hardware.device)) for _ in range(rounds)]
+        convolutions = find_convolutions(case, shards)
+    operations_a_second, bytes_a_second = measure_rates(hardware)
+    size = hardware.precision.itemsize
+    limit = case.parameters.batch / sum(
+        max(operations / operations_a_second, numbers * size / bytes_a_second) for operations, numbers in convolutions
+    )
+    theirs_a_second, ours_a_second = ([case.parameters.batch / loop[0] for loop in loops] for loops in zip(*results, strict=True))
+    ratios = [fast / slow for slow, fast in zip(theirs_a_second, ours_a_second, strict=True)]
+    their_wait, our_wait = (statistics.median(loop[1] for loop in loops) for loops in zip(*results, strict=True))
+    giga = sum(operations for operations, _ in convolutions) / case.parameters.batch / 1e9
+    print(
+        f"{case.title}: {giga:.2f} GFLOP of convolutions an image; matrix products {operations_a_second / 1e9:,.0f} GFLOP/s, "
+        f"copies {bytes_a_second / 1e9:,.0f} GB/s; limit {limit:,.0f} images/s"
+    )
+    return (
+        f"| {case.title} | {case.parameters.batch} | {describe(theirs_a_second)} | {describe(ours_a_second)} | {describe(ratios, 2)} "
+        f"| {their_wait:.2%} | {our_wait:.2%} | {statistics.median(ours_a_second) / limit:.0%} |"
+    )
+
+
+def describe(values: list[float], digits: int = 0) -> str:
+    """Returns the median and the range."""
+    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def name_machine(hardware: Hardware) -> str:
+    """Returns the hardware and the versions in one line."""
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    device = f"{os.cpu_count()} cores, {platform.machine()}" if hardware.device.type == "cpu" else torch.cuda.get_device_name()
+    precision = str(hardware.precision).removeprefix("torch.")
+    return f"{device}, ours in {precision}, PyTorch {torch.__version__}, Python {platform.python_version()}, commit {commit}"
+
+
+def main(device: str, source: Path | None, rounds: int, steps: int) -> None:
+    """Measures and prints the table."""
+    hardware = choose_hardware(device, "auto", deterministic=False)
+    print(f"{name_machine(hardware)}, n = {rounds} rounds of {steps} steps, median (smallest to largest)", flush=True)
+    rows = [measure_case(case, source, hardware, rounds, steps) for case in make_cases()]
+    print("\n| network | batch | tutorial, images/s | ours, images/s | ratio | its data wait | our data wait | share of the limit |")
+    print("|---|---|---|---|---|---|---|---|")
+    print("\n".join(rows))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to train (default: auto)")
+    parser.add_argument("--shards", type=Path, help="take the pictures from these shards (default: drawn)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each (default: 7)")
+    parser.add_argument("--steps", type=int, default=20, help="steps a turn (default: 20)")
+    chosen = parser.parse_args()
+    main(chosen.device, chosen.shards, chosen.rounds, chosen.steps)
