@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from facegan.graph_adam import GraphAdam
 from facegan.models import build_discriminator, build_generator
+from facegan.models.layers import unshare_batch_norm
 
 KERAS_RHO, KERAS_EPSILON = 0.9, 1e-7  # RMSprop's defaults where the Keras tutorial leaves them unsaid
 ADAM_EPSILON = 1e-8
@@ -44,6 +45,7 @@ class Players:
         self.generator = build_generator(name, resolution, arguments).to(device, memory_format=torch.channels_last)
         self.discriminator = build_discriminator(name, resolution, arguments).to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        unshare_batch_norm(self.average)  # the first process alone looks at it
         self.clip_value = clip_value
         self.capturable = capturable
         self.optimizers = {

@@ -32,7 +32,7 @@ class Card:
         latent_size: how many numbers one latent has.
         images_seen: real images shown in training.
         data_fingerprint: the shards it was trained on.
-        parameters_fingerprint: the parameters and code that trained it.
+        parameters_fingerprint: the parameters that trained it.
     """
 
     model: str
@@ -48,7 +48,7 @@ def save_generator(path: Path, generator: nn.Module, card: Card, dtype: torch.dt
     """Writes the generator's weights and buffers and its card. The same generator and card give the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
     tensors = {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
-    metadata = {"format": FORMAT, "card": json.dumps(dataclasses.asdict(card), sort_keys=True)}
+    metadata = {"card": json.dumps({"format": FORMAT, **dataclasses.asdict(card)})}  # one entry: safetensors shuffles several
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata)
 
@@ -67,9 +67,10 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[nn.M
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
     except SafetensorError as error:
         raise FaceganError(f"expected a safetensors file at {path}; found another ({error}); name a generator.safetensors") from None
-    if metadata.get("format") != FORMAT:
-        raise FaceganError(f"expected a generator of format {FORMAT} in {path}; found {metadata.get('format')!r}; name one that facegan wrote")
-    card = Card(**json.loads(metadata["card"]))
+    content = json.loads(metadata.get("card", "{}"))
+    if content.pop("format", None) != FORMAT:
+        raise FaceganError(f"expected a generator of format {FORMAT} in {path}; found another file; name one that facegan wrote")
+    card = Card(**content)
     if card.model not in MODELS:
         raise FaceganError(f"expected a model among {', '.join(MODELS)} in {path}; found {card.model!r}; update facegan")
     problems: list[str] = []

@@ -4,30 +4,51 @@ import torch
 from torch import Tensor, distributed, nn
 
 
+class SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes. Its derivative is the sum of theirs, so it can be differentiated any number of times."""
+
+    @staticmethod
+    def forward(context: object, values: Tensor) -> Tensor:
+        values = values.clone()
+        distributed.all_reduce(values)
+        return values
+
+    @staticmethod
+    def backward(context: object, slopes: Tensor) -> Tensor:
+        return SumOverProcesses.apply(slopes)
+
+
 class BatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation whose statistics are those of the whole batch, also when several processes share it.
 
     PyTorch's SyncBatchNorm does the same on CUDA alone, and cannot be differentiated twice; gradient penalties need that.
-    In one process this is ``nn.BatchNorm2d`` itself.
+    In one process, or where ``shared`` is false, this is ``nn.BatchNorm2d`` itself.
     """
 
-    def forward(self, images: Tensor) -> Tensor:
-        if not (self.training and distributed.is_available() and distributed.is_initialized()):
-            return super().forward(images)
-        from torch.distributed.nn.functional import all_reduce
+    shared = True
 
-        images = images.float()
+    def forward(self, images: Tensor) -> Tensor:
+        if not (self.shared and self.training and distributed.is_available() and distributed.is_initialized()):
+            return super().forward(images)
+        dtype, images = images.dtype, images.float()
         count = images.numel() // images.shape[1] * distributed.get_world_size()
-        mean = all_reduce(images.sum((0, 2, 3))) / count  # (C,)
+        mean = SumOverProcesses.apply(images.sum((0, 2, 3))) / count  # (C,)
         centred = images - mean[:, None, None]
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / count  # (C,)
+        variance = SumOverProcesses.apply(centred.square().sum((0, 2, 3))) / count  # (C,)
         with torch.no_grad():
             self.num_batches_tracked += 1
             momentum = 1 / self.num_batches_tracked.float() if self.momentum is None else self.momentum
             self.running_mean.lerp_(mean, momentum)
             self.running_var.lerp_(variance * count / (count - 1), momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(dtype)
+
+
+def unshare_batch_norm(network: nn.Module) -> None:
+    """Lets the network's batch norms see this process's images alone."""
+    for module in network.modules():
+        if isinstance(module, BatchNorm2d):
+            module.shared = False
 
 
 def is_power_of_two(number: int) -> bool:
