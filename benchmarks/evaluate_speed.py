@@ -1,0 +1,109 @@
+"""How long a Fréchet Inception distance takes: facegan beside pytorch-fid and torch-fidelity, unmodified, as they come from PyPI.
+
+    python benchmarks/evaluate_speed.py data/shards --images 500
+
+All score the same two sets of images with the same Inception weights, each in a process of its own, timed from start to end.
+The others read PNG files, as they must; facegan reads the same pixels from memory-mapped tensors, as it does in the pipeline.
+Without --weights the network is randomly initialised, and given to all: that times and compares as well as the true one.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.random_inception import save_random_inception  # noqa: E402 (the path above must come first)
+from facegan.features import BATCH, extract, open_extractor  # noqa: E402
+from facegan.pictures import save_png  # noqa: E402
+from facegan.reference import gather  # noqa: E402
+from facegan.scores import fit_gaussian, frechet_distance  # noqa: E402
+from facegan.shards import read_index  # noqa: E402
+
+HUB_NAME = "pt_inception-2015-12-05-6726825d.pth"  # where pytorch-fid looks before it downloads
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shards", type=Path, help="a folder of shards with at least twice as many training images")
+    parser.add_argument("--images", type=int, default=500, help="images in each of the two sets")
+    parser.add_argument("--weights", type=Path, help="a file of Inception weights; without it, random ones")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--only-facegan", metavar="EXTRACTOR", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.only_facegan:
+        print("score", score(arguments))
+    else:
+        compare(arguments)
+
+
+def read_sets(arguments: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns two sets of images: the second is dimmed, so that the distance between them is not that of noise."""
+    images = gather(arguments.shards, "train", torch.arange(2 * arguments.images))
+    return images[: arguments.images], (images[arguments.images :] * 0.8).round().to(torch.uint8)
+
+
+def score(arguments: argparse.Namespace) -> float:
+    """Returns facegan's distance between the two sets."""
+    extractor = open_extractor(arguments.only_facegan, arguments.weights, arguments.device)
+    sets = [fit_gaussian(extract(extractor, images.split(BATCH[extractor.device.type]))) for images in read_sets(arguments)]
+    return frechet_distance(*sets)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Runs each tool in turn and prints a table."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "hub" / "checkpoints" / HUB_NAME
+        if arguments.weights:
+            weights.parent.mkdir(parents=True)
+            weights.write_bytes(arguments.weights.read_bytes())
+        else:
+            save_random_inception(weights, seed=0)
+        folders = [str(Path(folder) / name) for name in ("first", "second")]
+        for name, images in zip(folders, read_sets(arguments), strict=True):
+            for number, image in enumerate(images):
+                save_png(Path(name) / f"{number:06d}.png", image.permute(1, 2, 0).numpy())
+        ours = [sys.executable, __file__, str(arguments.shards), "--images", str(arguments.images), "--weights", str(weights)]
+        ours += ["--device", arguments.device, "--only-facegan"]
+        on_gpu = arguments.device != "cpu"
+        fidelity = [sys.executable, "-m", "torch_fidelity.fidelity", "--fid", "--input1", folders[0], "--input2", folders[1], "--no-cache"]
+        fidelity += ["--feature-extractor-weights-path", str(weights), "--gpu" if on_gpu else "--cpu", *(["0"] if on_gpu else [])]
+        tools = {
+            "pytorch-fid": [sys.executable, "-m", "pytorch_fid", *folders, "--device", arguments.device],
+            "facegan, inception_pytorch": [*ours, "inception_pytorch"],
+            "torch-fidelity": fidelity,
+            "facegan, inception": [*ours, "inception"],
+        }
+        measured = {tool: [measure(command, folder) for _ in range(arguments.repeats)] for tool, command in tools.items()}
+    print(f"\n{arguments.images} images against {arguments.images} of {read_index(arguments.shards).resolution} px on {arguments.device}, "
+          f"{os.cpu_count()} cores, PyTorch {torch.__version__}, {arguments.repeats} runs each")
+    print(f"{'tool':28} {'seconds':>16} {'score':>14}")
+    for tool, runs in measured.items():
+        seconds = sorted(run[0] for run in runs)
+        print(f"{tool:28} {seconds[0]:7.1f} … {seconds[-1]:5.1f} {runs[0][1]:14.8g}")
+    for rival, own in (("pytorch-fid", "facegan, inception_pytorch"), ("torch-fidelity", "facegan, inception")):
+        (theirs, expected), (seconds, found) = min(measured[rival]), min(measured[own])
+        print(f"against {rival}: {theirs / seconds:.1f} times as fast, relative difference of the scores {abs(found / expected - 1):.1e}")
+
+
+def measure(command: list[str], hub: str) -> tuple[float, float]:
+    """Returns how many seconds the command took, and the last number that it printed."""
+    started = time.perf_counter()
+    done = subprocess.run(command, env={**os.environ, "TORCH_HOME": hub}, capture_output=True, text=True, cwd=ROOT)
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return seconds, float(re.findall(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", done.stdout)[-1])
+
+
+if __name__ == "__main__":
+    main()
