@@ -27,7 +27,7 @@ GRID_COLUMNS, GRID_FACES = 8, 64
 LOOP_HARMONICS = 2
 WALK_COLUMNS, WALK_FACES, WALK_FRAMES, WALK_FRAME_MILLISECONDS = 3, 6, 120, 50
 PROGRESS_FRAMES, PROGRESS_FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 100, 150, 2_000
-GRID_FACE_PIXELS, SINGLE_FACE_PIXELS = 64, 128  # at least
+GRID_FACE_PIXELS, WALK_FACE_PIXELS, SINGLE_FACE_PIXELS = 64, 96, 128  # at least
 ANIMATION_PIXELS = 640  # at most, the longer side of the progress animation
 CURVES = {"loss": ("loss_generator", "loss_discriminator"), "mean logit": ("real_logit", "fake_logit")}
 
@@ -61,8 +61,8 @@ def draw_walk(generator: nn.Module, parameters: SampleParameters, out: Path) -> 
     loops = draw_loops(generator, WALK_FACES, WALK_FRAMES, parameters.seed) * parameters.truncation  # (frames, faces, latent_size)
     faces = generate(generator, loops.flatten(0, 1), "walk")
     frames = (torch.stack([next(faces) for _ in range(WALK_FACES)]) for _ in range(WALK_FRAMES))
-    pictures = (enlarge(make_grid(frame, WALK_COLUMNS), frame.shape[-1], SINGLE_FACE_PIXELS) for frame in frames)
-    save_animation(out / "walk.webp", pictures, WALK_FRAME_MILLISECONDS, quality=90)
+    pictures = (enlarge(make_grid(frame, WALK_COLUMNS), frame.shape[-1], WALK_FACE_PIXELS) for frame in frames)
+    save_animation(out / "walk.webp", pictures, WALK_FRAME_MILLISECONDS, quality=80)
 
 
 def draw_progress(folder: Path, out: Path) -> None:

@@ -92,7 +92,7 @@ def test_truncation_makes_faces_alike(tmp_path):
 def test_walk_has_no_seam(tmp_path):
     draw_walk(make_generator(), SampleParameters(0, 1, 1.0), tmp_path)
     frames, info = read_frames(tmp_path / "walk.webp")
-    assert len(frames) == 120 and frames[0].shape == (2 * 128, 3 * 128, 3)
+    assert len(frames) == 120 and frames[0].shape == (2 * 96, 3 * 96, 3)
     assert info["loop"] == 0  # for ever
     steps = [np.abs(after - before).mean() for before, after in itertools.pairwise(frames)]
     assert np.abs(frames[0] - frames[-1]).mean() < 1.5 * max(steps)
