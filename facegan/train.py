@@ -156,7 +156,7 @@ class Training:
         )
         batches = Batches(images, parameters.order, parameters.seed, hardware.device)
         self.engine = Engine(self.players, self.rules, batches, hardware, world, parameters.batch, parameters.flip, parameters.seed)
-        self.watchman = Watchman(bounded=parameters.objective not in ("hinge", "wasserstein"))
+        self.watchman = Watchman(parameters.objective not in ("hinge", "wasserstein"), parameters.batch)
         self.control_latents = seeded_latents(self.players.generator, parameters.progress_count, parameters.seed).to(hardware.device)
         self.calibration_latents = seeded_latents(self.players.generator, CALIBRATION_BATCHES * CALIBRATION_BATCH, mix(parameters.seed, 1))
         self.row_images = max(1, min(ROW_IMAGES, parameters.images // ROWS))
@@ -243,7 +243,7 @@ class Training:
             "rows": self.rows,
             "rewinds": self.rewinds,
             "warnings": self.warnings,
-            "watchman": self.watchman.since,
+            "watchman": self.watchman.memory,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -252,7 +252,7 @@ class Training:
             value.copy_(state["tensors"][name])
         self.images_seen, self.seconds = state["images_seen"], state["seconds"]
         self.rows, self.rewinds, self.warnings = state["rows"], state["rewinds"], state["warnings"]
-        self.watchman.since = state["watchman"]
+        self.watchman.memory = state["watchman"]
 
     def share_state(self) -> None:
         """Gives all processes the first one's state."""

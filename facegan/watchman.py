@@ -1,9 +1,10 @@
 """Looks at the rows of losses.csv as they come, and says when a training has collapsed.
 
-A row is a mean over some hundred to ten thousand images. Two signs, each of which must last: the discriminator is saturated
-(it tells every real image from every generated one with such certainty that the generator learns nothing any more), or the
-samples' diversity is gone (the generator draws one picture). A bad stretch is no collapse: many a run saturates in its first
-epoch and comes back. The thresholds were chosen on recorded runs of both kinds; docs/training.md shows them.
+Two signs, each of which must last: the discriminator is saturated (it tells every real image from every generated one with
+such certainty that the generator learns nothing any more), or the samples' diversity is gone (the generator draws one
+picture). A bad stretch is no collapse: the DCGAN of the tutorials saturates in its first epoch and comes back. Single rows
+jump up and down, so the signs are read from a running mean. The thresholds were chosen on recorded runs of both kinds;
+docs/training.md shows them, and tests/recorded_runs holds them.
 """
 
 import dataclasses
@@ -12,33 +13,51 @@ import math
 SATURATED_MARGIN = 10.0  # real logit - fake logit: D(x) and 1 - D(G(z)) both about 0.993, or one far beyond
 LOST_DIVERSITY = 0.1  # of the real images' own
 LASTING_IMAGES = 25_000
+LASTING_STEPS = 200  # whichever is more: with large batches a bad stretch takes more images, not more steps
+MEAN_HALFLIFE_IMAGES = 1_000
 REMEDIES = "train.lr halved, model.discriminator_norm: spectral, train.penalty: r1 with train.gamma: 1, or train.augment: color,translation,cutout"
+
+
+def remember_nothing() -> dict[str, float]:
+    """Returns the memory of a watchman who has seen no row."""
+    return {"images_seen": 0.0, "margin": math.nan, "diversity": math.nan, "saturated_since": math.nan, "uniform_since": math.nan}
 
 
 @dataclasses.dataclass
 class Watchman:
-    """Remembers since when a bad sign lasts.
+    """Remembers how things have gone of late, and since when a bad sign lasts.
 
     Attributes:
         bounded: whether the objective's logits mean log odds; Wasserstein's and hinge's margins say nothing of certainty.
-        since: for each sign, the images seen when it began; NaN while it is absent.
+        batch: real images a step.
+        memory: the images seen at the last row, both running means, and the images seen when each sign began; NaN: none.
     """
 
     bounded: bool
-    since: dict[str, float] = dataclasses.field(default_factory=lambda: {"saturated": math.nan, "uniform": math.nan})
+    batch: int
+    memory: dict[str, float] = dataclasses.field(default_factory=remember_nothing)
+
+    @property
+    def patience_images(self) -> int:
+        """For how many images a sign must last before it is told."""
+        return max(LASTING_IMAGES, LASTING_STEPS * self.batch)
 
     def observe(self, row: dict[str, float]) -> str | None:
-        """Takes in the next row of losses.csv. Returns what is wrong, once a sign has lasted ``LASTING_IMAGES``."""
-        margin = row["real_logit"] - row["fake_logit"]
-        signs = {"saturated": self.bounded and margin > SATURATED_MARGIN, "uniform": row["diversity"] < LOST_DIVERSITY}
-        for name, present in signs.items():
+        """Takes in the next row of losses.csv. Returns what is wrong, once a sign has lasted ``patience_images``."""
+        memory, now, patience = self.memory, row["images_seen"], self.patience_images
+        kept = 0.5 ** ((now - memory["images_seen"]) / MEAN_HALFLIFE_IMAGES)
+        for name, value in (("margin", row["real_logit"] - row["fake_logit"]), ("diversity", row["diversity"])):
+            memory[name] = value if math.isnan(memory[name]) else value + kept * (memory[name] - value)
+        memory["images_seen"] = now
+
+        signs = {"saturated": self.bounded and memory["margin"] > SATURATED_MARGIN, "uniform": memory["diversity"] < LOST_DIVERSITY}
+        for sign, present in signs.items():
             if not present:
-                self.since[name] = math.nan
-            elif math.isnan(self.since[name]):
-                self.since[name] = row["images_seen"]
-        lasting = [name for name, began in self.since.items() if row["images_seen"] - began >= LASTING_IMAGES]
-        if "saturated" in lasting:
-            return f"collapse: the discriminator has been saturated for {LASTING_IMAGES:,} images (logits {margin:.1f} apart); try {REMEDIES}"
-        if "uniform" in lasting:
-            return f"collapse: generated images have been alike for {LASTING_IMAGES:,} images (diversity {row['diversity']:.2f} of the real); try {REMEDIES}"
+                memory[f"{sign}_since"] = math.nan
+            elif math.isnan(memory[f"{sign}_since"]):
+                memory[f"{sign}_since"] = now
+        if now - memory["saturated_since"] >= patience:
+            return f"collapse: the discriminator has been saturated for {patience:,} images (logits {memory['margin']:.1f} apart); try {REMEDIES}"
+        if now - memory["uniform_since"] >= patience:
+            return f"collapse: generated images have been alike for {patience:,} images (diversity {memory['diversity']:.2f} of the real); try {REMEDIES}"
         return None
