@@ -167,14 +167,14 @@ def test_missing_inputs_are_told(tmp_path):
 @pytest.fixture
 def project(tmp_path):
     """A copy of the project with a trained model's files in it."""
-    for name in ("facegan", "stages"):
+    for name in ("facegan", "stages", "pretrained"):
         shutil.copytree(ROOT / name, tmp_path / "project" / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "params.yaml", tmp_path / "project")
     return tmp_path / "project"
 
 
-def run_stage(project, *arguments, stage="sample"):
-    command = [sys.executable, str(project / f"stages/{stage}.py"), *map(str, arguments)]
+def run_stage(project, *arguments, script="stages/sample.py"):
+    command = [sys.executable, str(project / script), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=project.parent, timeout=120)
 
 
@@ -210,7 +210,7 @@ def test_stage_errors_are_one_line(project, tmp_path):
 
 def test_published_copy_is_half_the_size_and_draws_the_same_faces(project, tmp_path):
     save(tmp_path / "whole.safetensors", make_generator(gain=5.0))
-    result = run_stage(project, "--model", tmp_path / "whole.safetensors", "--out", tmp_path / "shared/half.safetensors", stage="publish")
+    result = run_stage(project, "--model", tmp_path / "whole.safetensors", "--out", tmp_path / "shared/half.safetensors", script="pretrained/publish.py")
     assert result.returncode == 0, result.stderr
     whole, half = tmp_path / "whole.safetensors", tmp_path / "shared/half.safetensors"
     assert half.stat().st_size < 0.6 * whole.stat().st_size

@@ -1,16 +1,22 @@
 """Writes a half-precision copy of a generator, for others to draw faces from, and says what the halving changed.
 
-    python stages/publish.py --out pretrained/avatars.safetensors
+    python pretrained/publish.py --out pretrained/avatars.safetensors
+
+avatars.safetensors is what the preset demo trains, and holds cartoon faces only; `make faces` draws from it.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-from command import ROOT, parser, run
-from facegan.errors import FaceganError
-from facegan.latents import seeded_latents
-from facegan.pictures import to_bytes
-from facegan.weights import load_generator, save_generator
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "stages"))
+
+import command  # noqa: E402 (the path above must come first)
+from facegan.errors import FaceganError  # noqa: E402
+from facegan.latents import seeded_latents  # noqa: E402
+from facegan.pictures import to_bytes  # noqa: E402
+from facegan.weights import load_generator, save_generator  # noqa: E402
 
 FACES = 64
 LARGEST_CHANGE = 8  # of 255, in any pixel
@@ -33,7 +39,7 @@ def publish(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = parser(__doc__)
-    options.add_argument("--model", type=Path, default=ROOT / "data/model/generator.safetensors", help="default: the pipeline's generator")
-    options.add_argument("--out", type=Path, required=True, help="the file to write")
-    run(publish, options.parse_args())
+    parser = command.parser(__doc__)
+    parser.add_argument("--model", type=Path, default=ROOT / "data/model/generator.safetensors", help="default: the pipeline's generator")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write")
+    command.run(publish, parser.parse_args())
