@@ -54,9 +54,7 @@ class Workers:
             while under_way:
                 yield under_way.popleft().result()
         except BrokenProcessPool:
-            raise FaceganError(
-                f"expected {self.count} processes to last; found one killed, perhaps for memory; try fewer with --workers"
-            ) from None
+            raise FaceganError("expected the worker processes to last; found one killed, perhaps for memory; try fewer with --workers") from None
 
 
 def start_worker(lifeline: Connection) -> None:

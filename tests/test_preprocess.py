@@ -287,7 +287,7 @@ def test_a_killed_worker_is_told(tmp_path):
     busiest.kill()
     _, errors = stage.communicate(timeout=60)
     assert stage.returncode == 1
-    assert errors == "error: expected 2 processes to last; found one killed, perhaps for memory; try fewer with --workers\n"
+    assert errors == "error: expected the worker processes to last; found one killed, perhaps for memory; try fewer with --workers\n"
 
 
 def test_neither_the_stage_nor_its_processes_load_torch():
