@@ -144,6 +144,7 @@ def test_how_often_to_save_may_change(project, uninterrupted):
 
 
 def test_two_runs_of_the_same_do_not_meet(project):
+    change_params(project, images=1_000_000)
     first = start_stage(project, "train")
     wait_for(lambda: any((project / ".checkpoints").glob("*/state.ckpt")), first)
     second = run_stage(project, "train")

@@ -1,0 +1,72 @@
+"""Where photos come from: drawn on the spot, Kaggle, a person's folder, a zip file.
+
+In: the section ``data``. Out: ``data/raw`` with one archive (or, for a folder, the list of its photos) and manifest.json. Each
+source is a function ``(parameters, raw, home) -> Manifest`` that fills the empty folder ``raw``.
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from facegan.config import AtLeast
+from facegan.errors import FaceganError
+from facegan.photos import Manifest, write_manifest
+from facegan.sources.archive import take_archive
+from facegan.sources.avatars import draw_avatars
+from facegan.sources.folder import list_folder
+from facegan.sources.kaggle import take_kaggle
+
+
+@dataclasses.dataclass(frozen=True)
+class DataParameters:
+    """The section ``data``.
+
+    Attributes:
+        source: avatars (drawn), kaggle, folder or archive.
+        path: Kaggle's ``owner/dataset``, the folder, or the zip file; relative paths start at the project's folder.
+        seed, count: which avatars, and how many.
+        limit: use only the first so many photos by name; null: all.
+    """
+
+    source: Literal["avatars", "kaggle", "folder", "archive"]
+    path: str | None
+    seed: Annotated[int, AtLeast(0)]
+    count: Annotated[int, AtLeast(1)]
+    limit: Annotated[int, AtLeast(1)] | None
+
+    def problems(self) -> Iterator[str]:
+        """Yields a path that is missing or none of the source's kind."""
+        needed = {"kaggle": "Kaggle's owner/dataset", "folder": "a folder of photos", "archive": "a zip file"}.get(self.source)
+        if needed and not self.path:
+            yield f"path: expected {needed} for the source {self.source}; found null; set data.path"
+        if self.source == "kaggle" and self.path and len(self.path.split("/")) != 2:
+            yield f"path: expected owner/dataset, as in Kaggle's addresses; found {self.path!r}"
+
+
+SOURCES: dict[str, Callable[[DataParameters, Path, Path], Manifest]] = {
+    "avatars": draw_avatars,
+    "kaggle": take_kaggle,
+    "folder": list_folder,
+    "archive": take_archive,
+}
+
+
+def download(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
+    """Fills ``raw`` with the photos, or with the list of them, and returns the manifest that it wrote there last.
+
+    Args:
+        raw: the folder to fill; what an earlier download left in it goes first.
+        home: the person's project folder, where relative paths start.
+
+    Raises:
+        FaceganError: whatever the source could not do, and no photos at all.
+    """
+    shutil.rmtree(raw, ignore_errors=True)
+    raw.mkdir(parents=True)
+    manifest = SOURCES[parameters.source](parameters, raw, home)
+    if not manifest.images:
+        raise FaceganError(f"expected photos in {parameters.path}; found none (looked for .jpg, .png and the like); check data.path")
+    write_manifest(raw, manifest)
+    return manifest

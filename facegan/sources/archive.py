@@ -1,0 +1,59 @@
+"""A zip file of photos, from the person's own disk."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from facegan.errors import FaceganError
+from facegan.photos import Manifest, ZipStore, choose_photos
+from facegan.progress import Progress
+
+LICENSE = "your own archive: its photos stay yours, and so does the duty to have the right to use them"
+
+
+def take_archive(parameters: Any, raw: Path, home: Path) -> Manifest:
+    """Brings the zip file at ``parameters.path`` into ``raw``, without a second copy of its bytes where the disk can do that.
+
+    Raises:
+        FaceganError: no such file, no zip, or a damaged one.
+    """
+    path = home / Path(parameters.path).expanduser()
+    if not path.is_file():
+        raise FaceganError(f"data.path: expected a zip file at {path}; found none; a relative path starts at the project's folder")
+    check_archive(path)
+    return file_archive(parameters, path, raw, LICENSE)
+
+
+def file_archive(parameters: Any, path: Path, raw: Path, license: str) -> Manifest:
+    """Links (or copies) a whole archive into ``raw`` and returns its manifest."""
+    archive = raw / "photos.zip"
+    try:
+        os.link(path.resolve(), archive)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(path, archive)
+    with archive.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    images = len(choose_photos(ZipStore(archive).list_names(), limit=None))
+    return Manifest(
+        source=parameters.source,
+        path=parameters.path,
+        archive=archive.name,
+        folder=None,
+        sha256=sha256,
+        bytes=archive.stat().st_size,
+        images=min(images, parameters.limit or images),
+        license=license,
+        limit=parameters.limit,
+    )
+
+
+def check_archive(path: Path) -> None:
+    """Reads every member of a zip against its checksum. Raises FaceganError at the first that is damaged."""
+    store = ZipStore(path)
+    names = store.list_names()
+    with Progress(f"checking {path.name}", len(names), "files") as progress:
+        for name in names:
+            store.read(name)
+            progress.add(1)

@@ -1,0 +1,28 @@
+"""Stage download: photos from the source that the parameters name to data/raw.
+
+    python stages/download.py [--out data/raw]
+
+Reads the section `data` of params.yaml. Leaves one archive, or a list of the photos in a folder, and manifest.json.
+"""
+
+import argparse
+from pathlib import Path
+
+import command
+from facegan.config import read_sections
+from facegan.sources import DataParameters, download
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Reads the parameters and fills the folder."""
+    (parameters,) = read_sections(command.read_params(arguments.params), data=DataParameters)
+    manifest = download(parameters, arguments.out, command.HOME)
+    where = manifest.folder or arguments.out / manifest.archive
+    print(f"{manifest.images:,} photos ({manifest.bytes / 1e6:,.1f} MB) in {where}; listed in {arguments.out / 'manifest.json'}")
+    print(f"licence: {manifest.license}")
+
+
+if __name__ == "__main__":
+    parser = command.parser(__doc__)
+    parser.add_argument("--out", type=Path, default=command.ROOT / "data/raw", help="where the photos go (default: data/raw)")
+    command.run(main, parser.parse_args())
