@@ -102,7 +102,7 @@ def open_extractor(name: str, weights: Path | None = None, device: torch.device 
     digest = hash_file(path)
     try:
         network, classifier = family.build(read_weights(path))
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FaceganError(f"expected the weights of {name} in {path}; found others ({reason}); set evaluate.weights") from None
     space = name if digest == family.sha256 else f"{name}_{digest[:8]}"
@@ -249,6 +249,32 @@ def build_efficientnet(state: State) -> tuple[nn.Module, None]:
     return Eyes(prepare_efficientnet, LiteBody(state)), None
 
 
+def build_dinov2_eyes(state: State) -> tuple[nn.Module, None]:
+    """Returns DINOv2 at 224 px, resized and normalised as torch-fidelity does; its own loader takes no local file."""
+    from facegan.dinov2 import build_dinov2
+
+    return Eyes(normalise(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), build_dinov2(state)), None
+
+
+def build_clip(state: State) -> tuple[nn.Module, None]:
+    """Returns the visual half of CLIP (Radford et al. 2021), resized and normalised as torch-fidelity does."""
+    from torch_fidelity.feature_extractor_clip import build_model
+
+    visual = build_model(state, torch.float32).visual
+    mean, deviation = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    return Eyes(normalise(visual.input_resolution, mean, deviation), visual), None
+
+
+def normalise(size: int, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
+    """Returns a preparation: TensorFlow's resizing, then each channel's mean and deviation (of [0, 1]) taken out."""
+
+    def prepare(images: Tensor) -> Tensor:
+        centre, width = (torch.tensor(values, device=images.device)[:, None, None] * 255 for values in (mean, deviation))
+        return (resize_like_tensorflow(images, size) - centre) / width
+
+    return prepare
+
+
 def fold(module: nn.Module, convolution: str, batch_norm: str) -> None:
     """Folds a module's batch norm, in evaluation mode, into its convolution."""
     fused = fuse_conv_bn_eval(getattr(module, convolution).eval(), getattr(module, batch_norm).eval())
@@ -256,13 +282,35 @@ def fold(module: nn.Module, convolution: str, batch_norm: str) -> None:
     setattr(module, batch_norm, nn.Identity())
 
 
-INCEPTION_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+LITE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+INCEPTION_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+DINOV2_SHA256 = {
+    "dinov2_vits14": "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+    "dinov2_vitb14": "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
+    "dinov2_vitl14": "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
+}
+CLIP_SHA256 = {
+    "clip_vitb32": ("40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af", "ViT-B-32"),
+    "clip_vitb16": ("5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f", "ViT-B-16"),
+    "clip_vitl14": ("b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836", "ViT-L-14"),
+}
 
 EXTRACTORS = {
     "inception": Family(build_inception(prepare_inception), "TensorFlow 1 bilinear to 299", INCEPTION_SHA256, INCEPTION_URL),
     "inception_pytorch": Family(build_inception(prepare_inception_pytorch), "PyTorch bilinear to 299", INCEPTION_SHA256, INCEPTION_URL),
     "inception_clean": Family(build_inception(prepare_inception_clean), "Pillow bicubic to 299", INCEPTION_SHA256, INCEPTION_URL),
-    "efficientnet_lite0": Family(build_efficientnet, "antialiased bilinear to 224", EFFICIENTNET_SHA256),
+    "efficientnet_lite0": Family(build_efficientnet, "antialiased bilinear to 224", LITE_SHA256),
+    **{
+        name: Family(
+            build_dinov2_eyes, "TensorFlow 1 bilinear to 224", sha256, f"https://dl.fbaipublicfiles.com/dinov2/{name}/{name}_pretrain.pth"
+        )
+        for name, sha256 in DINOV2_SHA256.items()
+    },
+    **{
+        name: Family(
+            build_clip, "TensorFlow 1 bilinear to 224", sha256, f"https://openaipublic.azureedge.net/clip/models/{sha256}/{file}.pt"
+        )
+        for name, (sha256, file) in CLIP_SHA256.items()
+    },
 }
