@@ -41,8 +41,8 @@ class DataParameters:
         needed = {"kaggle": "Kaggle's owner/dataset", "folder": "a folder of photos", "archive": "a zip file"}.get(self.source)
         if needed and not self.path:
             yield f"path: expected {needed} for the source {self.source}; found null; set data.path"
-        if self.source == "kaggle" and self.path and len(self.path.split("/")) != 2:
-            yield f"path: expected owner/dataset, as in Kaggle's addresses; found {self.path!r}"
+        if self.source == "kaggle" and self.path and len(self.path.split("/")) not in (2, 3):
+            yield f"path: expected owner/dataset (or owner/dataset/version), as in Kaggle's addresses; found {self.path!r}"
 
 
 SOURCES: dict[str, Callable[[DataParameters, Path, Path], Manifest]] = {
