@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from facegan import config
-from facegan.models import dcgan, keras128, tutorial28
+from facegan.models import dcgan, keras128, r3gan, tutorial28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,7 @@ MODELS = {
     "dcgan": Model(dcgan.DCGANArguments, dcgan.Generator, dcgan.Discriminator),
     "tutorial28": Model(tutorial28.Tutorial28Arguments, tutorial28.Generator, tutorial28.Discriminator),
     "keras128": Model(keras128.Keras128Arguments, keras128.Generator, keras128.Discriminator),
+    "r3gan": Model(r3gan.R3GANArguments, r3gan.Generator, r3gan.Discriminator),
 }
 
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, distributed, nn
 
+from facegan.errors import FaceganError
+
 
 class SumOverProcesses(torch.autograd.Function):
     """The sum of a tensor over all processes. Its derivative is the sum of theirs, so it can be differentiated any number of times."""
@@ -54,6 +56,26 @@ def unshare_batch_norm(network: nn.Module) -> None:
 def is_power_of_two(number: int) -> bool:
     """Returns whether the number is 1, 2, 4, 8, …"""
     return number > 0 and number & (number - 1) == 0
+
+
+def thinning_widths(model: str, resolution: int, width: int) -> list[int]:
+    """Returns the channels at 4, 8, 16, … px up to the resolution: ``width`` up to 32 px, then half as many at each doubling.
+
+    Raises:
+        FaceganError: a resolution that is no power of two from 32 to 256, or a width that cannot be halved so often.
+    """
+    if not (is_power_of_two(resolution) and 32 <= resolution <= 256):
+        raise FaceganError(f"{model}: expected a resolution of 32, 64, 128 or 256; found {resolution}; set preprocess.resolution")
+    thinnest = resolution // 32
+    if width % thinnest:
+        raise FaceganError(f"model.width: expected a multiple of {thinnest} for {model} at {resolution} px; found {width}; change it")
+    sizes = [4 * 2**stage for stage in range(resolution.bit_length() - 2)]
+    return [width // max(1, size // 32) for size in sizes]
+
+
+def full_precision(device: torch.device) -> torch.autocast:
+    """Returns a context in which float32 stays float32, also under autocast."""
+    return torch.autocast(device.type, enabled=False)
 
 
 def initialize_as_keras(network: nn.Module) -> None:

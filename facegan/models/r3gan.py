@@ -1,0 +1,145 @@
+"""R3GAN: Huang et al. 2024, "The GAN is dead; long live the GAN! A modern baseline GAN".
+
+In: latents (B, latent_size), normal. Out: images (B, 3, H, W) nominally in [-1, 1], for any power of two from 32 to 256.
+Nothing normalises anything. Each block is the identity when training begins, so signals and gradients keep their size however
+deep the network is; the loss that it is made for is ``relativistic`` with the penalty ``r1_r2``. At 64 px with width 768 these
+are the paper's networks for FFHQ-64: 22,429,824 and 22,381,440 parameters.
+
+Under autocast everything from 8 px up runs in its type, and what is 4 px small in float32, where rounding would cost most
+and float32 costs least.
+"""
+
+import dataclasses
+import itertools
+import math
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from facegan.config import AtLeast
+from facegan.errors import FaceganError
+from facegan.models.filters import double_size, halve_size
+from facegan.models.layers import full_precision, thinning_widths
+
+BLOCKS_A_STAGE = 2
+GROUP_CHANNELS = 16
+SLOPE = 0.2  # of leaky ReLU below zero
+ACTIVATION_GAIN = math.sqrt(2 / (1 + SLOPE**2))  # what leaky ReLU takes from the deviation, weights give back
+
+
+@dataclasses.dataclass(frozen=True)
+class R3GANArguments:
+    """What an R3GAN is built from. ``width``: the channels from 4 to 32 px; half as many at 64 px, and so on."""
+
+    width: Annotated[int, AtLeast(8)]
+    latent_size: Annotated[int, AtLeast(1)]
+
+
+def stage_widths(resolution: int, width: int) -> list[int]:
+    """Returns the channels at 4, 8, 16, … px up to the resolution. Raises FaceganError where they cannot be grouped."""
+    widths = thinning_widths("r3gan", resolution, width)
+    if any(2 * channels % min(GROUP_CHANNELS, 2 * channels) for channels in widths):
+        step = GROUP_CHANNELS // 2 * width // widths[-1]
+        raise FaceganError(f"model.width: expected a multiple of {step} for r3gan at {resolution} px; found {width}; change it")
+    return widths
+
+
+def initialize(layer: nn.Module, gain: float = 1.0) -> None:
+    """Draws weights from N(0, gain / √fan_in), biases zero."""
+    nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(layer.weight[0].numel()))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def make_transition(entering: int, leaving: int) -> nn.Module:
+    """Returns what changes the number of channels between two stages: nothing, or a 1×1 convolution."""
+    if entering == leaving:
+        return nn.Identity()
+    layer = nn.Conv2d(entering, leaving, 1, bias=False)
+    initialize(layer)
+    return layer
+
+
+class Block(nn.Module):
+    """x + W₃·act(b₂ + W₂·act(b₁ + W₁·x)), with W₁ and W₃ pointwise and W₂ a grouped 3×3 convolution.
+
+    Args:
+        blocks: how many the network has: the more there are, the smaller each begins (as Zhang et al. 2019, "Fixup", do).
+    """
+
+    def __init__(self, channels: int, blocks: int):
+        super().__init__()
+        inner = 2 * channels
+        self.widen = nn.Conv2d(channels, inner, 1)
+        self.mix = nn.Conv2d(inner, inner, 3, padding=1, groups=max(1, inner // GROUP_CHANNELS))
+        self.narrow = nn.Conv2d(inner, channels, 1, bias=False)
+        for layer in (self.widen, self.mix):
+            initialize(layer, ACTIVATION_GAIN * blocks**-0.25)
+        nn.init.zeros_(self.narrow.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        change = functional.leaky_relu(self.widen(features), SLOPE)  # (B, 2C, H, W)
+        change = functional.leaky_relu(self.mix(change), SLOPE)
+        return features + self.narrow(change)  # (B, C, H, W)
+
+
+def make_stages(widths: list[int]) -> nn.ModuleList:
+    """Returns one sequence of blocks for each width."""
+    blocks = BLOCKS_A_STAGE * len(widths)
+    return nn.ModuleList(nn.Sequential(*(Block(width, blocks) for _ in range(BLOCKS_A_STAGE))) for width in widths)
+
+
+class Generator(nn.Module):
+    """Latents (B, latent_size) to images (B, 3, H, W): a learned basis at 4 px, weighted by the latents, grown stage by stage."""
+
+    latent_distribution = "normal"
+
+    def __init__(self, resolution: int, arguments: R3GANArguments):
+        super().__init__()
+        self.latent_size = arguments.latent_size
+        widths = stage_widths(resolution, arguments.width)
+        self.basis = nn.Parameter(torch.randn(widths[0], 4, 4))
+        self.weigh = nn.Linear(self.latent_size, widths[0], bias=False)
+        initialize(self.weigh)
+        self.stages = make_stages(widths)
+        self.transitions = nn.ModuleList(itertools.starmap(make_transition, itertools.pairwise(widths)))
+        self.to_rgb = nn.Conv2d(widths[-1], 3, 1, bias=False)
+        initialize(self.to_rgb)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        with full_precision(latents.device):
+            weights = self.weigh(latents.float())  # (B, width)
+            features = self.basis * weights[:, :, None, None]  # (B, width, 4, 4)
+            features = features.contiguous(memory_format=torch.channels_last)
+            features = self.stages[0](features)
+        for transition, stage in zip(self.transitions, self.stages[1:], strict=True):
+            features = double_size(transition(features))
+            features = stage(features)
+        return self.to_rgb(features)  # (B, 3, H, W)
+
+
+class Discriminator(nn.Module):
+    """Images (B, 3, H, W) to logits (B,): the generator's mirror image. No statistics of the batch enter."""
+
+    def __init__(self, resolution: int, arguments: R3GANArguments):
+        super().__init__()
+        widths = stage_widths(resolution, arguments.width)[::-1]
+        self.from_rgb = nn.Conv2d(3, widths[0], 1, bias=False)
+        self.stages = make_stages(widths)
+        self.transitions = nn.ModuleList(itertools.starmap(make_transition, itertools.pairwise(widths)))
+        self.gather = nn.Conv2d(widths[-1], widths[-1], 4, groups=widths[-1], bias=False)
+        self.judge = nn.Linear(widths[-1], 1, bias=False)
+        for layer in (self.from_rgb, self.gather, self.judge):
+            initialize(layer)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.from_rgb(images)  # (B, C, H, W)
+        for transition, stage in zip(self.transitions, self.stages, strict=False):
+            features = stage(features)
+            features = transition(halve_size(features))
+        with full_precision(images.device):
+            features = self.stages[-1](features.float())  # (B, width, 4, 4)
+            features = self.gather(features).flatten(1)  # (B, width)
+            return self.judge(features).flatten()  # (B,)
