@@ -1,7 +1,6 @@
 """A Kaggle data set, fetched once by Kaggle's own client and kept in a cache.
 
-In: ``owner/dataset``, or ``owner/dataset/version`` to pin one version. Out: the data set's zip, whole, in a folder of its own
-below the cache::
+In: ``owner/dataset``. Out: the data set's zip, whole, in a folder of its own below the cache::
 
     owner/dataset/dataset.zip
     owner/dataset/dataset.zip.kaggle-partial  the client's: the zip is unfinished, and which version of it this is
@@ -31,7 +30,7 @@ from facegan.photos import Manifest
 from facegan.progress import Progress
 from facegan.sources.archive import check_archive, file_archive
 
-SLUG = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(/[0-9]+)?")
+SLUG = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 TRIES = 6  # in a row without a single new byte
 STALL_SECONDS = 120  # without a byte: the connection is dead, though nobody has said so
 PASSING = (429, 500, 502, 503, 504)  # statuses that may be gone in a while
@@ -82,7 +81,7 @@ def fetch_kaggle(slug: str, cache: Path) -> tuple[Path, str]:
 
 def page(slug: str) -> str:
     """Returns the address where people read about a data set."""
-    return "https://www.kaggle.com/datasets/" + "/".join(slug.split("/")[:2])
+    return f"https://www.kaggle.com/datasets/{slug}"
 
 
 @contextlib.contextmanager
@@ -263,7 +262,7 @@ def write_license(client: Any, slug: str, archive: Path) -> None:
     from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetMetadataRequest
 
     request = ApiGetDatasetMetadataRequest()
-    request.owner_slug, request.dataset_slug = slug.split("/")[:2]
+    request.owner_slug, request.dataset_slug = slug.split("/")
     with client.build_kaggle_client() as kaggle:
         ask = functools.partial(kaggle.datasets.dataset_api_client.get_dataset_metadata, request)
         try:
