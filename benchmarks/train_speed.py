@@ -46,7 +46,7 @@ from facegan.engine import Hardware, choose_hardware  # noqa: E402
 from facegan.models import build_discriminator, build_generator  # noqa: E402
 from facegan.models.dcgan import DCGANArguments  # noqa: E402
 from facegan.shards import ShardWriter, open_split  # noqa: E402
-from facegan.train import Training, TrainParameters  # noqa: E402
+from facegan.training import Training, TrainParameters  # noqa: E402
 
 PHOTOS = 2_000
 CELEBA_WIDTH, CELEBA_HEIGHT = 178, 218

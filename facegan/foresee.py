@@ -21,7 +21,8 @@ from facegan.engine import GRAPH_WARM_UP_STEPS, Hardware
 from facegan.models import count_parameters
 from facegan.pictures import save_png
 from facegan.reports import measure_peak_memory_mb
-from facegan.train import CHECKPOINT_SHARE, Folders, Training, TrainParameters
+from facegan.train import CHECKPOINT_SHARE, Folders
+from facegan.training import Training, TrainParameters
 
 WARM_UP_STEPS = GRAPH_WARM_UP_STEPS
 MEASURED_STEPS = 20

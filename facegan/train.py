@@ -8,110 +8,21 @@ last checkpoint and ends in the same bytes.
 import dataclasses
 import math
 import shutil
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import torch
-
-from facegan.augment import Augmentation
-from facegan.average import CALIBRATION_BATCH, CALIBRATION_BATCHES, decay_factor, recalibrate_batch_norm
-from facegan.batches import Batches, mix
-from facegan.checkpoint import RunFolder, hash_code, hash_of
-from facegan.config import Above, AtLeast, Between, as_plain
+from facegan.checkpoint import RunFolder
 from facegan.distributed import World
-from facegan.engine import TALLY, Engine, Hardware, Settings
+from facegan.engine import Hardware
 from facegan.errors import FaceganError
-from facegan.game import Rules
-from facegan.latents import seeded_latents
-from facegan.losses import OBJECTIVES
-from facegan.pictures import make_grid, save_png, to_bytes
-from facegan.players import Players
+from facegan.pictures import save_png
 from facegan.progress import Progress
 from facegan.reports import describe_row, measure_peak_memory_mb, write_json, write_rows
-from facegan.schedules import gamma_for, value_at
-from facegan.shards import Index, open_split, read_index
 from facegan.signals import Interruption
-from facegan.watchman import Watchman
-from facegan.weights import Card, save_generator
+from facegan.training import Training, TrainParameters
 
-Rate = Annotated[float, Above(0)]
-Share = Annotated[float, Between(0, 1)]
-Amount = Annotated[float, AtLeast(0)]
-
-ROWS = 200  # of losses.csv; in long runs more, so that none stands for over ROW_IMAGES
-ROW_IMAGES = 10_000
 CHECKPOINT_SHARE = 0.01  # of the time may go into timed checkpoints, however slow the disk
-HOW_NOT_WHAT = ("processes", "checkpoint_seconds", "on_collapse")  # parameters that leave the outcome as it is
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainParameters:
-    """The section ``train``. A pair [start, end] runs along a cosine over ``schedule_images``, then stays.
-
-    Attributes:
-        objective: both players' losses; see ``facegan.losses``.
-        penalty, gamma, penalty_interval: the gradient penalty, its weight ("auto": from resolution and data), and how often.
-        optimizer, lr, discriminator_lr_ratio, lr_decay, beta1, beta2, clip_value: the generator's learning rate is
-            lr / (1 + lr_decay · steps), the discriminator's so many times that; beta1 and beta2 are Adam's.
-        batch, images: real images a step, and in all.
-        fresh_batch: the generator's move gets images of its own.
-        order, flip: of the training images.
-        augment, augment_strength: what the discriminator sees; see ``facegan.augment``.
-        ema_halflife_images: the average forgets half in so many images.
-        progress_images, progress_count: a picture of so many faces every so many images.
-        seed, device, precision, processes, deterministic: how it runs.
-        checkpoint_seconds: between two checkpoints, at least.
-        max_rewinds: how often to go back when numbers explode.
-        on_collapse: what to do about a collapse.
-    """
-
-    objective: Literal[tuple(OBJECTIVES)]
-    penalty: Literal["none", "r1", "r1_r2", "wgan_gp"]
-    gamma: Literal["auto"] | Amount | tuple[Amount, Amount]
-    penalty_interval: Annotated[int, AtLeast(1)]
-    optimizer: Literal["adam", "rmsprop"]
-    lr: Rate | tuple[Rate, Rate]
-    discriminator_lr_ratio: Rate
-    lr_decay: Amount
-    beta1: Share
-    beta2: Share | tuple[Share, Share]
-    clip_value: Rate | None
-    schedule_images: Annotated[int, AtLeast(1)] | None
-    batch: Annotated[int, AtLeast(2)]
-    images: Annotated[int, AtLeast(1)]
-    fresh_batch: bool
-    order: Literal["shuffled", "in_order"]
-    flip: bool
-    augment: str
-    augment_strength: Literal["adaptive"] | Share | tuple[Share, Share]
-    ema_halflife_images: Amount | tuple[Amount, Amount]
-    progress_images: Annotated[int, AtLeast(1)]
-    progress_count: Annotated[int, AtLeast(1)]
-    seed: Annotated[int, AtLeast(0)]
-    device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["auto", "fp32", "bf16"]
-    processes: Annotated[int, AtLeast(1)]
-    deterministic: bool
-    checkpoint_seconds: Annotated[float, AtLeast(0)]
-    max_rewinds: Annotated[int, AtLeast(0)]
-    on_collapse: Literal["stop", "warn"]
-
-    def problems(self) -> Iterator[str]:
-        """Yields what the fields do wrong together."""
-        for name in ("gamma", "lr", "beta2", "augment_strength", "ema_halflife_images"):
-            if isinstance(getattr(self, name), tuple) and self.schedule_images is None:
-                yield f"{name}: expected one number, or schedule_images to run a pair over; found a pair alone"
-        if self.batch % self.processes:
-            yield f"batch: expected a multiple of processes ({self.processes}); found {self.batch}"
-        if self.penalty == "none" and self.gamma not in ("auto", 0.0):
-            yield f"gamma: expected 0 without a penalty; found {self.gamma}"
-        try:
-            Augmentation(self.augment)
-        except FaceganError as error:
-            yield str(error).removeprefix("train.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,149 +41,6 @@ class Interrupted(Exception):
     def __init__(self, signal: int):
         super().__init__(f"stopped by signal {signal}")
         self.status = 128 + signal
-
-
-class Training:
-    """One run: what changes in it, and what is done at each turn of the loop."""
-
-    def __init__(self, shards: Path, model: tuple[str, Any], parameters: TrainParameters, hardware: Hardware, world: World):
-        self.parameters, self.model, self.hardware, self.world = parameters, model, hardware, world
-        self.index: Index = read_index(shards)
-        images = open_split(shards, "train")
-        if not images:
-            raise FaceganError(f"expected training images in {shards}; found none; look at its report.json")
-        self.rules = Rules(
-            OBJECTIVES[parameters.objective], parameters.penalty, parameters.penalty_interval, Augmentation(parameters.augment), parameters.fresh_batch
-        )
-        torch.manual_seed(parameters.seed)
-        self.players = Players(
-            model,
-            self.index.resolution,
-            parameters.optimizer,
-            (parameters.beta1, value_at(parameters.beta2, 0, parameters.schedule_images)),
-            parameters.clip_value,
-            hardware.device,
-            hardware.uses_graph,
-        )
-        batches = Batches(images, parameters.order, parameters.seed, hardware.device)
-        self.engine = Engine(self.players, self.rules, batches, hardware, world, parameters.batch, parameters.flip, parameters.seed)
-        self.watchman = Watchman(parameters.objective not in ("hinge", "wasserstein"), parameters.batch)
-        self.control_latents = seeded_latents(self.players.generator, parameters.progress_count, parameters.seed).to(hardware.device)
-        self.calibration_latents = seeded_latents(self.players.generator, CALIBRATION_BATCHES * CALIBRATION_BATCH, mix(parameters.seed, 1))
-        self.row_images = max(1, min(ROW_IMAGES, parameters.images // ROWS))
-        self.images_seen = 0
-        self.seconds = 0.0
-        self.rows: list[dict[str, float]] = []
-        self.rewinds: list[dict[str, int]] = []
-        self.warnings: list[str] = []
-
-    def ingredients(self) -> dict[str, Any]:
-        """Returns all that the outcome depends on, by kind."""
-        name, arguments = self.model
-        train = {key: value for key, value in as_plain(self.parameters) if key not in HOW_NOT_WHAT}
-        hardware = {"device": self.hardware.device.type, "precision": str(self.hardware.precision)}
-        parameters = {"model": {"name": name, **dict(as_plain(arguments))}, "train": train, "hardware": hardware}
-        return {"parameters": parameters, "code": hash_code(sys.modules), "data": self.index.fingerprint}
-
-    def is_over(self) -> bool:
-        """Returns whether the budget of real images is spent."""
-        return self.images_seen >= self.parameters.images
-
-    def is_due(self, every_images: int) -> bool:
-        """Returns whether something that happens every so many images (in whole steps), and at the end, happens now."""
-        period = math.ceil(every_images / self.parameters.batch) * self.parameters.batch
-        return self.images_seen % period == 0 or self.is_over()
-
-    def step(self) -> None:
-        """Both players move once."""
-        self.engine.step(self.images_seen, draw=len(self.rewinds), settings=self.settings())
-        self.images_seen += self.parameters.batch
-
-    def settings(self) -> Settings:
-        """Returns the schedules' numbers at this point."""
-        parameters, seen = self.parameters, self.images_seen
-        over = parameters.schedule_images
-        lr = value_at(parameters.lr, seen, over) / (1 + parameters.lr_decay * (seen // parameters.batch))
-        gamma = parameters.gamma
-        if gamma == "auto":
-            gamma = gamma_for(self.index.resolution, self.index.train, parameters.penalty, parameters.batch)
-        strength = parameters.augment_strength
-        return Settings(
-            generator_lr=lr,
-            discriminator_lr=lr * parameters.discriminator_lr_ratio,
-            betas=(parameters.beta1, value_at(parameters.beta2, seen, over)),
-            gamma=value_at(gamma, seen, over or parameters.images),
-            strength=None if strength == "adaptive" else value_at(strength, seen, over),
-            ema_decay=decay_factor(parameters.batch, value_at(parameters.ema_halflife_images, seen, over)),
-        )
-
-    def add_row(self) -> dict[str, float]:
-        """Adds the mean of what happened since the last row to the history, and returns it."""
-        sums = dict(zip(TALLY, self.world.average(self.engine.tally.clone()).tolist(), strict=True))
-        steps = sums.pop("steps")
-        row = {"images_seen": self.images_seen, **{name: value / steps for name, value in sums.items()}}
-        row["augment_strength"] = float(self.engine.strength)
-        self.engine.tally.zero_()
-        self.rows.append(row)
-        return row
-
-    def is_finite(self) -> bool:
-        """Returns whether every number that training has made is finite; the same in all processes, whose numbers agree."""
-        norms = torch._foreach_norm([value for value in self.engine.tensors().values() if value.is_floating_point()])
-        return bool(torch.isfinite(torch.stack([norm.float() for norm in norms])).all())
-
-    def averaged_generator(self) -> torch.nn.Module:
-        """Returns the averaged generator, ready to be looked at."""
-        average = self.players.average.eval()
-        recalibrate_batch_norm(average, self.calibration_latents.to(self.hardware.device))
-        return average
-
-    def draw_picture(self) -> Any:
-        """Returns a grid of faces from the control latents, the same ones each time, as (H, W, 3) uint8."""
-        generator = self.averaged_generator()
-        with torch.no_grad():
-            faces = torch.cat([generator(latents) for latents in self.control_latents.split(CALIBRATION_BATCH)])
-        return make_grid(to_bytes(faces), columns=math.ceil(math.sqrt(len(faces))))
-
-    def state(self) -> dict[str, Any]:
-        """Returns everything that a resumed run needs."""
-        return {
-            "tensors": self.engine.tensors(),
-            "images_seen": self.images_seen,
-            "seconds": self.seconds,
-            "rows": self.rows,
-            "rewinds": self.rewinds,
-            "warnings": self.warnings,
-            "watchman": self.watchman.memory,
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Becomes what it was when the state was taken; tensors are copied into their places."""
-        for name, value in self.engine.tensors().items():
-            value.copy_(state["tensors"][name])
-        self.images_seen, self.seconds = state["images_seen"], state["seconds"]
-        self.rows, self.rewinds, self.warnings = state["rows"], state["rewinds"], state["warnings"]
-        self.watchman.memory = state["watchman"]
-
-    def share_state(self) -> None:
-        """Gives all processes the first one's state."""
-        facts = {key: value for key, value in self.state().items() if key != "tensors"}
-        facts = self.world.hand_out(facts, self.engine.tensors().values())
-        self.load_state({"tensors": self.engine.tensors(), **facts})
-
-    def save_generator(self, path: Path) -> None:
-        """Writes generator.safetensors."""
-        name, arguments = self.model
-        card = Card(
-            model=name,
-            arguments=dict(as_plain(arguments)),
-            resolution=self.index.resolution,
-            latent_size=self.players.generator.latent_size,
-            images_seen=self.images_seen,
-            data_fingerprint=self.index.fingerprint,
-            parameters_fingerprint=hash_of(self.ingredients()["parameters"]),
-        )
-        save_generator(path, self.averaged_generator(), card)
 
 
 def train(folders: Folders, model: tuple[str, Any], parameters: TrainParameters, hardware: Hardware, world: World) -> None:

@@ -12,7 +12,8 @@ from facegan import config
 from facegan.distributed import is_launched, join_world, launch, leave_world
 from facegan.engine import choose_hardware
 from facegan.models import read_model
-from facegan.train import Folders, Interrupted, TrainParameters, train
+from facegan.train import Folders, Interrupted, train
+from facegan.training import TrainParameters
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from facegan.models import read_model
 from facegan.preprocess import PreprocessParameters
 from facegan.sampling import SampleParameters
 from facegan.sources import DataParameters
-from facegan.train import TrainParameters
+from facegan.training import TrainParameters
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 SECTIONS = {
@@ -109,7 +109,7 @@ def test_overrides_win_and_null_leaves_the_preset():
 def test_every_preset_is_complete_and_sound(preset):
     params = {**PARAMS, "preset": preset}
     assert len(config.read_sections(params, **SECTIONS)) == len(SECTIONS)
-    name, arguments = read_model(params)
+    _, arguments = read_model(params)
     assert dataclasses.is_dataclass(arguments)
     assert set(params["presets"][preset]) == set(config.SECTIONS)
 

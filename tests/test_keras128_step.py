@@ -20,7 +20,7 @@ from facegan.distributed import World
 from facegan.engine import Hardware
 from facegan.models.keras128 import Keras128Arguments
 from facegan.shards import ShardWriter
-from facegan.train import Training, TrainParameters
+from facegan.training import Training, TrainParameters
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH, STEPS, RESOLUTION, WIDTH, LATENT_SIZE = 4, 6, 48, 4, 3
