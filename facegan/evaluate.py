@@ -45,13 +45,19 @@ def evaluate(
     report["another_seed_95"] = estimate_intervals(reference.real, features, space)
     report["floor"] = reference.floor
     if len(reference.holdout) >= FEWEST_IMAGES:
-        memory = measure_memory(features, reference.holdout, reference.train, parameters.seed)
-        report["memory"] = {**dataclasses.asdict(memory), "searched": len(reference.train), "holdout": len(reference.holdout)}
+        report["memory"] = dataclasses.asdict(measure_memory(features, reference.holdout, reference.train, parameters.seed))
     protocol = Protocol(
         **dataclasses.asdict(reference.protocol), generated=parameters.images, seed=parameters.seed, truncation=parameters.truncation
     )
     report["protocol"] = {"fingerprint": protocol.fingerprint, **dataclasses.asdict(protocol)}
-    return report, features
+    return round_numbers(report), features
+
+
+def round_numbers(value: Any) -> Any:
+    """Returns the report with nine significant digits, so that the order in which several cores add up does not show."""
+    if isinstance(value, dict):
+        return {key: round_numbers(item) for key, item in value.items()}
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 def check_extractor(reference: Reference, extractor: Extractor) -> None:

@@ -43,9 +43,9 @@ def describe(report: dict[str, Any], name: str) -> None:
     ends = [f"{end} {report[end][name]:.4g}" for end in ("floor", "untrained") if name in report.get(end, {})]
     print(f"{name} {report[name]:.4g}, another seed within ±{report['another_seed_95'][name]:.2g} ({', '.join(ends)})")
     if "memory" in report:
-        memory = report["memory"]
+        memory, nearest = report["memory"], report["memory"]["nearest_is_training"]
         verdict = "it replays training images" if memory["caught"] else "no sign of replayed training images"
-        print(f"memory {memory['share']:.2f}, {memory['low']:.2f} to {memory['high']:.2f} (fresh images: 0.5 or less): {verdict}")
+        print(f"nearest real image is a training image: {nearest['share']:.2f}, expected {memory['expected']:.2f}: {verdict}")
 
 
 if __name__ == "__main__":
