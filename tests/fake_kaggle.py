@@ -20,6 +20,7 @@ class Request:
     name: str  # of the API's method, or "transfer"
     authorization: str | None
     range: str | None
+    content: dict
 
 
 class FakeKaggle:
@@ -77,7 +78,8 @@ class Handler(BaseHTTPRequestHandler):
         """Keeps the test's output clean."""
 
     def note(self, name: str) -> None:
-        self.fake.requests.append(Request(name, self.headers.get("Authorization"), self.headers.get("Range")))
+        content = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
+        self.fake.requests.append(Request(name, self.headers.get("Authorization"), self.headers.get("Range"), content))
 
     def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -91,7 +93,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """A method of Kaggle's API."""
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         name = urlsplit(self.path).path.rsplit("/", 1)[-1]
         self.note(name)
         if name == "IntrospectToken":

@@ -44,10 +44,14 @@ DAMAGED = WHOLE[:2000] + bytes([WHOLE[2000] ^ 1]) + WHOLE[2001:]
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project whose photos come from painter/faces."""
     project = copy_project(tmp_path_factory.mktemp("kaggle"))
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    params["presets"]["demo"]["data"] |= {"source": "kaggle", "path": "painter/faces"}
-    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    choose_data_set(project, "painter/faces")
     return project
+
+
+def choose_data_set(project: Path, slug: str) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["presets"]["demo"]["data"] |= {"source": "kaggle", "path": slug}
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
 @pytest.fixture
@@ -172,7 +176,7 @@ def test_waits_as_long_as_a_busy_server_asks(fetch, fake, tmp_path):
 
 
 def test_asks_again_after_errors_of_the_server(fetch, fake, tmp_path):
-    fake.refusals = [(500, {}), (503, {})]
+    fake.refusals = [(500, {}), (503, {"Retry-After": "1"})]
     check_fetched(fetch(), tmp_path)
     assert fake.count("DownloadDataset") == 3
 
@@ -218,6 +222,18 @@ def test_sends_the_credentials_that_it_finds(fetch, fake, tmp_path, file, conten
         (home / file).chmod(0o600)
     check_fetched(fetch(**{key: value.replace("~", str(home)) for key, value in variables.items()}), tmp_path)
     assert {request.authorization for request in fake.requests if request.name == "DownloadDataset"} == {sent}
+
+
+def test_a_version_can_be_pinned(project, fetch, fake, tmp_path):
+    choose_data_set(project, "painter/faces/3")
+    try:
+        run = fetch()
+    finally:
+        choose_data_set(project, "painter/faces")
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "cache" / "painter" / "faces" / "3" / "faces.zip").read_bytes() == WHOLE
+    asked = {request.content.get("datasetVersionNumber") for request in fake.requests if request.name == "DownloadDataset"}
+    assert asked == {3}
 
 
 @pytest.mark.parametrize("slug", ["faces", "painter/", "../faces", "https://www.kaggle.com/datasets/painter/faces"])

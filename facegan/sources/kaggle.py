@@ -1,6 +1,7 @@
 """A Kaggle data set, fetched once by Kaggle's own client and kept in a cache.
 
-In: ``owner/dataset``. Out: the data set's zip, whole, in a folder of its own below the cache::
+In: ``owner/dataset``, or ``owner/dataset/version`` to pin one version. Out: the data set's zip, whole, in a folder of its own
+below the cache::
 
     owner/dataset/dataset.zip
     owner/dataset/dataset.zip.kaggle-partial  the client's: the zip is unfinished, and which version of it this is
@@ -30,7 +31,7 @@ from facegan.photos import Manifest
 from facegan.progress import Progress
 from facegan.sources.archive import check_archive, file_archive
 
-SLUG = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+SLUG = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(/[0-9]+)?")
 TRIES = 6  # in a row without a single new byte
 STALL_SECONDS = 120  # without a byte: the connection is dead, though nobody has said so
 PASSING = (429, 500, 502, 503, 504)  # statuses that may be gone in a while
@@ -81,7 +82,7 @@ def fetch_kaggle(slug: str, cache: Path) -> tuple[Path, str]:
 
 def page(slug: str) -> str:
     """Returns the address where people read about a data set."""
-    return f"https://www.kaggle.com/datasets/{slug}"
+    return "https://www.kaggle.com/datasets/" + "/".join(slug.split("/")[:2])
 
 
 @contextlib.contextmanager
@@ -238,14 +239,22 @@ def insist(request: Callable[[], Any], slug: str, archive: Path) -> Any:
         except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, ValueError) as error:  # ValueError: cut short
             response = getattr(error, "response", None)
             if response is not None and response.status_code not in PASSING:
-                found = REFUSALS.get(response.status_code, f"{error} ({response.status_code}); look at that page")
+                found = REFUSALS.get(response.status_code, f"{describe(error)}; look at that page")
                 raise FaceganError(f"expected Kaggle's data set {slug} at {page(slug)}; found {found}") from error
             failures = 1 if measure(archive) > before else failures + 1
             if failures == TRIES:
-                raise FaceganError(f"expected to reach {page(slug)}; found {error}, {TRIES} times; run it again later: it goes on from there") from error
+                raise FaceganError(f"expected to reach {page(slug)}; found {describe(error)}, {TRIES} times; run it again: it goes on from there") from error
             seconds = read_retry_after(response) or 2 ** (failures - 1) * random.uniform(1, 1.5)
-            print(f"Kaggle: {error}; trying again in {seconds:.0f} s", flush=True)
+            print(f"Kaggle: {describe(error)}; trying again in {seconds:.0f} s", flush=True)
             time.sleep(seconds)
+
+
+def describe(error: Exception) -> str:
+    """Returns an error in few words. Its own text holds the whole address, which on Kaggle's storage carries a signature."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"{str(error).split(' for url: ')[0]} (status {response.status_code})"
+    return f"no connection, or a cut one ({type(error).__name__})"
 
 
 def read_retry_after(response: Any) -> float:
@@ -262,7 +271,7 @@ def write_license(client: Any, slug: str, archive: Path) -> None:
     from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetMetadataRequest
 
     request = ApiGetDatasetMetadataRequest()
-    request.owner_slug, request.dataset_slug = slug.split("/")
+    request.owner_slug, request.dataset_slug = slug.split("/")[:2]
     with client.build_kaggle_client() as kaggle:
         ask = functools.partial(kaggle.datasets.dataset_api_client.get_dataset_metadata, request)
         try:
