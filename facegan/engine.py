@@ -97,6 +97,8 @@ class Engine:
     """
 
     def __init__(self, players: Players, rules: Rules, batches: Batches, hardware: Hardware, world: World, batch: int, flip: bool, seed: int):
+        if batch % world.size:
+            raise FaceganError(f"train.batch: expected a multiple of the number of processes ({world.size}); found {batch}; change either")
         self.players, self.rules, self.batches, self.hardware, self.world = players, rules, batches, hardware, world
         self.batch, self.flip, self.seed = batch, flip, seed
         device = hardware.device

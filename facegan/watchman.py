@@ -30,7 +30,7 @@ class Watchman:
     Attributes:
         bounded: whether the objective's logits mean log odds; Wasserstein's and hinge's margins say nothing of certainty.
         batch: real images a step.
-        memory: the images seen at the last row, both running means, and the images seen when each sign began; NaN: none.
+        memory: the images seen at the last row, both running means, and the images seen when each sign began, NaN where it is absent.
     """
 
     bounded: bool
@@ -44,8 +44,8 @@ class Watchman:
 
     def observe(self, row: dict[str, float]) -> str | None:
         """Takes in the next row of losses.csv. Returns what is wrong, once a sign has lasted ``patience_images``."""
-        memory, now, patience = self.memory, row["images_seen"], self.patience_images
-        kept = 0.5 ** ((now - memory["images_seen"]) / MEAN_HALFLIFE_IMAGES)
+        memory, before, now, patience = self.memory, self.memory["images_seen"], row["images_seen"], self.patience_images
+        kept = 0.5 ** ((now - before) / MEAN_HALFLIFE_IMAGES)
         for name, value in (("margin", row["real_logit"] - row["fake_logit"]), ("diversity", row["diversity"])):
             memory[name] = value if math.isnan(memory[name]) else value + kept * (memory[name] - value)
         memory["images_seen"] = now
@@ -55,7 +55,7 @@ class Watchman:
             if not present:
                 memory[f"{sign}_since"] = math.nan
             elif math.isnan(memory[f"{sign}_since"]):
-                memory[f"{sign}_since"] = now
+                memory[f"{sign}_since"] = before  # the row tells of all images since the last one
         if now - memory["saturated_since"] >= patience:
             return f"collapse: the discriminator has been saturated for {patience:,} images (logits {memory['margin']:.1f} apart); try {REMEDIES}"
         if now - memory["uniform_since"] >= patience:
