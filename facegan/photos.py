@@ -22,7 +22,9 @@ import numpy as np
 
 from facegan.errors import FaceganError
 
-MANIFEST, FILES, PARTITION = "manifest.json", "files.json", "list_eval_partition.csv"
+MANIFEST, ARCHIVE, FILES = "manifest.json", "photos.zip", "files.json"
+UNFINISHED = "manifest.json.part"
+PARTITION = "list_eval_partition.csv"
 LIST_AGAIN = "run `dvc repro --force download` to list the folder again"
 SUFFIXES = (".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".sgi", ".tga")
 SUFFIXES += (".tif", ".tiff", ".webp")
@@ -34,7 +36,7 @@ class Manifest:
     """What lies in ``data/raw`` and where it came from.
 
     Exactly one of ``archive`` and ``folder`` is given. ``sha256`` is the archive's, or that of the folder's list of names and
-    contents; ``bytes`` is the archive's size, or that of all the folder's photos together.
+    contents; ``bytes`` is the archive's size, or that of all listed files together.
     """
 
     source: str  # avatars, kaggle, folder or archive
@@ -237,9 +239,8 @@ def read_manifest(raw: Path) -> Manifest:
 
 def write_manifest(raw: Path, manifest: Manifest) -> None:
     """Writes ``manifest.json`` into ``raw``: the last thing that a download does, so its presence means the rest is whole."""
-    unfinished = raw / (MANIFEST + ".part")
-    unfinished.write_text(json.dumps(dataclasses.asdict(manifest), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(unfinished, raw / MANIFEST)
+    (raw / UNFINISHED).write_text(json.dumps(dataclasses.asdict(manifest), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(raw / UNFINISHED, raw / MANIFEST)
 
 
 def read_files(raw: Path, manifest: Manifest) -> dict[str, str]:
@@ -255,6 +256,6 @@ def read_files(raw: Path, manifest: Manifest) -> dict[str, str]:
 
 def write_files(raw: Path, files: dict[str, str]) -> str:
     """Writes names and sha256 as ``files.json``, a line each, in plain order; returns the sha256 of what was written."""
-    content = json.dumps(files, indent=0, sort_keys=True, ensure_ascii=False).encode()
+    content = json.dumps(files, indent=0, sort_keys=True).encode()  # ASCII alone: a name may be no Unicode
     (raw / FILES).write_bytes(content)
     return hashlib.sha256(content).hexdigest()

@@ -5,14 +5,13 @@ source is a function ``(parameters, raw, home) -> Manifest`` that fills the empt
 """
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 from facegan.config import AtLeast
 from facegan.errors import FaceganError
-from facegan.photos import Manifest, write_manifest
+from facegan.photos import ARCHIVE, FILES, MANIFEST, UNFINISHED, Manifest, write_manifest
 from facegan.sources.archive import take_archive
 from facegan.sources.avatars import draw_avatars
 from facegan.sources.folder import list_folder
@@ -57,16 +56,26 @@ def download(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
     """Fills ``raw`` with the photos, or with the list of them, and returns the manifest that it wrote there last.
 
     Args:
-        raw: the folder to fill; what an earlier download left in it goes first.
+        raw: the folder to fill; what an earlier download left in it goes first, and nothing else may lie there.
         home: the person's project folder, where relative paths start.
 
     Raises:
         FaceganError: whatever the source could not do, and no photos at all.
     """
-    shutil.rmtree(raw, ignore_errors=True)
-    raw.mkdir(parents=True)
+    make_empty(raw)
     manifest = SOURCES[parameters.source](parameters, raw, home)
     if not manifest.images:
         raise FaceganError(f"expected photos in {parameters.path}; found none (looked for .jpg, .png and the like); check data.path")
     write_manifest(raw, manifest)
     return manifest
+
+
+def make_empty(raw: Path) -> None:
+    """Makes the folder, or takes an earlier download out of it. Raises FaceganError when it holds anything else."""
+    raw.mkdir(parents=True, exist_ok=True)
+    ours = (MANIFEST, UNFINISHED, ARCHIVE, FILES)
+    others = sorted(path.name for path in raw.iterdir() if path.name not in ours)
+    if others:
+        raise FaceganError(f"expected an empty folder, or an earlier download, in {raw}; found {others[0]}; choose another --out")
+    for name in ours:
+        (raw / name).unlink(missing_ok=True)

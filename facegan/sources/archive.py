@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from facegan.errors import FaceganError
-from facegan.photos import Manifest, ZipStore, choose_photos
+from facegan.photos import ARCHIVE, Manifest, ZipStore, choose_photos
 from facegan.progress import Progress
 
 LICENSE = "your own archive: its photos stay yours, and so does the duty to have the right to use them"
 
 
 def take_archive(parameters: Any, raw: Path, home: Path) -> Manifest:
-    """Brings the zip file at ``parameters.path`` into ``raw``, without a second copy of its bytes where the disk can do that.
+    """Copies the zip file at ``parameters.path`` into ``raw``.
+
+    A hard link would spare the room, but DVC makes what it keeps read-only, and that would be the person's own file.
 
     Raises:
         FaceganError: no such file, no zip, or a damaged one.
@@ -23,16 +25,22 @@ def take_archive(parameters: Any, raw: Path, home: Path) -> Manifest:
     if not path.is_file():
         raise FaceganError(f"data.path: expected a zip file at {path}; found none; a relative path starts at the project's folder")
     check_archive(path)
-    return file_archive(parameters, path, raw, LICENSE)
+    shutil.copyfile(path, raw / ARCHIVE)
+    return describe_archive(parameters, raw / ARCHIVE, LICENSE)
 
 
 def file_archive(parameters: Any, path: Path, raw: Path, license: str) -> Manifest:
-    """Links (or copies) a whole archive into ``raw`` and returns its manifest."""
-    archive = raw / "photos.zip"
+    """Links an archive out of our own cache into ``raw``, or copies it, and returns its manifest."""
+    archive = raw / ARCHIVE
     try:
         os.link(path.resolve(), archive)
     except OSError:  # another disk, or one without links
         shutil.copyfile(path, archive)
+    return describe_archive(parameters, archive, license)
+
+
+def describe_archive(parameters: Any, archive: Path, license: str) -> Manifest:
+    """Returns the manifest of an archive that lies in its place."""
     with archive.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     images = len(choose_photos(ZipStore(archive).list_names(), limit=None))

@@ -10,9 +10,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from facegan.photos import Manifest
+from facegan.photos import ARCHIVE, Manifest
 from facegan.progress import Progress
-from facegan.sources.archive import file_archive
+from facegan.sources.archive import describe_archive
 from facegan.workers import Workers
 
 LICENSE = "drawn by python_avatars (MIT) after Pablo Stanley's Avataaars: free for personal and commercial use"
@@ -25,18 +25,15 @@ BACKGROUNDS = ("#65c9ff", "#a7e0b5", "#f6d7a8", "#d9c4ec", "#f4b6c2", "#cfd8dc")
 ODD = {"VOMIT", "HEART", "X_DIZZY"}  # expressions that no face wears for long
 
 
-def draw_avatars(parameters: Any, raw: Path, home: Path) -> Manifest:
+def draw_avatars(parameters: Any, raw: Path, home: Path, processes: int = os.cpu_count() or 1) -> Manifest:
     """Draws ``parameters.count`` faces of 96 × 96 pixels into one archive in ``raw``, on all cores."""
-    drawing = raw / "drawing.zip"
     tasks = [(parameters.seed, first, min(FACES_PER_TASK, parameters.count - first)) for first in range(0, parameters.count, FACES_PER_TASK)]
-    with Workers(os.cpu_count() or 1) as workers, zipfile.ZipFile(drawing, "w") as archive, Progress("drawing", parameters.count, "faces") as progress:
+    with Workers(processes) as workers, zipfile.ZipFile(raw / ARCHIVE, "w") as archive, Progress("drawing", parameters.count, "faces") as progress:
         for (_, first, _), faces in zip(tasks, workers.map(draw_faces, tasks), strict=True):
             for number, face in enumerate(faces, first):
                 archive.writestr(zipfile.ZipInfo(f"avatars/{number:06d}.png", UNALTERED), face)
             progress.add(len(faces))
-    manifest = file_archive(parameters, drawing, raw, LICENSE)
-    drawing.unlink()
-    return manifest
+    return describe_archive(parameters, raw / ARCHIVE, LICENSE)
 
 
 def draw_faces(seed: int, first: int, count: int) -> list[bytes]:
