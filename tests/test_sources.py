@@ -175,7 +175,7 @@ def test_a_new_download_takes_the_place_of_the_old(project):
 
 def test_a_failed_download_leaves_no_manifest_of_the_old(project):
     download(project, count=1)
-    refuse(project, source="archive", path="missing.zip")
+    assert "expected a zip file" in refuse(project, source="archive", path="missing.zip")
 
 
 @pytest.mark.parametrize("source", ["folder", "archive"])
