@@ -117,7 +117,7 @@ def extract(extractor: Extractor, batches: Iterable[Tensor]) -> Tensor:
 
 def read_weights(path: Path) -> State:
     """Returns the tensors of a safetensors file, a PyTorch file (nothing is unpickled but tensors) or a TorchScript archive."""
-    import pickle
+    from pickle import UnpicklingError
 
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -128,7 +128,7 @@ def read_weights(path: Path) -> State:
         if is_torchscript(path):
             return torch.jit.load(path, map_location="cpu").state_dict()
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
         raise FaceganError(f"expected weights in {path}; found something else ({' '.join(str(error).split())[:200]}); set evaluate.weights") from None
 
 
@@ -202,6 +202,7 @@ def build_inception(prepare: Callable[[Tensor], Tensor]) -> Callable[[State], tu
     """Returns a builder of Szegedy et al.'s Inception-v3 as the FID was defined on it, up to the last pooling."""
 
     def build(state: State) -> tuple[nn.Module, Tensor]:
+        """Returns the network and its classifier."""
         from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3
 
         with tempfile.NamedTemporaryFile(suffix=".pth") as file:  # it unpickles a path's content: let that be our own

@@ -18,7 +18,7 @@ FEWEST_IMAGES = 20  # below this, neighbours and covariances mean nothing
 ROUNDING = "(x + 1) * 127.5, rounded to nearest, clipped, uint8"
 KERNEL_SUBSETS = 100
 KERNEL_SUBSET_IMAGES = 1000
-NEIGHBOUR_IMAGES = 10_000  # precision, recall, density and coverage need every pair's distance
+NEIGHBOUR_IMAGES = 5_000  # precision, recall, density and coverage need every pair's distance: 200 MB a matrix
 
 FRECHET_NAMES = {"inception": "fid", "inception_pytorch": "fid_pytorch", "inception_clean": "fid_clean"}
 KERNEL_NAMES = {"inception": "kid", "inception_pytorch": "kid_pytorch", "inception_clean": "kid_clean"}
