@@ -220,3 +220,19 @@ def test_published_copy_is_half_the_size_and_draws_the_same_faces(project, tmp_p
         draw_faces(generator, SampleParameters(0, 1, 1.0), tmp_path / name)
     pictures = [np.asarray(Image.open(tmp_path / name / "grid.png"), dtype=int) for name in ("whole", "half")]
     assert 0 < np.abs(pictures[0] - pictures[1]).max() <= 8
+
+
+def test_the_generator_that_ships_draws_ten_different_faces_in_many_colours(tmp_path):
+    shipped = ROOT / "pretrained/avatars.safetensors"
+    assert shipped.stat().st_size < 2_000_000
+    generator, card = load_generator(shipped)
+    assert card.images_seen >= 100_000
+    draw_faces(generator, SampleParameters(0, 10, 1.0), tmp_path)
+    faces = np.stack([np.asarray(Image.open(path), dtype=float) for path in sorted((tmp_path / "faces").iterdir())])
+    distances = [np.abs(one - other).mean() for one, other in itertools.combinations(faces, 2)]
+    assert min(distances) > 15  # of 255: no two are nearly the same
+    middle, corners = faces[:, 32:96, 40:88], faces[:, :16, :16]
+    assert np.abs(middle.mean((1, 2)) - corners.mean((1, 2))).max(1).min() > 10  # a face stands out from its background
+    mirrored = np.abs(middle - middle[:, :, ::-1]).mean()
+    shuffled = np.abs(middle - np.roll(middle, 1, axis=0)).mean()
+    assert mirrored < 0.8 * shuffled  # faces are more like their own mirror images than like each other
