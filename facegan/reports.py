@@ -21,14 +21,14 @@ def write_text(path: Path, text: str) -> None:
     os.replace(unfinished, path)
 
 
-def write_rows(path: Path, rows: list[dict[str, float]]) -> None:
-    """Writes losses.csv; the same rows give the same bytes."""
+def write_rows(path: Path, columns: tuple[str, ...], rows: list[dict[str, float]]) -> None:
+    """Writes a table as CSV; the same rows give the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
     with unfinished.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: row[name] if name == "images_seen" else f"{row[name]:.6g}" for name in COLUMNS} for row in rows)
+        writer.writerows({name: row[name] if name == "images_seen" else f"{row[name]:.6g}" for name in columns} for row in rows)
     os.replace(unfinished, path)
 
 

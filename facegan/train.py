@@ -18,7 +18,7 @@ from facegan.engine import Hardware
 from facegan.errors import FaceganError
 from facegan.pictures import save_png
 from facegan.progress import Progress
-from facegan.reports import describe_row, measure_peak_memory_mb, write_json, write_rows
+from facegan.reports import COLUMNS, describe_row, measure_peak_memory_mb, write_json, write_rows
 from facegan.signals import Interruption
 from facegan.training import Training, TrainParameters
 
@@ -77,6 +77,8 @@ def play_turn(training: Training, run: RunFolder | None, clock: "Clock", interru
         watch(training, row, progress)
         progress.annotate(describe_row(row))
 
+    if training.quick_score and training.is_due(training.parameters.score_every_images):
+        training.add_score()
     picture_due = training.is_due(training.parameters.progress_images)
     signal, clock_due = training.world.agree(interruption.check(), int(clock.is_checkpoint_due()))
     if not (picture_due or signal or clock_due):
@@ -173,10 +175,11 @@ def watch(training: Training, row: dict[str, float], progress: Progress) -> None
 
 def finish(training: Training, run: RunFolder, folders: Folders) -> None:
     """Writes the model and the metrics, and removes the checkpoints."""
-    training.save_generator(folders.model / "generator.safetensors")
+    training.save_generators(folders.model)
     shutil.rmtree(folders.model / "progress", ignore_errors=True)
     shutil.copytree(run.path / "progress", folders.model / "progress")
-    write_rows(folders.metrics / "losses.csv", training.rows)
+    write_rows(folders.metrics / "losses.csv", COLUMNS, training.rows)
+    write_rows(folders.metrics / "quick_scores.csv", ("images_seen", "score"), training.scores)
     last = training.rows[-1]
     write_json(
         folders.metrics / "train.json",
@@ -188,6 +191,7 @@ def finish(training: Training, run: RunFolder, folders: Folders) -> None:
             "peak_memory_mb": round(measure_peak_memory_mb(training.hardware.device), 1),
             "device": training.hardware.device.type,
             "precision": str(training.hardware.precision).removeprefix("torch."),
+            "quick_score": training.quick_score and training.quick_score.name,
             "rewinds": training.rewinds,
             "warnings": training.warnings,
         },

@@ -55,6 +55,8 @@ class TrainParameters:
         ema_halflife_images: the average forgets half in so many images.
         progress_images, progress_count: a picture of so many faces every so many images.
         seed, device, precision, processes, deterministic: how it runs.
+        score_every_images, score_sample, score_extractor: a quick score of so many faces every so many images (null: none);
+            the best-scoring weights are kept beside the last. See ``facegan.quick_score``.
         checkpoint_seconds: between two checkpoints, at least.
         max_rewinds: how often to go back when numbers explode.
         on_collapse: what to do about a collapse.
@@ -82,6 +84,9 @@ class TrainParameters:
     ema_halflife_images: Amount | tuple[Amount, Amount]
     progress_images: Annotated[int, AtLeast(1)]
     progress_count: Annotated[int, AtLeast(1)]
+    score_every_images: Annotated[int, AtLeast(1)] | None
+    score_sample: Annotated[int, AtLeast(20)]
+    score_extractor: str
     seed: Annotated[int, AtLeast(0)]
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "fp32", "bf16"]
@@ -139,6 +144,18 @@ class Training:
         self.rows: list[dict[str, float]] = []
         self.rewinds: list[dict[str, int]] = []
         self.warnings: list[str] = []
+        self.scores: list[dict[str, float]] = []
+        self.best: dict[str, torch.Tensor] = {}
+        self.quick_score = self.make_quick_score(images) if parameters.score_every_images and world.leads else None
+
+    def make_quick_score(self, images: list[torch.Tensor]) -> Any:
+        """Returns what scores the averaged generator against a fixed sample, the first training images."""
+        from facegan.quick_score import QuickScore
+
+        sample, count = [], self.parameters.score_sample
+        for shard in images:
+            sample.append(shard[: count - sum(map(len, sample))])
+        return QuickScore(torch.cat(sample), self.parameters.score_extractor, self.parameters.seed, self.hardware.device)
 
     def ingredients(self) -> dict[str, Any]:
         """Returns all that the outcome depends on, by kind."""
@@ -190,6 +207,14 @@ class Training:
         self.rows.append(row)
         return row
 
+    def add_score(self) -> None:
+        """Adds a quick score to the history, and keeps the averaged weights when they are the best so far."""
+        generator = self.averaged_generator()
+        score = self.quick_score(generator)
+        if all(score < row["score"] for row in self.scores):
+            self.best = {name: value.clone() for name, value in generator.state_dict().items()}
+        self.scores.append({"images_seen": self.images_seen, "score": score})
+
     def is_finite(self) -> bool:
         """Returns whether every number that training has made is finite; the same in all processes, whose numbers agree."""
         norms = torch._foreach_norm([value for value in self.engine.tensors().values() if value.is_floating_point()])
@@ -218,6 +243,8 @@ class Training:
             "rewinds": self.rewinds,
             "warnings": self.warnings,
             "watchman": self.watchman.memory,
+            "scores": self.scores,
+            "best": self.best,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -227,23 +254,33 @@ class Training:
         self.images_seen, self.seconds = state["images_seen"], state["seconds"]
         self.rows, self.rewinds, self.warnings = state["rows"], state["rewinds"], state["warnings"]
         self.watchman.memory = state["watchman"]
+        self.scores, self.best = state["scores"], state["best"]
 
     def share_state(self) -> None:
-        """Gives all processes the first one's state."""
-        facts = {key: value for key, value in self.state().items() if key != "tensors"}
-        facts = self.world.hand_out(facts, self.engine.tensors().values())
-        self.load_state({"tensors": self.engine.tensors(), **facts})
+        """Gives all processes the first one's state; the best weights stay with that one, which writes them."""
+        tensors, best = self.engine.tensors(), self.best
+        facts = {key: value for key, value in self.state().items() if key not in ("tensors", "best")}
+        facts = self.world.hand_out(facts, tensors.values())
+        self.load_state({"tensors": tensors, "best": best, **facts})
 
-    def save_generator(self, path: Path) -> None:
-        """Writes generator.safetensors."""
+    def save_generators(self, folder: Path) -> None:
+        """Writes generator.safetensors, and best.safetensors where quick scores were taken."""
+        generator = self.averaged_generator()
+        save_generator(folder / "generator.safetensors", generator, self.make_card(self.images_seen))
+        if self.best:
+            best = min(self.scores, key=lambda row: row["score"])
+            generator.load_state_dict(self.best)
+            save_generator(folder / "best.safetensors", generator, self.make_card(best["images_seen"]))
+
+    def make_card(self, images_seen: int) -> Card:
+        """Returns what a generator's file says about it."""
         name, arguments = self.model
-        card = Card(
+        return Card(
             model=name,
             arguments=dict(as_plain(arguments)),
             resolution=self.index.resolution,
             latent_size=self.players.generator.latent_size,
-            images_seen=self.images_seen,
+            images_seen=images_seen,
             data_fingerprint=self.index.fingerprint,
             parameters_fingerprint=hash_of(self.ingredients()["parameters"]),
         )
-        save_generator(path, self.averaged_generator(), card)
