@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from facegan.config import Above, AtLeast
 from facegan.errors import FaceganError
-from facegan.latents import seeded_latents
+from facegan.latents import seeded_latents, truncate
 from facegan.pictures import make_grid, save_png, to_bytes
 from facegan.progress import Progress
 
@@ -36,7 +36,7 @@ CURVES = {"loss": ("loss_generator", "loss_discriminator"), "mean logit": ("real
 class SampleParameters:
     """What to draw.
 
-    ``truncation`` below 1 draws nearer to the middle of the latents, for faces that are more typical and less varied.
+    ``truncation`` below 1 draws nearer to the middle of the latents or styles, for faces that are more typical and less varied.
     """
 
     seed: Annotated[int, AtLeast(0)]
@@ -45,8 +45,13 @@ class SampleParameters:
 
 
 def draw_faces(generator: nn.Module, parameters: SampleParameters, out: Path) -> None:
-    """Writes ``count`` faces as faces/*.png, and grid.png with the same faces and as many more as fill it."""
-    latents = seeded_latents(generator, max(parameters.count, GRID_FACES), parameters.seed) * parameters.truncation
+    """Writes ``count`` faces as faces/NUMBER.png, and grid.png with the same faces and as many more as fill it.
+
+    Numbered faces of an earlier call go first.
+    """
+    for earlier in (out / "faces").glob("[0-9][0-9][0-9][0-9].png"):
+        earlier.unlink()
+    latents = truncate(generator, seeded_latents(generator, max(parameters.count, GRID_FACES), parameters.seed), parameters.truncation)
     grid = []
     for number, face in enumerate(generate(generator, latents, "faces")):
         if number < parameters.count:
@@ -58,8 +63,8 @@ def draw_faces(generator: nn.Module, parameters: SampleParameters, out: Path) ->
 
 def draw_walk(generator: nn.Module, parameters: SampleParameters, out: Path) -> None:
     """Writes walk.webp: a few faces, each on its own way through the latents, back at its start when the loop ends."""
-    loops = draw_loops(generator, WALK_FACES, WALK_FRAMES, parameters.seed) * parameters.truncation  # (frames, faces, latent_size)
-    faces = generate(generator, loops.flatten(0, 1), "walk")
+    loops = draw_loops(generator, WALK_FACES, WALK_FRAMES, parameters.seed)  # (frames, faces, latent_size)
+    faces = generate(generator, truncate(generator, loops.flatten(0, 1), parameters.truncation), "walk")
     frames = (torch.stack([next(faces) for _ in range(WALK_FACES)]) for _ in range(WALK_FRAMES))
     pictures = (enlarge(make_grid(frame, WALK_COLUMNS), frame.shape[-1], WALK_FACE_PIXELS) for frame in frames)
     save_animation(out / "walk.webp", pictures, WALK_FRAME_MILLISECONDS, quality=80)

@@ -79,6 +79,13 @@ def test_faces_are_the_first_of_the_grid_and_stay_when_more_are_drawn(tmp_path):
     assert np.array_equal(grid[:64:2, 64:128:2], second[::4, ::4])  # both are the 32 px face, each pixel repeated
 
 
+def test_earlier_faces_go_and_other_files_stay(tmp_path):
+    for count in (5, 2):
+        draw_faces(make_generator(), SampleParameters(0, count, 1.0), tmp_path)
+        (tmp_path / "faces/grandmother.png").touch()
+    assert sorted(path.name for path in (tmp_path / "faces").iterdir()) == ["0000.png", "0001.png", "grandmother.png"]
+
+
 def test_truncation_makes_faces_alike(tmp_path):
     generator = make_generator()
     spread = {}
