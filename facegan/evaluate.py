@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from facegan.comparison import compare, estimate_intervals
 from facegan.errors import FaceganError
 from facegan.features import BATCH, Extractor, extract
-from facegan.latents import seeded_latents
+from facegan.latents import seeded_latents, truncate
 from facegan.memory import draw_sheet, find_neighbours, measure_memory
 from facegan.pictures import to_bytes
 from facegan.progress import Progress
@@ -82,7 +82,7 @@ def generate(generator: nn.Module, parameters: EvaluateParameters, device: torch
 
 def draw_scored_latents(generator: nn.Module, parameters: EvaluateParameters) -> Tensor:
     """Returns the latents (images, latent_size) that the generator is scored on."""
-    return seeded_latents(generator, parameters.images, parameters.seed) * parameters.truncation
+    return truncate(generator, seeded_latents(generator, parameters.images, parameters.seed), parameters.truncation)
 
 
 def draw_neighbours(generator: nn.Module, features: Tensor, reference: Reference, shards: Path, parameters: EvaluateParameters) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from facegan import config
-from facegan.models import dcgan, keras128, r3gan, tutorial28
+from facegan.models import dcgan, keras128, r3gan, stylegan2, tutorial28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,7 @@ MODELS = {
     "tutorial28": Model(tutorial28.Tutorial28Arguments, tutorial28.Generator, tutorial28.Discriminator),
     "keras128": Model(keras128.Keras128Arguments, keras128.Generator, keras128.Discriminator),
     "r3gan": Model(r3gan.R3GANArguments, r3gan.Generator, r3gan.Discriminator),
+    "stylegan2": Model(stylegan2.StyleGAN2Arguments, stylegan2.Generator, stylegan2.Discriminator),
 }
 
 
