@@ -1,0 +1,150 @@
+"""What each preset's model makes of one data set with the same number of real images.
+
+    python benchmarks/quality.py --path celeba10k.zip --images 2000000 --device cuda
+    python benchmarks/quality.py --path celeba10k.zip --images 24000 --resolution 32 --batch 16 --width 48    # without a GPU
+
+The pipeline's own scripts run in a copy of the project below --work: download, preprocess and reference once, then train and
+evaluate for each preset and seed. Only model and game are the preset's. Photos, crop, resolution, the number of real images,
+the average's half-life (a twentieth of them) and the protocol of the score are the same for all; schedules run over the whole
+of the budget. Run again, it goes on where it was: what has a score is not trained anew, and training resumes.
+
+Prints a table: the mean over the seeds, the range, and the floor, real images against other real ones. Exits with 1 unless the
+first preset's distance is at most half of the last one's, and none between is worse than the last.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from facegan.protocol import name_frechet  # noqa: E402 (the path above must come first)
+
+PRESETS = ("celeba64_r3gan", "celeba64_stylegan2", "celeba64_dcgan")
+SHARE_OF_HALFLIFE = 20
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--path", required=True, help="the photos: a zip file, or a folder")
+    parser.add_argument("--images", type=int, required=True, help="real images shown to each model")
+    parser.add_argument("--presets", nargs="+", default=PRESETS, help="whose models to train, the one to beat last (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="how many of each, from 0 on")
+    parser.add_argument("--resolution", type=int, default=64, help="in pixels")
+    parser.add_argument("--crop", default="square", help="see preprocess.crop (default: the central square)")
+    parser.add_argument("--batch", type=int, help="default: the preset's own")
+    parser.add_argument("--width", type=int, help="of every network (default: the preset's own)")
+    parser.add_argument("--scored", type=int, default=1000, help="generated images, and as many real ones, behind each score")
+    parser.add_argument("--extractor", default="efficientnet_lite0", help="the feature space; inception for FID")
+    parser.add_argument("--device", default="auto", help="see train.device")
+    parser.add_argument("--work", type=Path, default=ROOT / "data/quality", help="where everything goes")
+    return parser.parse_args()
+
+
+def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[str, Any]:
+    """Returns the whole of params.yaml for one run: the preset, overlaid by what is the same for all."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    train = params["presets"][preset]["train"]
+    photos = Path(arguments.path).resolve()
+    scored = {"extractor": arguments.extractor, "images": arguments.scored, "split": "train", "memory_images": arguments.scored}
+    return params | {
+        "preset": preset,
+        "data": {"source": "folder" if photos.is_dir() else "archive", "path": str(photos)},
+        "preprocess": {"resolution": arguments.resolution, "crop": yaml.safe_load(arguments.crop), "filter": "lanczos", "holdout": 0.1},
+        "model": {"width": arguments.width},
+        "train": {
+            "images": arguments.images,
+            "schedule_images": train["schedule_images"] and arguments.images,
+            "ema_halflife_images": arguments.images / SHARE_OF_HALFLIFE,
+            "progress_images": max(1, arguments.images // 10),
+            "batch": arguments.batch,
+            "seed": seed,
+            "device": arguments.device,
+            "on_collapse": "warn",  # a collapse shows in the score
+        },
+        "evaluate": {**scored, "seed": 0, "truncation": 1.0},
+    }
+
+
+def run_stage(project: Path, name: str, params: Path, *more: str | Path) -> None:
+    """Runs one of the project's scripts. Ends the benchmark when it fails; the script has told why."""
+    finished = subprocess.run([sys.executable, f"stages/{name}.py", "--params", params, *more], cwd=project, check=False)
+    if finished.returncode:
+        sys.exit(f"stage {name} with {params} ended with {finished.returncode}")
+
+
+def prepare(arguments: argparse.Namespace) -> Path:
+    """Returns a copy of the project with shards and reference; an earlier one made from the same photos in the same way is kept."""
+    project = arguments.work / "project"
+    project.mkdir(parents=True, exist_ok=True)
+    for part in ("facegan", "stages"):
+        shutil.copytree(ROOT / part, project / part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    params = make_params(arguments, arguments.presets[-1], 0)
+    wanted = {section: params[section] for section in ("data", "preprocess", "evaluate")}
+    made = project / "made.json"
+    if not (made.is_file() and json.loads(made.read_text()) == wanted):
+        path = project / "params.yaml"
+        path.write_text(yaml.safe_dump(params))
+        for name in ("download", "preprocess", "reference"):
+            run_stage(project, name, path)
+        made.write_text(json.dumps(wanted))
+    return project
+
+
+def score(arguments: argparse.Namespace, project: Path, preset: str, seed: int) -> dict[str, Any]:
+    """Returns the report of one model, trained and scored unless an earlier call did it with the same parameters."""
+    run = project / "runs" / f"{preset}-{seed}"
+    path, report = run / "params.yaml", run / "evaluate.json"
+    text = yaml.safe_dump(make_params(arguments, preset, seed))
+    if not (report.is_file() and path.read_text() == text):
+        run.mkdir(parents=True, exist_ok=True)
+        report.unlink(missing_ok=True)
+        path.write_text(text)
+        run_stage(project, "train", path, "--model", run / "model", "--metrics", run)
+        run_stage(project, "sample", path, "--model", run / "model/generator.safetensors", "--out", run / "samples")
+        run_stage(project, "evaluate", path, "--model", run / "model/generator.safetensors", "--out", report, "--sheet", run / "neighbours.png")
+    return json.loads(report.read_text()) | {"train": json.loads((run / "train.json").read_text())}
+
+
+def describe(values: list[float], digits: int = 1) -> str:
+    """Returns the mean, and from where to where the values go."""
+    return f"{statistics.mean(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def main() -> None:
+    arguments = read_arguments()
+    project = prepare(arguments)
+    reports = {preset: [] for preset in arguments.presets}
+    for seed in range(arguments.seeds):
+        for preset, runs in reports.items():
+            runs.append(score(arguments, project, preset, seed))
+    first = reports[arguments.presets[0]][0]
+    name = name_frechet(arguments.extractor)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and arguments.device != "cpu" else None
+    machine = gpu or f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    print(f"\n{Path(arguments.path).name} at {arguments.resolution} px, {arguments.images:,} real images each, {arguments.seeds} seeds; {machine}, "
+          f"PyTorch {torch.__version__}; {name} over {arguments.scored:,} generated and {first['protocol']['real']:,} real images, "
+          f"protocol {first['protocol']['fingerprint']}\n")
+    print(f"| preset | {name} | images a second |\n|---|---|---|")
+    for preset, runs in reports.items():
+        print(f"| {preset} | {describe([run[name] for run in runs])} | {describe([run['train']['images_per_second'] for run in runs])} |")
+    if name in first["floor"]:
+        print(f"| real images | {first['floor'][name]:.1f} | |")
+    print("\nfaces: " + ", ".join(str(project / "runs" / f"{preset}-0/samples/grid.png") for preset in arguments.presets))
+    means = [statistics.mean(run[name] for run in runs) for runs in reports.values()]
+    sys.exit(0 if means[0] <= means[-1] / 2 and max(means) == means[-1] else 1)
+
+
+if __name__ == "__main__":
+    main()
