@@ -39,6 +39,7 @@ class Costs:
     penalized_step: float
     picture: float
     checkpoint: float
+    score: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Plan:
     steps: int
     penalized_steps: int
     pictures: int
+    scores: int
 
 
 def foresee(folders: Folders, model: tuple[str, Any], parameters: TrainParameters, hardware: Hardware) -> str:
@@ -69,11 +71,14 @@ def foresee(folders: Folders, model: tuple[str, Any], parameters: TrainParameter
 
 
 def count_work(parameters: TrainParameters) -> Plan:
-    """Returns how many steps, steps with a penalty, and pictures the run has."""
+    """Returns how many steps, steps with a penalty, pictures and quick scores the run has."""
     steps = math.ceil(parameters.images / parameters.batch)
     penalized = math.ceil(steps / parameters.penalty_interval) if parameters.penalty != "none" else 0
-    steps_a_picture = math.ceil(parameters.progress_images / parameters.batch)
-    return Plan(steps, penalized, pictures=1 + math.ceil(steps / steps_a_picture))
+
+    def count(every_images: int | None) -> int:
+        return math.ceil(steps / math.ceil(every_images / parameters.batch)) if every_images else 0
+
+    return Plan(steps, penalized, pictures=1 + count(parameters.progress_images), scores=count(parameters.score_every_images))
 
 
 def measure_costs(training: Training, checkpoints: Path, start: float) -> Costs:
@@ -86,7 +91,8 @@ def measure_costs(training: Training, checkpoints: Path, start: float) -> Costs:
     with tempfile.TemporaryDirectory(dir=home, prefix="dry-run-") as folder:
         picture = measure_seconds(lambda: save_png(Path(folder) / "picture.png", training.draw_picture()))
         checkpoint = measure_seconds(lambda: training.is_finite() and write_checkpoint(Path(folder) / "state.ckpt", training.state()))
-    return Costs(start, step, penalized_step, picture, checkpoint)
+    score = measure_seconds(training.add_score) if training.quick_score else 0.0
+    return Costs(start, step, penalized_step, picture, checkpoint, score)
 
 
 def measure_steps(training: Training, images_seen: int) -> float:
@@ -123,7 +129,7 @@ def predict_seconds(costs: Costs, plan: Plan, checkpoint_seconds: float) -> floa
     pictures = plan.pictures * (costs.picture + costs.checkpoint)
     spacing = max(checkpoint_seconds, costs.checkpoint / CHECKPOINT_SHARE)
     timed_checkpoints = (plan.pictures - 1) * math.floor(steps / (plan.pictures - 1) / spacing) * costs.checkpoint
-    return costs.start + steps + pictures + timed_checkpoints
+    return costs.start + steps + pictures + timed_checkpoints + plan.scores * costs.score
 
 
 def describe(training: Training, costs: Costs, plan: Plan, seconds: float, memory_mb: float) -> str:
@@ -136,6 +142,9 @@ def describe(training: Training, costs: Costs, plan: Plan, seconds: float, memor
     step = f"{costs.step * 1000:,.0f} ms ({parameters.batch / costs.step:,.0f} images a second)"
     if plan.penalized_steps and parameters.penalty_interval > 1:
         step += f", with a penalty {costs.penalized_step * 1000:,.0f} ms"
+    besides = f"{plan.pictures} pictures of {costs.picture:.1f} s, checkpoints of {costs.checkpoint:.1f} s, start {costs.start:.1f} s"
+    if plan.scores:
+        besides += f", {plan.scores} quick scores of {costs.score:.1f} s"
     lines = {
         "model": f"{training.model[0]} at {resolution} px; generator {generator:,} parameters, discriminator {discriminator:,}",
         "images": f"{parameters.images:,}, of {count:,} different ones ({parameters.images / count:.1f} epochs)",
@@ -143,7 +152,7 @@ def describe(training: Training, costs: Costs, plan: Plan, seconds: float, memor
         "device": f"{hardware.device.type}{threads}",
         "precision": precision,
         "a step": step,
-        "besides": f"{plan.pictures} pictures of {costs.picture:.1f} s, checkpoints of {costs.checkpoint:.1f} s, start {costs.start:.1f} s",
+        "besides": besides,
         "time": f"{describe_seconds(seconds)} on this machine as busy as it is now",
         "memory": f"{memory_mb:,.0f} MB at most",
     }

@@ -50,9 +50,9 @@ def test_what_stops_a_run_stops_its_dry_run(tmp_path):
 
 
 def test_the_time_is_the_sum_of_all_there_is_to_do():
-    costs = Costs(start=5.0, step=0.1, penalized_step=0.3, picture=2.0, checkpoint=0.5)
-    plan = Plan(steps=1000, penalized_steps=100, pictures=3)
-    work = 5 + 900 * 0.1 + 100 * 0.3 + 3 * (2 + 0.5)
+    costs = Costs(start=5.0, step=0.1, penalized_step=0.3, picture=2.0, checkpoint=0.5, score=4.0)
+    plan = Plan(steps=1000, penalized_steps=100, pictures=3, scores=2)
+    work = 5 + 900 * 0.1 + 100 * 0.3 + 3 * (2 + 0.5) + 2 * 4
     assert predict_seconds(costs, plan, checkpoint_seconds=1000) == pytest.approx(work)
     # between two pictures lie 60 seconds of steps: no checkpoint every 20 s, since it costs a hundredth of 50 s; one every 50 s
     assert predict_seconds(costs, plan, checkpoint_seconds=20) == pytest.approx(work + 2 * 0.5)
