@@ -54,7 +54,8 @@ def adapt(strength: Tensor, mean_sign: Tensor, images_since: int) -> Tensor:
 
     Args:
         strength: the present one, a 0-dim tensor.
-        mean_sign: mean of sign(real_logits) since the last call, a 0-dim tensor.
+        mean_sign: mean of sign(real_logits) since the last call, a 0-dim tensor; of sign(real_logits - fake_logits) where an
+            objective reads differences alone.
         images_since: real images shown since the last call; ADA asks every fourth step.
     """
     step = torch.sign(mean_sign - ADA_TARGET) * images_since / ADA_IMAGES

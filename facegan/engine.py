@@ -173,7 +173,9 @@ class Engine:
         self.players.step(generator)
 
         update_average(self.players.average, generator, self.ema_decay)
-        sign = first.real_logits.sign().mean()
+        # a logit that only counts beside a generated one's has no zero of its own
+        margin = first.real_logits - first.fake_logits if self.rules.objective.paired else first.real_logits  # (B,)
+        sign = margin.sign().mean()
         one = torch.ones_like(sign)
         seen = [second.loss.detach(), first.loss.detach(), first.real_logits.mean(), first.fake_logits.mean(), sign, diversity, one]
         self.tally += torch.stack(seen)
