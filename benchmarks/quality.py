@@ -27,10 +27,6 @@ import torch
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from facegan.protocol import name_frechet  # noqa: E402 (the path above must come first)
-
 PRESETS = ("celeba64_r3gan", "celeba64_stylegan2", "celeba64_dcgan")
 SHARE_OF_HALFLIFE = 20
 
@@ -130,7 +126,7 @@ def main() -> None:
         for preset, runs in reports.items():
             runs.append(score(arguments, project, preset, seed))
     first = reports[arguments.presets[0]][0]
-    name = name_frechet(arguments.extractor)
+    name = next(key for key in first if key.startswith(("fid", "fd_")))  # as stages/evaluate.py calls the Fréchet distance
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and arguments.device != "cpu" else None
     machine = gpu or f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     print(f"\n{Path(arguments.path).name} at {arguments.resolution} px, {arguments.images:,} real images each, {arguments.seeds} seeds; {machine}, "
