@@ -25,9 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from facegan.comparison import estimate_intervals  # noqa: E402 (the path above must come first)
-from facegan.features import BATCH, Extractor, extract, open_extractor  # noqa: E402
+from facegan.features import BATCH, Extractor, extract, name_frechet, open_extractor  # noqa: E402
 from facegan.progress import Progress  # noqa: E402
-from facegan.protocol import name_frechet  # noqa: E402
 from facegan.reference import gather, shuffle  # noqa: E402
 from facegan.scores import fit_gaussian, frechet_distance  # noqa: E402
 from facegan.shards import read_index  # noqa: E402

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from facegan import protocol, scores
+from facegan.features import name_frechet, name_kernel
 
 GROUPS = 10
 STUDENT_975 = 2.262  # of the t distribution with GROUPS - 1 degrees of freedom
@@ -29,9 +30,9 @@ def compare(real: Tensor, fake: Tensor, space: str, classifier: Tensor | None = 
     size = min(protocol.KERNEL_SUBSET_IMAGES, min(len(real), len(fake)) // 2)
     kernel, spread = scores.kernel_distance_over_subsets(fake, real, protocol.KERNEL_SUBSETS, size, seed=2020)
     results = {
-        protocol.name_frechet(space): scores.frechet_distance(scores.fit_gaussian(real), scores.fit_gaussian(fake)),
-        protocol.name_kernel(space): kernel,
-        f"{protocol.name_kernel(space)}_subset_std": spread,
+        name_frechet(space): scores.frechet_distance(scores.fit_gaussian(real), scores.fit_gaussian(fake)),
+        name_kernel(space): kernel,
+        f"{name_kernel(space)}_subset_std": spread,
         **Neighbourhoods(real, fake, space)(torch.arange(min(len(fake), protocol.NEIGHBOUR_IMAGES))),
     }
     if classifier is not None and len(fake) >= GROUPS:
@@ -49,8 +50,8 @@ def estimate_intervals(real: Tensor, fake: Tensor, space: str) -> dict[str, floa
         kept = torch.arange(len(fake)) % GROUPS != group
         near = kept[: protocol.NEIGHBOUR_IMAGES].nonzero().flatten()
         return {
-            protocol.name_frechet(space): scores.frechet_distance(gaussian, scores.fit_gaussian(fake[kept.to(fake.device)])),
-            protocol.name_kernel(space): kernels(near),
+            name_frechet(space): scores.frechet_distance(gaussian, scores.fit_gaussian(fake[kept.to(fake.device)])),
+            name_kernel(space): kernels(near),
             **neighbourhoods(near),
         }
 

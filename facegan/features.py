@@ -22,6 +22,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from facegan.errors import FaceganError
 
+FRECHET_NAMES = {"inception": "fid", "inception_pytorch": "fid_pytorch", "inception_clean": "fid_clean"}
+KERNEL_NAMES = {"inception": "kid", "inception_pytorch": "kid_pytorch", "inception_clean": "kid_clean"}
 BATCH = {"cpu": 16, "cuda": 128}  # on a CPU small batches stay in the cache: 16 are twice as fast as 64
 
 State = dict[str, Tensor]
@@ -113,6 +115,16 @@ def open_extractor(name: str, weights: Path | None = None, device: torch.device 
 def extract(extractor: Extractor, batches: Iterable[Tensor]) -> Tensor:
     """Returns the features (N, D) of a stream of uint8 batches, in order. Only one batch of images is in memory at a time."""
     return torch.cat([extractor(batch) for batch in batches])
+
+
+def name_frechet(space: str) -> str:
+    """Returns what the Fréchet distance over that feature space is called: ``fid`` over the published Inception alone."""
+    return FRECHET_NAMES.get(space, f"fd_{space}")
+
+
+def name_kernel(space: str) -> str:
+    """Returns what the kernel distance over that feature space is called: ``kid`` over the published Inception alone."""
+    return KERNEL_NAMES.get(space, f"kd_{space}")
 
 
 def read_weights(path: Path) -> State:

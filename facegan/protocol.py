@@ -1,7 +1,7 @@
-"""Under what conditions a score is taken, and what it may therefore be called.
+"""Under what conditions a score is taken.
 
-In: the section ``evaluate`` of params.yaml, and what is known of the images and the extractor. Out: a frozen record, its short
-fingerprint, and the scores' names. Two scores may be compared only when their fingerprints agree (or differ in the seed alone).
+In: the section ``evaluate`` of params.yaml, and what is known of the images and the extractor. Out: a frozen record and its
+short fingerprint. Two scores may be compared only when their fingerprints agree (or differ in the seed alone).
 """
 
 import dataclasses
@@ -19,9 +19,6 @@ ROUNDING = "(x + 1) * 127.5, rounded to nearest, clipped, uint8"
 KERNEL_SUBSETS = 100
 KERNEL_SUBSET_IMAGES = 1000
 NEIGHBOUR_IMAGES = 5_000  # precision, recall, density and coverage need every pair's distance: 200 MB a matrix
-
-FRECHET_NAMES = {"inception": "fid", "inception_pytorch": "fid_pytorch", "inception_clean": "fid_clean"}
-KERNEL_NAMES = {"inception": "kid", "inception_pytorch": "kid_pytorch", "inception_clean": "kid_clean"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +80,7 @@ class Protocol(RealProtocol):
     Attributes:
         generated: how many images the generator made.
         seed: of their latents.
-        truncation: what the latents are multiplied by; 1 is none.
+        truncation: of the latents; 1 is none. See ``facegan.latents.truncate``.
         averaged: whether the weights are the moving average (EMA) of training's, as generator.safetensors holds them.
         rounding: how a generator's output became uint8.
         kernel_subsets, kernel_subset_images: over which the kernel distance is averaged.
@@ -103,13 +100,3 @@ class Protocol(RealProtocol):
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that differ when anything above does."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def name_frechet(space: str) -> str:
-    """Returns what the Fréchet distance over that feature space is called: ``fid`` over the published Inception alone."""
-    return FRECHET_NAMES.get(space, f"fd_{space}")
-
-
-def name_kernel(space: str) -> str:
-    """Returns what the kernel distance over that feature space is called: ``kid`` over the published Inception alone."""
-    return KERNEL_NAMES.get(space, f"kd_{space}")

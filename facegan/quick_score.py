@@ -7,10 +7,9 @@ the same way every time, so it ranks the states of one training; runs are compar
 import torch
 from torch import Tensor, nn
 
-from facegan.features import BATCH, extract, open_extractor
+from facegan.features import BATCH, extract, name_frechet, open_extractor
 from facegan.latents import seeded_latents
 from facegan.pictures import to_bytes
-from facegan.protocol import name_frechet
 from facegan.scores import fit_gaussian, frechet_distance
 
 

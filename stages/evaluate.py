@@ -11,14 +11,14 @@ from typing import Any
 
 from command import HOME, ROOT, parser, read_params, run
 from facegan.config import read_sections
-from facegan.protocol import EvaluateParameters, name_frechet
+from facegan.protocol import EvaluateParameters
 
 UNTRAINED = ROOT / "metrics/untrained.json"
 
 
 def score(arguments: argparse.Namespace) -> None:
     from facegan.evaluate import draw_neighbours, evaluate
-    from facegan.features import open_extractor
+    from facegan.features import name_frechet, open_extractor
     from facegan.pictures import save_png
     from facegan.reference import read_reference
     from facegan.weights import load_generator

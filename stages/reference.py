@@ -4,13 +4,13 @@ import argparse
 
 from command import HOME, ROOT, parser, read_params, run
 from facegan.config import read_sections
-from facegan.protocol import EvaluateParameters, name_frechet
+from facegan.protocol import EvaluateParameters
 
 FOLDER = ROOT / "data/reference"
 
 
 def look_at_real_images(arguments: argparse.Namespace) -> None:
-    from facegan.features import open_extractor
+    from facegan.features import name_frechet, open_extractor
     from facegan.reference import make_reference
 
     (parameters,) = read_sections(read_params(arguments.params), evaluate=EvaluateParameters)

@@ -6,7 +6,7 @@ import json
 from command import HOME, ROOT, parser, read_params, run
 from facegan.config import read_sections
 from facegan.models import build_generator, read_model
-from facegan.protocol import EvaluateParameters, name_frechet
+from facegan.protocol import EvaluateParameters
 
 OUT = ROOT / "metrics/untrained.json"
 
@@ -15,7 +15,7 @@ def score_untrained(arguments: argparse.Namespace) -> None:
     import torch
 
     from facegan.evaluate import evaluate
-    from facegan.features import open_extractor
+    from facegan.features import name_frechet, open_extractor
     from facegan.reference import read_reference
 
     params = read_params(arguments.params)

@@ -10,11 +10,11 @@ from PIL import Image
 from projects import copy_project, draw_pictures, make_shards, run_stage
 
 from facegan.comparison import compare, estimate_intervals
-from facegan.features import open_extractor
+from facegan.features import name_frechet, name_kernel, open_extractor
 from facegan.memory import draw_sheet, find_neighbours, measure_memory
 from facegan.models import build_generator
 from facegan.models.dcgan import DCGANArguments
-from facegan.protocol import Protocol, name_frechet, name_kernel
+from facegan.protocol import Protocol
 from facegan.quick_score import QuickScore
 from facegan.weights import Card, save_generator
 
