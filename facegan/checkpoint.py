@@ -114,6 +114,7 @@ class RunFolder:
         link.unlink(missing_ok=True)
         os.link(self.path / "state.ckpt", link)
         os.replace(link, self.path / "good.ckpt")
+        link.unlink(missing_ok=True)  # replacing a link by another to the same file leaves both
 
     def load(self) -> tuple[dict[str, Any] | None, list[str]]:
         """Returns the newest whole checkpoint, or None, and a message for each that was passed over.

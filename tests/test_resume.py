@@ -1,6 +1,10 @@
-"""A run killed at any instant goes on, with the same command, to the same bytes."""
+"""A run killed at any instant goes on, with the same command, to the same bytes.
+
+    FACEGAN_KILLS=50 pytest tests/test_resume.py -k random -s    # more kills than the suite has time for
+"""
 
 import hashlib
+import os
 import random
 import signal
 import subprocess
@@ -12,6 +16,9 @@ import pytest
 from projects import change_params, copy_project, environment, make_shards, run_stage, start_stage
 
 from facegan.checkpoint import FORMAT
+
+KILLS = int(os.environ.get("FACEGAN_KILLS", "10"))
+ENOUGH = {"images": 80 * (KILLS + 2)}  # a picture every 80 images, and at most one kill for each
 
 
 def hash_outcome(project: Path) -> dict[str, str]:
@@ -35,7 +42,7 @@ def wait_for(condition, process, seconds: float = 60) -> None:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> tuple[Path, dict[str, str]]:
-    project = copy_project(tmp_path_factory.mktemp("uninterrupted"))
+    project = copy_project(tmp_path_factory.mktemp("uninterrupted"), **ENOUGH)
     make_shards(project)
     result = run_stage(project, "train")
     assert result.returncode == 0, result.stderr
@@ -44,7 +51,7 @@ def uninterrupted(tmp_path_factory) -> tuple[Path, dict[str, str]]:
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    project = copy_project(tmp_path)
+    project = copy_project(tmp_path, **ENOUGH)
     make_shards(project)
     return project
 
@@ -60,23 +67,23 @@ def interrupt(project: Path, number: int = signal.SIGKILL, images: int = 320, **
 
 def test_kills_at_random_instants_leave_the_same_bytes(project, uninterrupted):
     draw = random.Random(0)
-    kills = 0
-    for turn in range(20):
+    kills = kills_while_writing = 0
+    while kills < KILLS:
         process = start_stage(project, "train")
         pictures = len(list((project / ".checkpoints").glob("*/progress/*.png")))
         wait_for(lambda before=pictures: len(list((project / ".checkpoints").glob("*/progress/*.png"))) > before, process)
-        if turn % 2:  # while a checkpoint is being written
+        if kills % 2:  # while a checkpoint is being written
             wait_for(lambda: any((project / ".checkpoints").glob("*/state.next.ckpt*")), process)
         else:
             time.sleep(draw.uniform(0, 0.05))
         process.kill()
         process.communicate()
-        kills += process.returncode == -signal.SIGKILL
-        if process.returncode == 0:
-            break
-    else:
-        assert run_stage(project, "train").returncode == 0
-    assert kills >= 10
+        assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
+        kills += 1
+        kills_while_writing += any((project / ".checkpoints").glob("*/*.part"))
+    print(f"{kills} kills, {kills_while_writing} of them while a file was being written")
+    assert kills_while_writing
+    assert run_stage(project, "train").returncode == 0
     assert hash_outcome(project) == uninterrupted[1]
 
 
