@@ -1,5 +1,9 @@
 """Extractors: weights from files of every kind, names that follow from hashes, and the same numbers as their originals."""
 
+import dataclasses
+import http.server
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -142,6 +146,38 @@ def test_a_missing_file_and_an_unknown_name_say_what_to_do(tmp_path):
         open_extractor("inception", tmp_path / "none.pth", "cpu")
     with pytest.raises(FaceganError, match="expected an extractor among inception"):
         open_extractor("resnet", device="cpu")
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Serves one file and counts how often it was asked for."""
+
+    body, asked = b"", 0
+
+    def do_GET(self):
+        type(self).asked += 1
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_weights_are_fetched_once_and_checked(tmp_path, monkeypatch):
+    Server.body, Server.asked = find_weights("efficientnet_lite0").read_bytes(), 0
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/lite.pth"
+        monkeypatch.setitem(EXTRACTORS, "fetched", dataclasses.replace(EXTRACTORS["efficientnet_lite0"], url=url))
+        monkeypatch.setitem(EXTRACTORS, "forged", dataclasses.replace(EXTRACTORS["fetched"], url=url + "x", sha256="0" * 64))
+        assert [open_extractor("fetched", device="cpu").space for _ in range(2)] == ["fetched"] * 2
+        assert Server.asked == 1
+        with pytest.raises(FaceganError, match="expected to fetch the weights of forged"):
+            open_extractor("forged", device="cpu")
+        server.shutdown()
+    assert [path.name for path in (tmp_path / "hub/checkpoints").iterdir()] == ["lite.pth"]
 
 
 def test_weights_that_cannot_be_fetched_name_the_way_out(tmp_path, monkeypatch):
