@@ -240,11 +240,11 @@ def append_deviation(features: Tensor) -> Tensor:
     A batch that fours do not divide is grouped in twos or ones. Neighbours, not strangers, so that several processes see the
     groups that one would.
     """
-    count, _, height, width = features.shape
-    groups = features.unflatten(0, (-1, math.gcd(count, GROUP_IMAGES)))  # (groups, images, C, H, W)
+    height, width = features.shape[2:]
+    groups = features.unflatten(0, (-1, math.gcd(len(features), GROUP_IMAGES)))  # (groups, images, C, H, W)
     deviation = (groups.var(1, correction=0) + EPSILON).sqrt().mean((1, 2, 3))  # (groups,)
-    deviation = deviation.repeat_interleave(groups.shape[1], output_size=count)
-    return torch.cat([features, deviation[:, None, None, None].expand(-1, 1, height, width)], 1)
+    channel = deviation[:, None, None, None, None].expand(-1, groups.shape[1], 1, height, width).flatten(0, 1)  # (B, 1, H, W)
+    return torch.cat([features, channel], 1)
 
 
 class Discriminator(nn.Module):
