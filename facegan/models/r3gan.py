@@ -109,6 +109,7 @@ class Generator(nn.Module):
         initialize(self.to_rgb)
 
     def forward(self, latents: Tensor) -> Tensor:
+        """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, latent_size)."""
         with full_precision(latents.device):
             weights = self.weigh(latents.float())  # (B, width)
             features = self.basis * weights[:, :, None, None]  # (B, width, 4, 4)
@@ -135,6 +136,7 @@ class Discriminator(nn.Module):
             initialize(layer)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Returns logits (B,) of the images (B, 3, H, W): large for real ones."""
         features = self.from_rgb(images)  # (B, C, H, W)
         for transition, stage in zip(self.transitions, self.stages, strict=False):
             features = stage(features)

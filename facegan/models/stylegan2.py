@@ -103,6 +103,7 @@ class ModulatedConvolution(nn.Module):
         self.double, self.demodulate = double, demodulate
 
     def forward(self, features: Tensor, styles: Tensor) -> Tensor:
+        """Returns (B, leaving, H, W), or twice that size, of the features (B, entering, H, W) and styles (B, style_size)."""
         weight = self.weight * self.gain
         with full_precision(features.device):
             scales = self.affine(styles)  # (B, entering)
@@ -193,6 +194,7 @@ class Generator(nn.Module):
         self.to_rgb = nn.ModuleList(ToRGB(width, size) for width in widths)
 
     def forward(self, latents: Tensor) -> Tensor:
+        """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, latent_size)."""
         styles = self.choose_styles(latents)  # (layers + 1, B, latent_size)
         features = self.basis.expand(len(latents), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         features = self.layers[0](features, styles[0])
@@ -260,6 +262,7 @@ class Discriminator(nn.Module):
         self.judge = Linear(widths[-1], 1)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Returns logits (B,) of the images (B, 3, H, W): large for real ones."""
         features = activate(self.from_rgb(images))
         for block in self.blocks:
             features = block(features)
