@@ -1,6 +1,6 @@
 """How fast training is: against the loop that every tutorial teaches, and against what the machine could do.
 
-    python benchmarks/train_speed.py [--device cuda] [--shards FOLDER] [--rounds 7] [--steps 20]
+    python benchmarks/train_speed.py [--device cuda] [--shards FOLDER] [--rounds 5] [--seconds 6]
 
 In turns, in one run, with the same network and batch:
 
@@ -51,7 +51,8 @@ from facegan.training import Training, TrainParameters  # noqa: E402
 PHOTOS = 2_000
 CELEBA_WIDTH, CELEBA_HEIGHT = 178, 218
 TUTORIAL_WORKERS = 2
-WARM_UP_STEPS = 4
+BURST_STEPS = 4  # between two looks at the clock, since looking waits for a GPU
+WARM_UP_SECONDS = 1.0  # in which the tutorial's workers fill their queue again, and then rest
 MATRIX_SIZES = (1024, 2048, 4096)
 COPY_BYTES = 1 << 28
 RATE_REPEATS = 7
@@ -210,18 +211,24 @@ def make_photos(folder: Path, source: Path | None, resolution: int) -> tuple[Pat
     return photos, shards
 
 
-def play_round(loop: Any, steps: int, device: torch.device) -> tuple[float, float]:
-    """Plays some steps to warm up and then so many; returns the seconds of a step, and the share of them spent on data."""
-    for _ in range(WARM_UP_STEPS):
-        loop.step()
-    synchronize(device)
+def play_round(loop: Any, seconds: float, device: torch.device) -> tuple[float, float]:
+    """Plays to warm up and then for so many seconds; returns the seconds of a step, and the share of them spent on data."""
+    play(loop, WARM_UP_SECONDS, device)
     loop.watch.clear()
-    began = time.perf_counter()
-    for _ in range(steps):
-        loop.step()
+    steps, spent = play(loop, seconds, device)
+    return spent / steps, loop.watch.seconds() / spent
+
+
+def play(loop: Any, seconds: float, device: torch.device) -> tuple[int, float]:
+    """Plays steps for so many seconds, and one burst at least; returns how many, and how long they took."""
     synchronize(device)
-    seconds = time.perf_counter() - began
-    return seconds / steps, loop.watch.seconds() / seconds
+    began, steps = time.perf_counter(), 0
+    while steps == 0 or time.perf_counter() - began < seconds:
+        for _ in range(BURST_STEPS):
+            loop.step()
+        synchronize(device)
+        steps += BURST_STEPS
+    return steps, time.perf_counter() - began
 
 
 def synchronize(device: torch.device) -> None:
@@ -274,12 +281,12 @@ def make_cases() -> list[Case]:
     ]
 
 
-def measure_case(case: Case, source: Path | None, hardware: Hardware, rounds: int, steps: int) -> str:
+def measure_case(case: Case, source: Path | None, hardware: Hardware, rounds: int, seconds: float) -> str:
     """Returns one row of the table."""
     with tempfile.TemporaryDirectory() as folder:
         photos, shards = make_photos(Path(folder), source, case.resolution)
         tutorial, ours = TutorialLoop(case, photos, hardware.device), OurLoop(case, shards, hardware)
-        results = [(play_round(tutorial, steps, hardware.device), play_round(ours, steps, hardware.device)) for _ in range(rounds)]
+        results = [(play_round(tutorial, seconds, hardware.device), play_round(ours, seconds, hardware.device)) for _ in range(rounds)]
         convolutions = find_convolutions(case, shards)
     operations_a_second, bytes_a_second = measure_rates(hardware)
     size = hardware.precision.itemsize
@@ -313,11 +320,11 @@ def name_machine(hardware: Hardware) -> str:
     return f"{device}, ours in {precision}, PyTorch {torch.__version__}, Python {platform.python_version()}, commit {commit}"
 
 
-def main(device: str, source: Path | None, rounds: int, steps: int) -> None:
+def main(device: str, source: Path | None, rounds: int, seconds: float) -> None:
     """Measures and prints the table."""
     hardware = choose_hardware(device, "auto", deterministic=False)
-    print(f"{name_machine(hardware)}, n = {rounds} rounds of {steps} steps, median (smallest to largest)", flush=True)
-    rows = [measure_case(case, source, hardware, rounds, steps) for case in make_cases()]
+    print(f"{name_machine(hardware)}, n = {rounds} rounds of {seconds:g} seconds, median (smallest to largest)", flush=True)
+    rows = [measure_case(case, source, hardware, rounds, seconds) for case in make_cases()]
     print("\n| network | batch | tutorial, images/s | ours, images/s | ratio | its data wait | our data wait | share of the limit |")
     print("|---|---|---|---|---|---|---|---|")
     print("\n".join(rows))
@@ -327,7 +334,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to train (default: auto)")
     parser.add_argument("--shards", type=Path, help="take the pictures from these shards (default: drawn)")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each (default: 7)")
-    parser.add_argument("--steps", type=int, default=20, help="steps a turn (default: 20)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each (default: 5)")
+    parser.add_argument("--seconds", type=float, default=6, help="seconds a turn (default: 6)")
     chosen = parser.parse_args()
-    main(chosen.device, chosen.shards, chosen.rounds, chosen.steps)
+    main(chosen.device, chosen.shards, chosen.rounds, chosen.seconds)
