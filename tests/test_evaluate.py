@@ -10,12 +10,16 @@ from PIL import Image
 from projects import copy_project, draw_pictures, make_shards, run_stage
 
 from facegan.comparison import compare, estimate_intervals
+from facegan.evaluate import evaluate
 from facegan.features import name_frechet, name_kernel, open_extractor
 from facegan.memory import draw_sheet, find_neighbours, measure_memory
 from facegan.models import build_generator
 from facegan.models.dcgan import DCGANArguments
-from facegan.protocol import Protocol
+from facegan.pictures import from_bytes
+from facegan.protocol import EvaluateParameters, Protocol
 from facegan.quick_score import QuickScore
+from facegan.reference import make_reference
+from facegan.shards import ShardWriter
 from facegan.weights import Card, save_generator
 
 PROTOCOL = Protocol(
@@ -69,16 +73,34 @@ def test_another_seed_falls_within_the_stated_interval():
         assert widths[name] < 8 * spread, name  # and it is not merely wide: 95% of differences lie within 2.8 deviations
 
 
-def test_replayed_training_images_are_caught_and_held_out_ones_acquitted():
-    """Pictures through the extractor. The noise moves their features further than another picture's lie, and hides nothing."""
+class Replay(torch.nn.Module):
+    """A generator that returns pictures it was given, each with a little noise: the latents only choose which."""
+
+    latent_size, latent_distribution = 40, "normal"
+
+    def __init__(self, pictures):
+        super().__init__()
+        self.pictures = from_bytes(torch.from_numpy(pictures))
+
+    def forward(self, latents):
+        noise = torch.randn(len(latents), 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 / 127.5
+        return self.pictures[latents.argmax(1)] + noise
+
+
+def test_a_generator_that_replays_training_images_is_caught_and_one_of_fresh_images_acquitted(tmp_path):
+    """The noise moves features further than another picture's lie, and hides nothing."""
+    train, holdout, fresh = np.split(draw_pictures(120, 32, seed=5), 3)
+    with ShardWriter(tmp_path / "shards", 32) as writer:
+        for split, pictures in (("train", train), ("holdout", holdout)):
+            for picture in pictures:
+                writer.add(split, picture)
+        writer.finish(crop="none", filter="lanczos", source_fingerprint="drawn")
     extractor = open_extractor("efficientnet_lite0", device="cpu")
-    pictures = torch.from_numpy(draw_pictures(120, 32, seed=5))
-    train, holdout, fresh = (extractor(part) for part in pictures.split(40))
-    noise = torch.from_numpy(np.random.default_rng(0).integers(-3, 4, (40, 3, 32, 32)))
-    replayed = extractor((pictures[:40].int() + noise).clamp(0, 255).to(torch.uint8))
-    caught, acquitted = (measure_memory(fake, holdout, train, seed=0) for fake in (replayed, fresh))
-    assert caught.caught and caught.nearest_is_training.low > 0.6
-    assert not acquitted.caught and acquitted.nearest_is_training.low < 0.5 < acquitted.nearest_is_training.high
+    reference = make_reference(tmp_path / "shards", tmp_path / "reference", extractor, images=40, split="train", memory_images=None)
+    parameters = EvaluateParameters("efficientnet_lite0", None, images=60, split="train", memory_images=None, seed=0, truncation=1.0)
+    caught, acquitted = (evaluate(Replay(pictures), reference, extractor, parameters)[0]["memory"] for pictures in (train, fresh))
+    assert caught["caught"] and caught["nearest_is_training"]["low"] > 0.6
+    assert not acquitted["caught"] and acquitted["nearest_is_training"]["low"] < 0.5 < acquitted["nearest_is_training"]["high"]
 
 
 def test_fresh_images_are_rarely_caught():
@@ -151,7 +173,7 @@ def project(tmp_path_factory):
     return project
 
 
-def evaluate(project, **overrides):
+def run_evaluate(project, **overrides):
     """Runs the stage with other values in the section evaluate, and returns its report."""
     text = (project / "params.yaml").read_text()
     for key, value in overrides.items():
@@ -165,7 +187,7 @@ def evaluate(project, **overrides):
 
 def test_the_stages_write_scores_protocol_floor_untrained_and_memory(project):
     assert run_stage(project, "untrained").returncode == 0
-    done, report = evaluate(project)
+    done, report = run_evaluate(project)
     assert done.returncode == 0, done.stderr
     name = "fd_efficientnet_lite0"
     assert report["floor"][name] < report[name] and report["floor"]["images"] == 40
@@ -179,10 +201,10 @@ def test_the_stages_write_scores_protocol_floor_untrained_and_memory(project):
     assert "fid" not in report
 
     again = (project / "metrics/evaluate.json").read_bytes()
-    evaluate(project)
+    run_evaluate(project)
     assert (project / "metrics/evaluate.json").read_bytes() == again  # the same seed, to the last digit
 
-    _, other = evaluate(project, seed=1)
+    _, other = run_evaluate(project, seed=1)
     assert other["protocol"]["fingerprint"] != report["protocol"]["fingerprint"]
     assert other[name] != report[name]
 
@@ -191,13 +213,13 @@ def test_real_features_of_another_extractor_are_refused(project, tmp_path):
     reference = project / "data/reference/reference.json"
     text = reference.read_text()
     reference.write_text(text.replace('"extractor": "efficientnet_lite0"', '"extractor": "inception"'))
-    done, _ = evaluate(project)
+    done, _ = run_evaluate(project)
     reference.write_text(text)
     assert done.returncode == 1
     assert "run stages/reference.py again" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_an_unknown_extractor_is_a_problem_of_the_parameters(project):
-    done, _ = evaluate(project, extractor="inceptoin")
+    done, _ = run_evaluate(project, extractor="inceptoin")
     assert done.returncode == 1
     assert "evaluate.extractor: expected one of inception" in done.stderr and "did you mean inception?" in done.stderr
