@@ -22,7 +22,7 @@ faces: .venv/installed
 	$(ACTIVATE) && python stages/sample.py --model pretrained/avatars.safetensors --seed $(SEED) --count $(COUNT) --out faces
 
 test: .venv/installed
-	$(ACTIVATE) && pytest
+	$(ACTIVATE) && OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
 
 lint: .venv/installed
 	$(ACTIVATE) && ruff check

@@ -30,6 +30,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     shared = True
 
     def forward(self, images: Tensor) -> Tensor:
+        """Returns images or activations (B, C, H, W) with zero mean and unit variance a channel, then scaled and shifted."""
         if not (self.shared and self.training and distributed.is_available() and distributed.is_initialized()):
             return super().forward(images)
         dtype, images = images.dtype, images.float()
