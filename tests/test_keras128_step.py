@@ -25,8 +25,6 @@ from facegan.training import Training, TrainParameters
 ROOT = Path(__file__).resolve().parents[1]
 BATCH, STEPS, RESOLUTION, WIDTH, LATENT_SIZE = 4, 6, 48, 4, 3
 LR, DECAY = 1e-4, 0.05  # so strong a decay that a few steps show it
-TUTORIAL = {"objective": "noisy_labels", "penalty": "none", "gamma": 0.0, "optimizer": "rmsprop", "lr": LR, "discriminator_lr_ratio": 1.0}
-TUTORIAL |= {"order": "in_order", "flip": False, "augment": "none", "fresh_batch": True}
 
 
 class KerasRMSprop:
@@ -86,9 +84,9 @@ def make_training(tmp_path, clip):
         for _ in range(10):  # two and a half batches: the walk through the images wraps round
             writer.add("train", random.integers(0, 256, (3, RESOLUTION, RESOLUTION), dtype=np.uint8))
         writer.finish("none", "lanczos", "a test")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"preset": "celeba128_keras", "train": {}}
+    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"preset": "celeba128_keras_taught", "train": {}}
     (preset,) = read_sections(params, train=TrainParameters)
-    parameters = dataclasses.replace(preset, **TUTORIAL, clip_value=clip, batch=BATCH, images=BATCH * STEPS, lr_decay=DECAY, seed=5)
+    parameters = dataclasses.replace(preset, clip_value=clip, batch=BATCH, images=BATCH * STEPS, lr_decay=DECAY, seed=5)
     hardware = Hardware(torch.device("cpu"), torch.float32, deterministic=True)
     model = "keras128", Keras128Arguments(WIDTH, LATENT_SIZE, dropout=0.0)
     training = Training(tmp_path, model, parameters, hardware, World())
