@@ -10,7 +10,7 @@ modes       kinds that were generated at least once; of 1,000
 reverse KL  Σ q log(q / p), q the generated and p the real kinds' frequencies. 25,600 images drawn from p itself give 0.02.
 readable    the classifier's mean certainty about a generated digit: modes made of noise would be no discovery.
 
-The networks are fully connected: on digits that always stand in the same place convolutions find no more, at five times the cost.
+The networks are fully connected: the digits always stand in the same place, and a game of convolutions costs several times as much.
 
 Exits with 1 unless the relativistic game with both penalties finds all thousand with a KL of 0.1 at most, in every seed, and
 its KL is the least.
