@@ -17,6 +17,7 @@ from torch import nn
 from facegan.errors import FaceganError
 from facegan.models import build_generator
 from facegan.models.dcgan import DCGANArguments
+from facegan.models.stylegan2 import StyleGAN2Arguments
 from facegan.models.tutorial28 import Tutorial28Arguments
 from facegan.pictures import save_png
 from facegan.sampling import SampleParameters, choose_evenly, draw_faces, draw_loops, draw_losses, draw_progress, draw_walk, enlarge
@@ -94,6 +95,15 @@ def test_truncation_makes_faces_alike(tmp_path):
         faces = [np.asarray(Image.open(path), dtype=float) for path in (tmp_path / str(truncation) / "faces").iterdir()]
         spread[truncation] = np.std(faces, axis=0).mean()
     assert spread[0.01] < 0.1 * spread[1.0]
+
+
+def test_truncation_moves_styles_where_a_generator_has_them(tmp_path):
+    torch.manual_seed(0)
+    generator = build_generator("stylegan2", 32, StyleGAN2Arguments(width=8, latent_size=16)).eval()
+    for truncation in (0.01, 1.0):
+        draw_faces(generator, SampleParameters(0, 1, truncation), tmp_path / str(truncation))
+        assert generator.truncation == truncation
+    assert (tmp_path / "1.0/grid.png").read_bytes() != (tmp_path / "0.01/grid.png").read_bytes()
 
 
 def test_walk_has_no_seam(tmp_path):
@@ -182,7 +192,7 @@ def project(tmp_path):
 
 def run_stage(project, *arguments, script="stages/sample.py"):
     command = [sys.executable, str(project / script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=project.parent, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, cwd=project.parent, timeout=300)
 
 
 def test_stage_draws_everything_in_the_pipeline(project):
