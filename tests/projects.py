@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -63,7 +64,12 @@ def start_stage(project: Path, name: str, *arguments: str, **extra: str) -> subp
     """Starts a stage's script in the copy."""
     command = [sys.executable, f"stages/{name}.py", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=project, env=environment(**extra), text=True, **pipes)
+    return subprocess.Popen(command, cwd=project, env=environment(**extra), text=True, preexec_fn=heed_interrupts, **pipes)
+
+
+def heed_interrupts() -> None:
+    """Lets Ctrl-C's signal through: whatever a shell runs in the background inherits deafness to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_stage(project: Path, name: str, *arguments: str, **extra: str) -> subprocess.CompletedProcess:

@@ -18,7 +18,7 @@ def train_both(folder, **train):
     """Returns (losses, weights) of a run in one process and of the same run in two."""
     outcomes = []
     for processes in (1, 2):
-        project = copy_project(folder / str(processes), MODEL, **FEW_STEPS, **train, processes=processes)
+        project = copy_project(folder / str(processes), MODEL, **FEW_STEPS | train, processes=processes)
         make_shards(project)
         result = run_stage(project, "train")
         assert result.returncode == 0, result.stderr
@@ -33,7 +33,7 @@ def train_both(folder, **train):
     [
         {"objective": "non_saturating", "penalty": "none"},
         {"objective": "relativistic", "penalty": "r1_r2", "gamma": 1.0, "fresh_batch": True},
-        {"objective": "hinge", "penalty": "r1", "gamma": 1.0, "penalty_interval": 2},
+        {"objective": "hinge", "penalty": "r1", "gamma": 1.0, "penalty_interval": 2, "lr": 1e-4},
     ],
     ids=["batch norm", "both penalties through batch norm", "a lazy penalty"],
 )

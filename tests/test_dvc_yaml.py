@@ -37,7 +37,7 @@ def test_data_moves_one_way():
     for stage in STAGES.values():
         read = {dependency for dependency in stage["deps"] if not dependency.endswith(".py")}
         assert read <= made
-        outputs = [*stage.get("outs", []), *stage.get("metrics", [])]
+        outputs = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
         made |= {output if isinstance(output, str) else next(iter(output)) for output in outputs}
 
 
