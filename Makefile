@@ -15,7 +15,7 @@ demo: .venv/installed
 	@echo "Moving:   data/samples/walk.webp, data/samples/progress.gif"
 	@echo "Learning: data/samples/losses.png, metrics/losses.csv"
 	@echo "Scores:   metrics/evaluate.json"
-	@$(ACTIVATE) && dvc metrics show
+	@grep -E '^ "[a-z0-9_]+": [0-9.]+' metrics/evaluate.json
 
 # Ten faces from the generator that comes with the project, in seconds: make faces SEED=7 COUNT=20
 faces: .venv/installed
