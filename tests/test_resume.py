@@ -38,6 +38,7 @@ def wait_for(condition, process, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition() and process.poll() is None:
         assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.001)
 
 
 @pytest.fixture(scope="module")
