@@ -15,7 +15,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +28,7 @@ PARTITION = "list_eval_partition.csv"
 LIST_AGAIN = "run `dvc repro --force download` to list the folder again"
 SUFFIXES = (".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".sgi", ".tga")
 SUFFIXES += (".tif", ".tiff", ".webp")
+HEADER_BYTES = 30  # of a member in a zip, before its name
 PLACE = np.dtype([("offset", "u8"), ("bytes", "u8"), ("crc", "u4"), ("method", "u2"), ("flags", "u2")])  # of a member in a zip
 
 
@@ -123,11 +124,12 @@ def read_member(path: Path, place: np.void) -> bytes:
     offset, size, crc, method, flags = place.item()
     if flags & 1:
         raise zipfile.BadZipFile("it is encrypted")
-    with open(path, "rb") as file:
-        file.seek(offset)
-        name_bytes, extra_bytes = struct.unpack("<26x2H", file.read(30))  # a member begins with its own header
-        file.seek(name_bytes + extra_bytes, os.SEEK_CUR)
-        content = file.read(size)
+    file = os.open(path, os.O_RDONLY)
+    try:
+        name_bytes, extra_bytes = struct.unpack("<26x2H", os.pread(file, HEADER_BYTES, offset))  # a member begins with its own header
+        content = os.pread(file, size, offset + HEADER_BYTES + name_bytes + extra_bytes)
+    finally:
+        os.close(file)
     if method == zipfile.ZIP_DEFLATED:
         content = zlib.decompress(content, wbits=-zlib.MAX_WBITS)
     elif method != zipfile.ZIP_STORED:
@@ -165,10 +167,10 @@ class FolderStore:
 class Photos:
     """Names and bytes of the photos. It can be pickled, and handed to worker processes."""
 
-    def __init__(self, manifest: Manifest, store: Store):
+    def __init__(self, manifest: Manifest, store: Store, names: list[str] | None = None):
         self.manifest = manifest
         self.store = store
-        self.names = choose_photos(store.list_names(), manifest.limit)
+        self.names = choose_photos(store.list_names(), manifest.limit) if names is None else names
 
     def read(self, name: str) -> bytes:
         """Returns one photo's bytes, still encoded. Raises FaceganError when it is missing, changed or damaged."""
@@ -176,7 +178,7 @@ class Photos:
 
     def select(self, names: list[str]) -> "Photos":
         """Returns some of the photos: what a worker process needs for one piece of its work."""
-        return Photos(self.manifest, self.store.select(names))
+        return Photos(self.manifest, self.store.select(names), names)
 
     def read_partition(self) -> dict[str, int] | None:
         """Returns 0 (train), 1 (validation) or 2 (test) by file name, from CelebA's list; None when there is no list.
@@ -184,7 +186,7 @@ class Photos:
         Raises:
             FaceganError: the list is there but is no table of ``image_id,partition``.
         """
-        lists = sorted(name for name in self.store.list_names() if is_visible(name) and PurePosixPath(name).name == PARTITION)
+        lists = sorted(name for name in self.store.list_names() if name.split("/")[-1] == PARTITION and is_visible(name))
         if not lists:
             return None
         rows = csv.DictReader(io.StringIO(self.store.read(lists[0]).decode("utf-8-sig", errors="replace")))
@@ -196,12 +198,12 @@ class Photos:
 
 def is_visible(name: str) -> bool:
     """Returns whether no part of the name is hidden and it is none of the copies that macOS adds to archives."""
-    return not any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+    return not any(part == "__MACOSX" or (part.startswith(".") and part != ".") for part in name.split("/"))
 
 
 def is_photo(name: str) -> bool:
     """Returns whether the name is that of a visible image file."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES and is_visible(name)
+    return name.lower().endswith(SUFFIXES) and is_visible(name)
 
 
 def choose_photos(names: Iterable[str], limit: int | None) -> list[str]:

@@ -10,9 +10,8 @@ give the same bytes for any number of processes, and memory holds a few pieces, 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
-from itertools import chain
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from facegan.shards import Index, ShardWriter, Split
 from facegan.workers import Workers
 
 PREVIEW_COLUMNS = 5
-PIECE_BYTES = 1_000_000  # of pictures that one message from a process carries
+PIECE_BYTES = 1_000_000  # of pictures; the largest one has 786,432
 PIECE_PHOTOS = 64
 PIECES_PER_WORKER = 4  # at least, so that few photos too are shared out evenly
 
@@ -63,16 +62,12 @@ class Outcome:
     """What became of one photo: a picture, or the reason why there is none.
 
     Attributes:
-        name: the photo's.
         share: a number in [0, 1) that depends on the file's bytes alone.
-        image: uint8 (3, H, W), or None.
-        digest: the hash of the picture.
+        digest: the hash of the picture, or None.
         reason: why there is no picture.
     """
 
-    name: str
     share: float
-    image: np.ndarray | None = None
     digest: bytes | None = None
     reason: str | None = None
 
@@ -93,23 +88,24 @@ def preprocess(photos: Photos, parameters: PreprocessParameters, out: Path, work
     first_names: dict[bytes, str] = {}
     duplicates, unreadable, preview = [], [], []
     with (
-        Workers(workers) as pool,
+        Workers(workers, PIECE_BYTES) as pool,
         ShardWriter(out, parameters.resolution) as writer,
         Progress("preprocess", len(photos.names), "photos") as progress,
     ):
-        for outcome in chain.from_iterable(pool.map(read_piece, cut_pieces(photos, parameters, workers))):
+        results = pair_up(pool.map_pages(read_piece, cut_pieces(photos, parameters, workers)), parameters.resolution)
+        for name, (image, outcome) in zip(photos.names, results, strict=True):
             progress.add(1)
-            if outcome.image is None:
-                unreadable.append({"name": outcome.name, "reason": outcome.reason})
+            if outcome.digest is None:
+                unreadable.append({"name": name, "reason": outcome.reason})
                 continue
-            first_name = first_names.setdefault(outcome.digest, outcome.name)
-            if first_name != outcome.name:
-                duplicates.append({"name": outcome.name, "same_as": first_name})
+            first_name = first_names.setdefault(outcome.digest, name)
+            if first_name != name:
+                duplicates.append({"name": name, "same_as": first_name})
                 continue
-            split = choose_split(partition.get(PurePosixPath(outcome.name).name), outcome.share, parameters.holdout)
-            writer.add(split, outcome.image)
+            split = choose_split(partition.get(name.rpartition("/")[2]), outcome.share, parameters.holdout)
+            writer.add(split, image)
             if split == "train" and len(preview) < PREVIEW_COLUMNS**2:
-                preview.append(outcome.image)
+                preview.append(image.copy())
         report = out / "report.json"
         write_report(report, {"photos": len(photos.names), "duplicates": duplicates, "unreadable": unreadable})
         check_unreadable(unreadable, len(photos.names), parameters.max_bad, report)
@@ -126,26 +122,39 @@ def choose_split(partition: int | None, share: float, holdout: float) -> Split:
 
 
 def cut_pieces(photos: Photos, parameters: PreprocessParameters, workers: int) -> Iterator[tuple[Photos, PreprocessParameters]]:
-    """Yields the photos in pieces of a size that keeps all workers busy and messages small."""
+    """Yields the photos in pieces of a size that keeps all workers busy and whose pictures find room on a page."""
     size = min(PIECE_PHOTOS, PIECE_BYTES // (3 * parameters.resolution**2), len(photos.names) // (PIECES_PER_WORKER * workers))
     size = max(1, size)
     for start in range(0, len(photos.names), size):
         yield photos.select(photos.names[start : start + size]), parameters
 
 
-def read_piece(photos: Photos, parameters: PreprocessParameters) -> list[Outcome]:
-    """Returns what becomes of each of these photos. Runs in a worker."""
-    return [read_outcome(name, photos.read(name), parameters) for name in photos.names]
+def read_piece(page: np.ndarray, photos: Photos, parameters: PreprocessParameters) -> list[Outcome]:
+    """Leaves the pictures on the page, and returns what became of each photo. Runs in a worker."""
+    images = view_images(page, parameters.resolution)
+    return [read_photo(image, name, photos.read(name), parameters) for image, name in zip(images, photos.names, strict=False)]
 
 
-def read_outcome(name: str, content: bytes, parameters: PreprocessParameters) -> Outcome:
-    """Returns what becomes of one photo, given its file's bytes."""
+def pair_up(pieces: Iterable[tuple[np.ndarray, list[Outcome]]], resolution: int) -> Iterator[tuple[np.ndarray, Outcome]]:
+    """Yields each photo's picture (3, H, W), meaningless where there is none, beside what became of the photo."""
+    for page, outcomes in pieces:
+        yield from zip(view_images(page, resolution), outcomes, strict=False)
+
+
+def view_images(page: np.ndarray, resolution: int) -> np.ndarray:
+    """Returns a page as pictures (n, 3, H, W), as many as it has room for."""
+    room = len(page) // (3 * resolution**2)
+    return page[: room * 3 * resolution**2].reshape(room, 3, resolution, resolution)
+
+
+def read_photo(image: np.ndarray, name: str, content: bytes, parameters: PreprocessParameters) -> Outcome:
+    """Fills ``image`` (3, H, W) from the photo's bytes, and returns what became of it."""
     share = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
     try:
-        image = read_image(name, content, parameters.resolution, parameters.crop, parameters.filter)
+        image[:] = read_image(name, content, parameters.resolution, parameters.crop, parameters.filter)
     except UnreadablePicture as error:
-        return Outcome(name, share, reason=str(error))
-    return Outcome(name, share, image, hashlib.sha256(image).digest()[:16])
+        return Outcome(share, reason=str(error))
+    return Outcome(share, hashlib.sha256(image).digest()[:16])
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import time
 
+import numpy as np
 import pytest
 
 from facegan.errors import FaceganError
@@ -48,3 +49,15 @@ def test_a_process_that_dies_is_told():
 def test_no_workers_are_too_few():
     with pytest.raises(FaceganError, match="expected at least 1 in --workers; found 0"):
         Workers(0)
+
+
+def fill_page(page, value, count):
+    page[:count] = value
+    return count
+
+
+def test_what_tasks_leave_on_their_pages_is_there_until_the_next_is_asked_for():
+    with Workers(2, page_bytes=100_000) as workers:
+        for value, (page, count) in enumerate(workers.map_pages(fill_page, [(value, 100_000 - value) for value in range(60)])):
+            assert page.dtype == np.uint8 and page.shape == (100_000,)
+            assert count == 100_000 - value and (page[:count] == value).all()
