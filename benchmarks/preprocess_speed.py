@@ -3,15 +3,18 @@
     python benchmarks/preprocess_speed.py [--images 10000 100000] [--repeats 3]
 
 Draws its own archives of distinct 178×218 JPEGs, about 10 KB each, in a temporary folder (1.1 GB for the default). Then, in
-turns: one process decodes, crops and resizes pictures that lie in memory, nothing else; and the whole stage runs as its own
-command on all cores, from its start to its exit, and on the way the proportional memory (PSS) of all its processes is
-looked at once a second. The ratio is the stage's speed over (cores × the one process's speed), the latter being the mean of
-what it was before and after the stage, since machines are not the same from one minute to the next.
+turns: one process decodes, crops and resizes pictures that lie in memory, nothing else; as many processes as there are cores do
+the same at once; and the whole stage runs as its own command on all cores, from its start to its exit, and on the way the
+proportional memory (PSS) of all its processes is looked at once a second. The first ratio is the stage's speed over (cores ×
+the one process's speed), the second its speed over that of the processes at once: cores share memory and caches, so that
+even they fall short of the first. Both speeds are means of before and after the stage, since machines are not the same from one
+minute to the next.
 """
 
 import argparse
 import hashlib
 import io
+import itertools
 import multiprocessing
 import os
 import platform
@@ -82,6 +85,12 @@ def measure_single(raw: Path) -> float:
     return len(photos) / (time.perf_counter() - started)
 
 
+def measure_together(raw: Path) -> float:
+    """Returns the photos a second of as many such processes as there are cores, all at once."""
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        return sum(pool.map(measure_single, [raw] * os.cpu_count()))
+
+
 def measure_stage(raw: Path, images: int, folder: Path) -> tuple[float, float]:
     """Returns the stage's photos a second, from its start to its exit, and the peak memory of its processes in MB."""
     params = folder / "params.yaml"
@@ -121,21 +130,29 @@ def main(sizes: list[int], repeats: int) -> None:
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     print(f"{cores} cores, {platform.machine()}, Python {platform.python_version()}, Pillow {PIL.__version__}, commit {commit}, n = {repeats}")
     print("median (smallest to largest)\n")
-    print("| photos | KB each | one process, photos/s | stage, photos/s | ratio | peak memory, MB |")
-    print("|---|---|---|---|---|---|")
+    print("| photos | KB each | one process, photos/s | one a core, photos/s | stage, photos/s | of cores × one | of one a core | peak memory, MB |")
+    print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for images in sizes:
             raw = Path(folder) / f"raw{images}"
             make_archive(raw, images)
-            single, stage, memory = [measure_single(raw)], [], []
+            single, together, stage, memory = [measure_single(raw)], [measure_together(raw)], [], []
             for _ in range(repeats):
                 speed, peak = measure_stage(raw, images, Path(folder))
                 stage.append(speed)
                 memory.append(peak)
+                together.append(measure_together(raw))
                 single.append(measure_single(raw))
-            ratios = [speed / (cores * (before + after) / 2) for before, speed, after in zip(single, stage, single[1:], strict=False)]
+            of_single = [speed / cores / mean for speed, mean in zip(stage, average_neighbours(single), strict=True)]
+            of_together = [speed / mean for speed, mean in zip(stage, average_neighbours(together), strict=True)]
             size = (raw / "photos.zip").stat().st_size / images / 1000
-            print(f"| {images:,} | {size:.1f} | {describe(single)} | {describe(stage)} | {describe(ratios)} | {describe(memory)} |", flush=True)
+            columns = [describe(values) for values in (single, together, stage, of_single, of_together, memory)]
+            print(f"| {images:,} | {size:.1f} | {' | '.join(columns)} |", flush=True)
+
+
+def average_neighbours(values: list[float]) -> list[float]:
+    """Returns the mean of each value and the next."""
+    return [(value + after) / 2 for value, after in itertools.pairwise(values)]
 
 
 if __name__ == "__main__":
