@@ -1,0 +1,44 @@
+"""Every preset, made small with the keys that users have, goes on after a kill to the same bytes."""
+
+import csv
+
+import pytest
+import yaml
+from projects import ROOT, copy_project, make_shards, run_stage, start_stage
+from test_resume import hash_outcome, wait_for
+
+PRESETS = yaml.safe_load((ROOT / "params.yaml").read_text())["presets"]
+SIZES = {"dcgan": (8, 32), "tutorial28": (32, 28), "keras128": (8, 48), "r3gan": (8, 32), "stylegan2": (8, 32)}  # width, resolution
+SMALL = {"images": 320, "batch": 16, "progress_images": 80, "checkpoint_seconds": 0.0, "device": "cpu", "on_collapse": "warn"}
+
+
+def copy_preset(folder, name):
+    """Returns a copy of the project, set to the preset at a small size, with shards."""
+    project = copy_project(folder)
+    path = project / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    width, resolution = SIZES[PRESETS[name]["model"]["name"]]
+    train = SMALL | {"schedule_images": 240 if PRESETS[name]["train"]["schedule_images"] else None}
+    changes = {"preset": name, "model": {"width": width}, "preprocess": {"resolution": resolution}, "train": train}
+    path.write_text(yaml.safe_dump(params | changes))
+    make_shards(project, resolution=resolution)
+    return project
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_killed_run_ends_in_the_same_bytes(name, tmp_path):
+    whole, killed = (copy_preset(tmp_path / part, name) for part in ("whole", "killed"))
+    result = run_stage(whole, "train")
+    assert result.returncode == 0, result.stderr
+
+    process = start_stage(killed, "train")
+    wait_for(lambda: any((killed / ".checkpoints").glob("*/progress/0000000080.png")), process)
+    process.kill()
+    process.communicate()
+    resumed = run_stage(killed, "train")
+    assert "resumed at" in resumed.stdout, resumed.stderr
+    assert hash_outcome(killed) == hash_outcome(whole)
+
+    with (whole / "metrics" / "losses.csv").open() as file:
+        strengths = {float(row["augment_strength"]) for row in csv.DictReader(file)}
+    assert (len(strengths) > 1) == (PRESETS[name]["train"]["augment"] != "none")  # what changes between steps was at work
