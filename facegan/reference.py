@@ -75,7 +75,8 @@ def make_reference(shards: Path, folder: Path, extractor: Extractor, images: int
     wanted = {split: 2 * real, other: lacking}
     kept = {"train": max(searched, real if split == "train" else 0), "holdout": real}
     rows = {name: orders[name][: max(wanted[name], kept[name])] for name in ("train", "holdout")}
-    features = {name: extract(extractor, read_images(shards, name, rows[name], extractor)) for name in rows}
+    features = {split: extract(extractor, read_images(shards, split, rows[split], extractor))}
+    features[other] = extract(extractor, read_images(shards, other, rows[other], extractor)) if len(rows[other]) else features[split][:0]
     second = torch.cat([features[split][real : 2 * real], features[other][:lacking]])
     floor = {"images": len(second)}
     if len(second) >= FEWEST_IMAGES:

@@ -42,7 +42,9 @@ def describe(report: dict[str, Any], name: str) -> None:
     """Prints the distance between its two ends, and what the memory test says."""
     ends = [f"{end} {report[end][name]:.4g}" for end in ("floor", "untrained") if name in report.get(end, {})]
     print(f"{name} {report[name]:.4g}, another seed within ±{report['another_seed_95'][name]:.2g} ({', '.join(ends)})")
-    if "memory" in report:
+    if "memory" not in report:
+        print("too few held-out images to tell whether it replays training images")
+    else:
         memory, nearest = report["memory"], report["memory"]["nearest_is_training"]
         verdict = "it replays training images" if memory["caught"] else "no sign of replayed training images"
         print(f"nearest real image is a training image: {nearest['share']:.2f}, expected {memory['expected']:.2f}: {verdict}")

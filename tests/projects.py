@@ -47,11 +47,11 @@ def draw_pictures(count: int, resolution: int, seed: int = 0) -> np.ndarray:
     return np.where(inside[:, None], bright, dark).astype(np.uint8)
 
 
-def make_shards(project: Path, count: int = 120, resolution: int = 32, seed: int = 0) -> None:
-    """Fills the copy's data/shards with drawn pictures, a tenth of them held out."""
+def make_shards(project: Path, count: int = 120, resolution: int = 32, seed: int = 0, hold_out: bool = True) -> None:
+    """Fills the copy's data/shards with drawn pictures, a tenth of them held out, or none."""
     with ShardWriter(project / "data" / "shards", resolution) as writer:
         for number, picture in enumerate(draw_pictures(count, resolution, seed)):
-            writer.add("holdout" if number % 10 == 9 else "train", picture)
+            writer.add("holdout" if hold_out and number % 10 == 9 else "train", picture)
         writer.finish(crop="none", filter="lanczos", source_fingerprint=f"drawn {count} {seed}")
 
 

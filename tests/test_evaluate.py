@@ -159,17 +159,22 @@ def test_the_quick_score_is_pure():
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project with shards, a generator, and the real images looked at."""
-    project = copy_project(tmp_path_factory.mktemp("evaluate"), {"name": "dcgan", **dataclasses.asdict(ARGUMENTS)})
+    return make_scorable_project(tmp_path_factory.mktemp("evaluate"))
+
+
+def make_scorable_project(folder, hold_out=True):
+    """Returns a copy of the project with shards, a generator, and the real images looked at."""
+    project = copy_project(folder, {"name": "dcgan", **dataclasses.asdict(ARGUMENTS)})
     text = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(text.replace("images: 400", "images: 40").replace("memory_images: 1000", "memory_images: 60"))
-    make_shards(project, count=250)
+    make_shards(project, count=250, hold_out=hold_out)
     card = Card(
         model="dcgan", arguments=dataclasses.asdict(ARGUMENTS), resolution=32, latent_size=16, images_seen=77, data_fingerprint="",
         parameters_fingerprint="",
     )
     save_generator(project / "data/model/generator.safetensors", make_generator(1), card)
-    assert run_stage(project, "reference").returncode == 0
+    looked = run_stage(project, "reference")
+    assert looked.returncode == 0, looked.stderr
     return project
 
 
@@ -207,6 +212,14 @@ def test_the_stages_write_scores_protocol_floor_untrained_and_memory(project):
     _, other = run_evaluate(project, seed=1)
     assert other["protocol"]["fingerprint"] != report["protocol"]["fingerprint"]
     assert other[name] != report[name]
+
+
+def test_where_none_are_held_out_all_but_the_memory_test_is_there(tmp_path):
+    done, report = run_evaluate(make_scorable_project(tmp_path, hold_out=False))
+    assert done.returncode == 0, done.stderr
+    assert "too few held-out images to tell whether it replays" in done.stdout
+    assert report["floor"]["images"] == 40 and report["fd_efficientnet_lite0"] > 0 and "memory" not in report
+    assert Image.open(tmp_path / "project/data/evaluation/neighbours.png").height > 0
 
 
 def test_real_features_of_another_extractor_are_refused(project, tmp_path):
