@@ -1,12 +1,14 @@
 """What each preset's model makes of one data set with the same number of real images.
 
     python benchmarks/quality.py --path celeba10k.zip --images 2000000 --device cuda
-    python benchmarks/quality.py --path celeba10k.zip --images 24000 --resolution 32 --batch 16 --width 48    # without a GPU
+    python benchmarks/quality.py --path celeba10k.zip --images 16000 --resolution 32 --batch 16 --width 48 --seeds 2 \
+        --scored 500 --lr 'celeba64_r3gan=[2e-3, 5e-4]'                                            # without a GPU
 
 The pipeline's own scripts run in a copy of the project below --work: download, preprocess and reference once, then train and
 evaluate for each preset and seed. Only model and game are the preset's. Photos, crop, resolution, the number of real images,
 the average's half-life (a twentieth of them) and the protocol of the score are the same for all; schedules run over the whole
-of the budget. Run again, it goes on where it was: what has a score is not trained anew, and training resumes.
+of the budget. A learning rate meant for a hundred times as many steps may be raised by --lr; the table says so. Run again, it
+goes on where it was: what has a score is not trained anew, and training resumes.
 
 Prints a table: the mean over the seeds, the range, and the floor, real images against other real ones. Exits with 1 unless the
 first preset's distance is at most half of the last one's, and none between is worse than the last.
@@ -41,6 +43,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--crop", default="square", help="see preprocess.crop (default: the central square)")
     parser.add_argument("--batch", type=int, help="default: the preset's own")
     parser.add_argument("--width", type=int, help="of every network (default: the preset's own)")
+    parser.add_argument("--lr", nargs="+", default=[], metavar="PRESET=LR", help="another train.lr for these presets")
     parser.add_argument("--scored", type=int, default=1000, help="generated images, and as many real ones, behind each score")
     parser.add_argument("--extractor", default="efficientnet_lite0", help="the feature space; inception for FID")
     parser.add_argument("--device", default="auto", help="see train.device")
@@ -66,11 +69,18 @@ def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[s
             "progress_images": max(1, arguments.images // 10),
             "batch": arguments.batch,
             "seed": seed,
+            "lr": choose_lr(arguments, preset),
             "device": arguments.device,
             "on_collapse": "warn",  # a collapse shows in the score
         },
         "evaluate": {**scored, "seed": 0, "truncation": 1.0},
     }
+
+
+def choose_lr(arguments: argparse.Namespace, preset: str) -> Any:
+    """Returns the learning rate asked for, or None: the preset's own."""
+    chosen = dict(item.split("=", 1) for item in arguments.lr)
+    return yaml.safe_load(chosen[preset]) if preset in chosen else None
 
 
 def run_stage(project: Path, name: str, params: Path, *more: str | Path) -> None:
@@ -134,7 +144,8 @@ def main() -> None:
           f"protocol {first['protocol']['fingerprint']}\n")
     print(f"| preset | {name} | images a second |\n|---|---|---|")
     for preset, runs in reports.items():
-        print(f"| {preset} | {describe([run[name] for run in runs])} | {describe([run['train']['images_per_second'] for run in runs])} |")
+        note = f", lr {lr}" if (lr := choose_lr(arguments, preset)) else ""
+        print(f"| {preset}{note} | {describe([run[name] for run in runs])} | {describe([run['train']['images_per_second'] for run in runs])} |")
     if name in first["floor"]:
         print(f"| real images | {first['floor'][name]:.1f} | |")
     print("\nfaces: " + ", ".join(str(project / "runs" / f"{preset}-0/samples/grid.png") for preset in arguments.presets))

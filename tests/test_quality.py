@@ -38,5 +38,11 @@ def test_the_networks_are_the_presets_own(arguments):
     assert config.merge(make_params(arguments, PRESETS[0], 0), "model")["width"] == 384
 
 
+def test_a_learning_rate_is_the_presets_own_unless_told(arguments):
+    arguments.lr = ["celeba64_r3gan=[2e-3, 5e-4]"]
+    rates = [config.read_sections(make_params(arguments, preset, 0), train=TrainParameters)[0].lr for preset in PRESETS]
+    assert rates == [(2e-3, 5e-4), 2.5e-3, 2e-4]
+
+
 def test_a_row_tells_mean_and_range():
     assert describe([1.0, 2.0, 6.0]) == "3.0 (1.0 to 6.0)"
