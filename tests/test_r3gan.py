@@ -79,6 +79,18 @@ def test_variance_is_one_through_the_discriminators_depth():
         assert features[:, :, middle, middle].square().mean().item() == pytest.approx(1, abs=0.3)
 
 
+def test_filters_are_the_convolutions_that_they_stand_for():
+    features = torch.randn(2, 3, 8, 12, dtype=torch.float64)
+    line = torch.tensor([1, 3, 3, 1], dtype=torch.float64) / 8
+    weights = torch.outer(line, line).expand(3, 1, 4, 4)
+    functional = torch.nn.functional
+    torch.testing.assert_close(halve_size(features), functional.conv2d(features, weights, stride=2, padding=1, groups=3))
+    torch.testing.assert_close(double_size(features), functional.conv_transpose2d(features, 4 * weights, stride=2, padding=1, groups=3))
+    for padding in (1, 2):
+        torch.testing.assert_close(smooth(features, padding), functional.conv2d(features, weights, padding=padding, groups=3))
+    assert halve_size(features.contiguous(memory_format=torch.channels_last)).is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("resample", [double_size, halve_size, lambda features: smooth(features, 2)])
 def test_filters_keep_a_constant(resample):
     result = resample(torch.full((1, 2, 12, 12), 3.0))
