@@ -79,8 +79,7 @@ def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[s
 
 def choose_lr(arguments: argparse.Namespace, preset: str) -> Any:
     """Returns the learning rate asked for, or None: the preset's own."""
-    chosen = dict(item.split("=", 1) for item in arguments.lr)
-    return yaml.safe_load(chosen[preset]) if preset in chosen else None
+    return yaml.safe_load(dict(item.split("=", 1) for item in arguments.lr).get(preset, "null"))
 
 
 def run_stage(project: Path, name: str, params: Path, *more: str | Path) -> None:
@@ -144,7 +143,7 @@ def main() -> None:
           f"protocol {first['protocol']['fingerprint']}\n")
     print(f"| preset | {name} | images a second |\n|---|---|---|")
     for preset, runs in reports.items():
-        note = f", lr {lr}" if (lr := choose_lr(arguments, preset)) else ""
+        note = "".join(f", lr {item.split('=', 1)[1]}" for item in arguments.lr if item.startswith(f"{preset}="))
         print(f"| {preset}{note} | {describe([run[name] for run in runs])} | {describe([run['train']['images_per_second'] for run in runs])} |")
     if name in first["floor"]:
         print(f"| real images | {first['floor'][name]:.1f} | |")
