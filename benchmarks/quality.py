@@ -7,8 +7,8 @@
 The pipeline's own scripts run in a copy of the project below --work: download, preprocess and reference once, then train and
 evaluate for each preset and seed. Only model and game are the preset's. Photos, crop, resolution, the number of real images,
 the average's half-life (a twentieth of them) and the protocol of the score are the same for all; schedules run over the whole
-of the budget. A learning rate meant for a hundred times as many steps may be raised by --lr; the table says so. Run again, it
-goes on where it was: what has a score is not trained anew, and training resumes.
+of the budget. A learning rate meant for many more steps may be raised by --lr; the table says so. Run again, it goes on where it
+was: what has a score is not trained anew, and training resumes.
 
 Prints a table: the mean over the seeds, the range, and the floor, real images against other real ones. Exits with 1 unless the
 first preset's distance is at most half of the last one's, and none between is worse than the last.

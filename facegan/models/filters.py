@@ -3,8 +3,8 @@
 In and out: feature maps (B, C, H, W), any number of channels, each treated alike. A constant stays what it is, except within
 two pixels of the border, outside which there are zeros. Pixels are squares: the picture's edges stay where they are.
 
-Each direction is one product with a banded matrix. As depthwise convolutions the same sums take five to fifteen times as long
-in bfloat16 on a CPU, most of it in their derivatives, and were a fifth of R3GAN's step.
+Each direction is one product with a banded matrix: as depthwise convolutions the same sums take several times as long in
+bfloat16 on a CPU, most of it in their derivatives.
 """
 
 import torch
