@@ -14,7 +14,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -56,7 +56,7 @@ class Store(Protocol):
 
     def list_names(self) -> list[str]: ...
 
-    def read(self, name: str) -> bytes: ...
+    def read_all(self, names: Iterable[str]) -> Iterator[bytes]: ...
 
     def select(self, names: list[str]) -> "Store": ...
 
@@ -88,14 +88,20 @@ class ZipStore:
             raise FaceganError(f"expected {name} in {self.path}; found no such member; run the download stage again")
         return row
 
-    def read(self, name: str) -> bytes:
-        """Returns one member's bytes. Raises FaceganError when there is none, or it is damaged or encrypted."""
+    def read_all(self, names: Iterable[str]) -> Iterator[bytes]:
+        """Yields the bytes of each of these members. Raises FaceganError when there is none, or it is damaged or encrypted."""
         try:
-            return read_member(self.path, self.places[self.find(name)])
+            file = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
             raise FaceganError(f"expected a zip archive in {self.path}; found no such file; run the download stage again") from None
-        except (zipfile.BadZipFile, zlib.error, struct.error) as error:
-            raise FaceganError(f"expected {name} in {self.path} to be whole; found damage ({error}); get the archive again") from None
+        try:
+            for name in names:
+                try:
+                    yield read_member(file, self.places[self.find(name)])
+                except (zipfile.BadZipFile, zlib.error, struct.error) as error:
+                    raise FaceganError(f"expected {name} in {self.path} to be whole; found damage ({error}); get the archive again") from None
+        finally:
+            os.close(file)
 
 
 def read_table(path: Path) -> tuple[list[str], np.ndarray]:
@@ -119,17 +125,13 @@ def read_table(path: Path) -> tuple[list[str], np.ndarray]:
     return names.split("\0") if names else [], places  # fresh texts: the old ones would hold on to zipfile's memory
 
 
-def read_member(path: Path, place: np.void) -> bytes:
-    """Returns the bytes at one place of a zip. Raises BadZipFile, zlib.error or struct.error when they are damaged."""
+def read_member(file: int, place: np.void) -> bytes:
+    """Returns the bytes at one place of an open zip. Raises BadZipFile, zlib.error or struct.error when they are damaged."""
     offset, size, crc, method, flags = place.item()
     if flags & 1:
         raise zipfile.BadZipFile("it is encrypted")
-    file = os.open(path, os.O_RDONLY)
-    try:
-        name_bytes, extra_bytes = struct.unpack("<26x2H", os.pread(file, HEADER_BYTES, offset))  # a member begins with its own header
-        content = os.pread(file, size, offset + HEADER_BYTES + name_bytes + extra_bytes)
-    finally:
-        os.close(file)
+    name_bytes, extra_bytes = struct.unpack("<26x2H", os.pread(file, HEADER_BYTES, offset))  # a member begins with its own header
+    content = os.pread(file, size, offset + HEADER_BYTES + name_bytes + extra_bytes)
     if method == zipfile.ZIP_DEFLATED:
         content = zlib.decompress(content, wbits=-zlib.MAX_WBITS)
     elif method != zipfile.ZIP_STORED:
@@ -153,15 +155,16 @@ class FolderStore:
         """Returns a store of these files alone, small enough to be sent to another process."""
         return FolderStore(self.folder, {name: self.files[name] for name in names})
 
-    def read(self, name: str) -> bytes:
-        """Returns one file's bytes. Raises FaceganError when it is gone or no longer the one that was listed."""
-        try:
-            content = (self.folder / name).read_bytes()
-        except OSError as error:
-            raise FaceganError(f"expected a photo in {self.folder / name}; found {error.strerror}; {LIST_AGAIN}") from None
-        if hashlib.sha256(content).hexdigest() != self.files[name]:
-            raise FaceganError(f"expected {self.folder / name} as it was listed; found other contents; {LIST_AGAIN}")
-        return content
+    def read_all(self, names: Iterable[str]) -> Iterator[bytes]:
+        """Yields the bytes of each of these files. Raises FaceganError when one is gone or no longer the one that was listed."""
+        for name in names:
+            try:
+                content = (self.folder / name).read_bytes()
+            except OSError as error:
+                raise FaceganError(f"expected a photo in {self.folder / name}; found {error.strerror}; {LIST_AGAIN}") from None
+            if hashlib.sha256(content).hexdigest() != self.files[name]:
+                raise FaceganError(f"expected {self.folder / name} as it was listed; found other contents; {LIST_AGAIN}")
+            yield content
 
 
 class Photos:
@@ -172,9 +175,9 @@ class Photos:
         self.store = store
         self.names = choose_photos(store.list_names(), manifest.limit) if names is None else names
 
-    def read(self, name: str) -> bytes:
-        """Returns one photo's bytes, still encoded. Raises FaceganError when it is missing, changed or damaged."""
-        return self.store.read(name)
+    def read_all(self) -> Iterator[bytes]:
+        """Yields each photo's bytes, still encoded. Raises FaceganError when one is missing, changed or damaged."""
+        return self.store.read_all(self.names)
 
     def select(self, names: list[str]) -> "Photos":
         """Returns some of the photos: what a worker process needs for one piece of its work."""
@@ -189,7 +192,8 @@ class Photos:
         lists = sorted(name for name in self.store.list_names() if name.split("/")[-1] == PARTITION and is_visible(name))
         if not lists:
             return None
-        rows = csv.DictReader(io.StringIO(self.store.read(lists[0]).decode("utf-8-sig", errors="replace")))
+        [content] = self.store.read_all(lists[:1])
+        rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig", errors="replace")))
         try:
             return {row["image_id"]: int(row["partition"]) for row in rows}
         except (KeyError, TypeError, ValueError) as error:

@@ -20,15 +20,14 @@ from PIL import Image
 from facegan.config import Between
 from facegan.errors import FaceganError
 from facegan.images import Crop, Filter, UnreadablePicture, read_image
-from facegan.photos import Photos
+from facegan.photos import Photos, open_photos
 from facegan.progress import Progress
 from facegan.shards import Index, ShardWriter, Split
 from facegan.workers import Workers
 
 PREVIEW_COLUMNS = 5
-PIECE_BYTES = 1_000_000  # of pictures; the largest one has 786,432
-PIECE_PHOTOS = 64
-PIECES_PER_WORKER = 4  # at least, so that few photos too are shared out evenly
+PIECE_BYTES = 2_000_000  # of pictures; the largest one has 786,432
+PIECES_PER_WORKER = 32  # at least, so that few photos too are shared out evenly
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,47 +71,46 @@ class Outcome:
     reason: str | None = None
 
 
-def preprocess(photos: Photos, parameters: PreprocessParameters, out: Path, workers: int) -> Index:
-    """Writes the shards, the report and the preview to ``out``, and returns the shards' index.
+def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: int) -> Index:
+    """Writes the shards, the report and the preview of the photos in ``raw`` to ``out``, and returns the shards' index.
 
     Of pictures that come out the same to the last byte only the first by name is kept. Where the photos bring CelebA's list of
     partitions, 0 is for training, and 1 and 2 are held out; elsewhere, and for photos that the list leaves out, a hash of
     the file decides, so that a photo stays on its side under another name, size or crop, and beside other photos.
 
     Raises:
-        FaceganError: no photos, a crop box that leaves a photo, too many unreadable photos, or none left to train on.
+        FaceganError: no photos, a crop box that leaves a photo, too many unreadable photos, none left to train on, or what
+            ``open_photos`` raises.
     """
-    if not photos.names:
-        raise FaceganError("expected photos; found none; check data.source and data.path")
-    partition = photos.read_partition() or {}
     first_names: dict[bytes, str] = {}
     duplicates, unreadable, preview = [], [], []
-    with (
-        Workers(workers, PIECE_BYTES) as pool,
-        ShardWriter(out, parameters.resolution) as writer,
-        Progress("preprocess", len(photos.names), "photos") as progress,
-    ):
+    with Workers(workers, PIECE_BYTES) as pool:  # they start while the archive's table of contents is read
+        photos = open_photos(raw)
+        if not photos.names:
+            raise FaceganError("expected photos; found none; check data.source and data.path")
+        partition = photos.read_partition() or {}
         results = pair_up(pool.map_pages(read_piece, cut_pieces(photos, parameters, workers)), parameters.resolution)
-        for name, (image, outcome) in zip(photos.names, results, strict=True):
-            progress.add(1)
-            if outcome.digest is None:
-                unreadable.append({"name": name, "reason": outcome.reason})
-                continue
-            first_name = first_names.setdefault(outcome.digest, name)
-            if first_name != name:
-                duplicates.append({"name": name, "same_as": first_name})
-                continue
-            split = choose_split(partition.get(name.rpartition("/")[2]), outcome.share, parameters.holdout)
-            writer.add(split, image)
-            if split == "train" and len(preview) < PREVIEW_COLUMNS**2:
-                preview.append(image.copy())
-        report = out / "report.json"
-        write_report(report, {"photos": len(photos.names), "duplicates": duplicates, "unreadable": unreadable})
-        check_unreadable(unreadable, len(photos.names), parameters.max_bad, report)
-        if not preview:
-            raise FaceganError("expected photos to train on; found all held out; lower preprocess.holdout or check the list of partitions")
-        save_preview(out / "preview.png", preview)
-        return writer.finish(parameters.crop, parameters.filter, photos.manifest.sha256)
+        with ShardWriter(out, parameters.resolution) as writer, Progress("preprocess", len(photos.names), "photos") as progress:
+            for name, (image, outcome) in zip(photos.names, results, strict=True):
+                progress.add(1)
+                if outcome.digest is None:
+                    unreadable.append({"name": name, "reason": outcome.reason})
+                    continue
+                first_name = first_names.setdefault(outcome.digest, name)
+                if first_name != name:
+                    duplicates.append({"name": name, "same_as": first_name})
+                    continue
+                split = choose_split(partition.get(name.rpartition("/")[2]), outcome.share, parameters.holdout)
+                writer.add(split, image)
+                if split == "train" and len(preview) < PREVIEW_COLUMNS**2:
+                    preview.append(image.copy())
+            report = out / "report.json"
+            write_report(report, {"photos": len(photos.names), "duplicates": duplicates, "unreadable": unreadable})
+            check_unreadable(unreadable, len(photos.names), parameters.max_bad, report)
+            if not preview:
+                raise FaceganError("expected photos to train on; found all held out; lower preprocess.holdout or check the list of partitions")
+            save_preview(out / "preview.png", preview)
+            return writer.finish(parameters.crop, parameters.filter, photos.manifest.sha256)
 
 
 def choose_split(partition: int | None, share: float, holdout: float) -> Split:
@@ -123,7 +121,7 @@ def choose_split(partition: int | None, share: float, holdout: float) -> Split:
 
 def cut_pieces(photos: Photos, parameters: PreprocessParameters, workers: int) -> Iterator[tuple[Photos, PreprocessParameters]]:
     """Yields the photos in pieces of a size that keeps all workers busy and whose pictures find room on a page."""
-    size = min(PIECE_PHOTOS, PIECE_BYTES // (3 * parameters.resolution**2), len(photos.names) // (PIECES_PER_WORKER * workers))
+    size = min(PIECE_BYTES // (3 * parameters.resolution**2), len(photos.names) // (PIECES_PER_WORKER * workers))
     size = max(1, size)
     for start in range(0, len(photos.names), size):
         yield photos.select(photos.names[start : start + size]), parameters
@@ -132,7 +130,8 @@ def cut_pieces(photos: Photos, parameters: PreprocessParameters, workers: int) -
 def read_piece(page: np.ndarray, photos: Photos, parameters: PreprocessParameters) -> list[Outcome]:
     """Leaves the pictures on the page, and returns what became of each photo. Runs in a worker."""
     images = view_images(page, parameters.resolution)
-    return [read_photo(image, name, photos.read(name), parameters) for image, name in zip(images, photos.names, strict=False)]
+    photos_in_turn = zip(images, photos.names, photos.read_all(), strict=False)
+    return [read_photo(image, name, content, parameters) for image, name, content in photos_in_turn]
 
 
 def pair_up(pieces: Iterable[tuple[np.ndarray, list[Outcome]]], resolution: int) -> Iterator[tuple[np.ndarray, Outcome]]:

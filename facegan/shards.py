@@ -205,5 +205,3 @@ def open_shard(folder: Path, shard: Shard, resolution: int) -> Tensor:
     if tuple(images.shape) != shape or str(images.dtype) != "torch.uint8":
         raise FaceganError(f"expected uint8 images {shape} in {path}; found {images.dtype} {tuple(images.shape)}; {remedy}")
     return images
-
-

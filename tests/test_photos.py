@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import pytest
 from facegan.errors import FaceganError
 from facegan.photos import Manifest, choose_photos, open_photos, read_manifest, write_manifest
 from facegan.sources import DataParameters, download
-from facegan.workers import Workers
 
 MEMBERS = {
     "faces/b.JPG": b"b",
@@ -45,7 +45,7 @@ def fill_raw(folder: Path, source: str, members: dict[str, bytes] = MEMBERS, lim
 def test_photos_in_plain_order_and_nothing_else(tmp_path, source):
     photos = open_photos(fill_raw(tmp_path, source))
     assert photos.names == PHOTOS
-    assert [photos.read(name) for name in photos.names] == [b"c", b"a", b"b"]
+    assert list(photos.read_all()) == [b"c", b"a", b"b"]
     assert photos.manifest.images == 3
     assert photos.read_partition() == {"a.png": 0, "b.JPG": 2}
 
@@ -55,9 +55,8 @@ def test_photos_travel_to_other_processes(tmp_path, source):
     photos = open_photos(fill_raw(tmp_path, source))
     part = photos.select(["faces/b.JPG"])
     assert part.names == ["faces/b.JPG"]
-    with Workers(1) as workers:
-        assert list(workers.map(photos.read, [("faces/a.png",)])) == [b"a"]
-        assert list(workers.map(part.read, [("faces/b.JPG",)])) == [b"b"]
+    assert list(pickle.loads(pickle.dumps(photos)).read_all()) == [b"c", b"a", b"b"]
+    assert list(pickle.loads(pickle.dumps(part)).read_all()) == [b"b"]
 
 
 @pytest.mark.parametrize("source", ["archive", "folder"])
@@ -116,10 +115,10 @@ def test_a_photo_that_changed_or_vanished_is_told(tmp_path):
     (tmp_path / "given folder/faces/a.png").write_bytes(b"A")
     (tmp_path / "given folder/c.webp").unlink()
     with pytest.raises(FaceganError, match=r"faces/a\.png as it was listed; found other contents; run `dvc repro --force download`"):
-        photos.read("faces/a.png")
+        list(photos.select(["faces/a.png"]).read_all())
     with pytest.raises(FaceganError, match=r"expected a photo in .*c\.webp; found No such file"):
-        photos.read("c.webp")
-    assert photos.read("faces/b.JPG") == b"b"
+        list(photos.select(["c.webp"]).read_all())
+    assert list(photos.select(["faces/b.JPG"]).read_all()) == [b"b"]
 
 
 def test_what_is_amiss_in_raw_is_told(tmp_path):

@@ -138,7 +138,7 @@ def test_a_folder_is_listed_where_it_lies(project):
     assert "3 photos" in told and str(given) in told
     assert read_manifest(project)["folder"] == str(given)
     photos = open_photos(project / "data/raw")
-    assert [photos.read(name) for name in photos.names] == [make_photo(number) for number in range(3)]
+    assert list(photos.read_all()) == [make_photo(number) for number in range(3)]
     (given / "new.png").write_bytes(make_photo(9))
     before = read_manifest(project)["sha256"]
     assert "4 photos" in download(project)

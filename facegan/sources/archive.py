@@ -62,6 +62,5 @@ def check_archive(path: Path) -> None:
     store = ZipStore(path)
     names = store.list_names()
     with Progress(f"checking {path.name}", len(names), "files") as progress:
-        for name in names:
-            store.read(name)
+        for _ in store.read_all(names):
             progress.add(1)
