@@ -12,6 +12,7 @@ minute to the next.
 """
 
 import argparse
+import contextlib
 import hashlib
 import io
 import itertools
@@ -101,9 +102,10 @@ def measure_stage(raw: Path, images: int, folder: Path) -> tuple[float, float]:
     started = time.perf_counter()
     with subprocess.Popen([sys.executable, ROOT / "stages/preprocess.py", *arguments], stdout=subprocess.DEVNULL) as stage:
         peak_bytes = 0
-        while stage.poll() is None:
+        while stage.returncode is None:
             peak_bytes = max(peak_bytes, measure_memory(psutil.Process(stage.pid)))
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                stage.wait(SECONDS_BETWEEN_LOOKS)
     seconds = time.perf_counter() - started
     if stage.returncode != 0:
         sys.exit(f"the stage failed with status {stage.returncode}")
