@@ -17,7 +17,7 @@ import dataclasses
 import difflib
 import math
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from facegan.errors import FaceganError
@@ -74,8 +74,11 @@ class Between:
         return f"from {self.low} to {self.high}"
 
 
-def read_sections(params: Mapping[str, Any], **kinds: type) -> tuple[Any, ...]:
+def read_sections(params: Mapping[str, Any], **kinds: type | Callable[[dict[str, Any], list[str]], Any]) -> tuple[Any, ...]:
     """Returns one frozen dataclass for each ``section=Dataclass``, in the order asked for.
+
+    In place of a dataclass there may be a function, where the values themselves decide which one it is: it gets the section's
+    values and the list of problems to add to. Of sections that are not asked for, unknown keys alone are told.
 
     Raises:
         ConfigurationError: an unknown preset, section or key, a missing key, a wrong type or an impossible value; all of
@@ -84,7 +87,13 @@ def read_sections(params: Mapping[str, Any], **kinds: type) -> tuple[Any, ...]:
     preset = choose_preset(params)
     problems = [unknown_key("params.yaml", key, ("preset", "presets", *SECTIONS)) for key in params if key not in ("preset", "presets", *SECTIONS)]
     problems += [unknown_key(f"presets.{params['preset']}", key, SECTIONS) for key in preset if key not in SECTIONS]
-    results = tuple(read_dataclass(kind, merge(params, name), name, problems) for name, kind in kinds.items())
+    for section in (section for section in SECTIONS if section not in kinds):  # another stage would tell, after a night of training perhaps
+        known = preset.get(section) or {}
+        problems += [unknown_key(section, key, known) for key in merge(params, section) if key not in known]
+    results = tuple(
+        read_dataclass(kind, merge(params, name), name, problems) if isinstance(kind, type) else kind(merge(params, name), problems)
+        for name, kind in kinds.items()
+    )
     if problems:
         raise ConfigurationError(problems)
     return results

@@ -38,12 +38,16 @@ def read_params(path: Path) -> dict:
 
 
 def run(stage: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
-    """Runs the stage. A FaceganError becomes one clear line on stderr and exit status 1."""
+    """Runs the stage. A FaceganError, or what the system refuses, becomes one clear line on stderr and exit status 1."""
     try:
         stage(arguments)
     except FaceganError as error:
         if arguments.debug:
             raise
         sys.exit(f"error: {error}")
+    except OSError as error:  # a full disk, a folder that may not be written to
+        if arguments.debug:
+            raise
+        sys.exit(f"error: expected to read and write files; found {error}; mend that, and run the same command again")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -29,9 +29,7 @@ def main() -> None:
 
 def run_stage(arguments) -> None:
     """Trains, in as many processes as the parameters ask for."""
-    params = command.read_params(arguments.params)
-    model = read_model(params)
-    (parameters,) = config.read_sections(params, train=TrainParameters)
+    model, parameters = config.read_sections(command.read_params(arguments.params), model=read_model, train=TrainParameters)
     if parameters.processes > 1 and not is_launched() and not arguments.dry_run:
         sys.exit(launch(parameters.processes))
     hardware = choose_hardware(parameters.device, parameters.precision, parameters.deterministic)

@@ -18,9 +18,7 @@ def score_untrained(arguments: argparse.Namespace) -> None:
     from facegan.features import name_frechet, open_extractor
     from facegan.reference import read_reference
 
-    params = read_params(arguments.params)
-    (parameters,) = read_sections(params, evaluate=EvaluateParameters)
-    model, model_arguments = read_model(params)
+    parameters, (model, model_arguments) = read_sections(read_params(arguments.params), evaluate=EvaluateParameters, model=read_model)
     extractor = open_extractor(parameters.extractor, parameters.weights and HOME / parameters.weights)
     reference = read_reference(ROOT / "data/reference", extractor.device)
     torch.manual_seed(parameters.seed)

@@ -46,8 +46,7 @@ def play_step(model, resolution, parameters, images):
 @pytest.mark.parametrize("preset", MODERN)
 def test_a_step_waits_for_nothing_and_has_fixed_shapes(preset):
     params = {**PARAMS, "preset": preset}
-    name, arguments = read_model(params)
-    (parameters,) = config.read_sections(params, train=TrainParameters)
+    (name, arguments), parameters = config.read_sections(params, model=read_model, train=TrainParameters)
     resolution = PARAMS["presets"][preset]["preprocess"]["resolution"]
     with FakeTensorMode():
         first, second, strength = play_step((name, dataclasses.replace(arguments, width=32)), resolution, parameters, torch.zeros(8, 3, resolution, resolution))

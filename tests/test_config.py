@@ -109,7 +109,7 @@ def test_overrides_win_and_null_leaves_the_preset():
 def test_every_preset_is_complete_and_sound(preset):
     params = {**PARAMS, "preset": preset}
     assert len(config.read_sections(params, **SECTIONS)) == len(SECTIONS)
-    _, arguments = read_model(params)
+    ((_, arguments),) = config.read_sections(params, model=read_model)
     assert dataclasses.is_dataclass(arguments)
     assert set(params["presets"][preset]) == set(config.SECTIONS)
 
@@ -141,9 +141,17 @@ def test_fields_that_do_not_fit_together_are_told(changes, message):
 def test_a_model_takes_its_own_arguments_only():
     params = {**copy.deepcopy(PARAMS), "preset": "demo"}
     params["presets"]["demo"]["model"] = {"name": "dcgan", "width": 0, "depth": 3}
+    params["train"]["lr"] = -1
     with pytest.raises(ConfigurationError) as error:
-        read_model(params)
-    assert len(error.value.problems) == 4  # a bad width, an unknown depth, two missing
+        config.read_sections(params, model=read_model, train=TrainParameters)
+    assert len(error.value.problems) == 5  # a bad width, an unknown depth, two missing, and the other section's rate
     params["presets"]["demo"]["model"]["name"] = "dcgna"
     with pytest.raises(ConfigurationError, match=r"did you mean dcgan\?"):
-        read_model(params)
+        config.read_sections(params, model=read_model)
+
+
+def test_an_unknown_key_of_another_stage_is_told_before_the_hours_are_spent():
+    params = {**copy.deepcopy(PARAMS), "preset": "demo"}
+    params["evaluate"] |= {"image": 50}
+    with pytest.raises(ConfigurationError, match=r"evaluate\.image: expected one of .*; did you mean images\?"):
+        config.read_sections(params, train=TrainParameters)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -75,6 +76,12 @@ def test_everything_that_the_contract_names_is_there(project):
 def test_nothing_changed_nothing_runs(project):
     assert stages_run(run(project, "dvc", "repro")) == set()
     assert "up to date" in run(project, "dvc", "status")
+
+
+def test_what_scoring_lacks_is_told_before_the_training(project):
+    planned = re.findall(r"> python stages/(\w+)\.py", run(project, "dvc", "repro", "--dry", "--force"))
+    assert sorted(planned) == sorted(STAGES)
+    assert max(planned.index("reference"), planned.index("untrained")) < planned.index("train")
 
 
 def test_data_is_ignored_by_git_and_the_lock_is_not(project):

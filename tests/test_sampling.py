@@ -223,6 +223,11 @@ def test_stage_errors_are_one_line(project, tmp_path):
     assert result.stderr.startswith("error: expected a generator at ") and result.stderr.count("\n") == 1
     result = run_stage(project, "--count", 0)
     assert result.returncode == 1 and "sample.count: expected a whole number at least 1; found 0" in result.stderr
+    save(tmp_path / "model.safetensors", make_generator())
+    (tmp_path / "taken").touch()
+    result = run_stage(project, "--model", tmp_path / "model.safetensors", "--out", tmp_path / "taken")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "error: expected to read and write files; found [Errno 20] Not a directory: " in result.stderr
 
 
 def test_published_copy_is_half_the_size_and_draws_the_same_faces(project, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from facegan.config import read_sections
 from facegan.errors import FaceganError
 from facegan.models import build_discriminator, build_generator, count_parameters, dcgan, keras128, read_model, tutorial28
 
@@ -162,4 +163,4 @@ def test_keras128_at_other_sizes(resolution):
 )
 def test_impossible_width_is_told(model, problem):
     with pytest.raises(FaceganError, match=problem):
-        read_model({"preset": "one", "presets": {"one": {"model": model}}})
+        read_sections({"preset": "one", "presets": {"one": {"model": model}}}, model=read_model)

@@ -7,7 +7,6 @@ section ``model`` of params.yaml without the name. A generator tells how its lat
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -34,21 +33,18 @@ MODELS = {
 }
 
 
-def read_model(params: Mapping[str, Any]) -> tuple[str, Any]:
-    """Returns the model's name and its arguments from the whole of params.yaml.
+def read_model(values: dict[str, Any], problems: list[str]) -> tuple[str, Any] | None:
+    """Returns the model's name and its arguments, for ``config.read_sections(params, model=read_model)``.
 
-    Raises:
-        ConfigurationError: an unknown model, or arguments that are not that model's; all problems at once.
+    Args:
+        values: the section ``model`` of params.yaml.
+        problems: gets an unknown model, or arguments that are not that model's.
     """
-    values = config.merge(params, "model")
     name = values.pop("name", None)
     if name not in MODELS:
-        raise config.ConfigurationError([f"model.name: expected one of {', '.join(MODELS)}; found {name!r}{config.suggest(name, MODELS)}"])
-    problems: list[str] = []
-    arguments = config.read_dataclass(MODELS[name].arguments, values, "model", problems)
-    if problems:
-        raise config.ConfigurationError(problems)
-    return name, arguments
+        problems.append(f"model.name: expected one of {', '.join(MODELS)}; found {name!r}{config.suggest(name, MODELS)}")
+        return None
+    return name, config.read_dataclass(MODELS[name].arguments, values, "model", problems)
 
 
 def build_generator(name: str, resolution: int, arguments: Any) -> nn.Module:
