@@ -1,7 +1,7 @@
 """What each preset's model makes of one data set with the same number of real images.
 
     python benchmarks/quality.py --path celeba10k.zip --images 2000000 --device cuda
-    python benchmarks/quality.py --path celeba10k.zip --images 16000 --resolution 32 --batch 16 --width 48 --seeds 2 \
+    python benchmarks/quality.py --path celeba10k.zip --images 30000 --resolution 32 --batch 16 --width 48 --seeds 2 \
         --scored 500 --lr 'celeba64_r3gan=[2e-3, 5e-4]'                                            # without a GPU
 
 The pipeline's own scripts run in a copy of the project below --work: download, preprocess and reference once, then train and
