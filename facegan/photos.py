@@ -4,23 +4,18 @@ In: ``data/raw``, which holds ``manifest.json`` and either one zip archive or, f
 the sha256 of every file, so that no photo is copied. Out: the photos' names in a fixed order, and the bytes of each.
 """
 
-import bisect
 import csv
 import dataclasses
 import hashlib
 import io
 import json
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from facegan.errors import FaceganError
+from facegan.zip_store import ZipStore
 
 MANIFEST, ARCHIVE, FILES = "manifest.json", "photos.zip", "files.json"
 UNFINISHED = "manifest.json.part"
@@ -28,8 +23,6 @@ PARTITION = "list_eval_partition.csv"
 LIST_AGAIN = "run `dvc repro --force download` to list the folder again"
 SUFFIXES = (".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".sgi", ".tga")
 SUFFIXES += (".tif", ".tiff", ".webp")
-HEADER_BYTES = 30  # of a member in a zip, before its name
-PLACE = np.dtype([("offset", "u8"), ("bytes", "u8"), ("crc", "u4"), ("method", "u2"), ("flags", "u2")])  # of a member in a zip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,86 +52,6 @@ class Store(Protocol):
     def read_all(self, names: Iterable[str]) -> Iterator[bytes]: ...
 
     def select(self, names: list[str]) -> "Store": ...
-
-
-class ZipStore:
-    """The members of a zip file, read in place.
-
-    Python's own view of a zip takes about 650 bytes of memory for each member, in every process that opens it. So the table
-    of contents is read once, and what stays is each name and 24 bytes. It can be pickled.
-    """
-
-    def __init__(self, path: Path, names: list[str] | None = None, places: np.ndarray | None = None):
-        self.path = path
-        self.names, self.places = read_table(path) if names is None else (names, places)
-
-    def list_names(self) -> list[str]:
-        """Returns the names of all files in the archive, in plain order."""
-        return self.names
-
-    def select(self, names: list[str]) -> "ZipStore":
-        """Returns a store of these members alone, small enough to be sent to another process."""
-        names = sorted(names)
-        return ZipStore(self.path, names, self.places[[self.find(name) for name in names]])
-
-    def find(self, name: str) -> int:
-        """Returns the member's row in the table. Raises FaceganError when there is none of that name."""
-        row = bisect.bisect_left(self.names, name)
-        if row == len(self.names) or self.names[row] != name:
-            raise FaceganError(f"expected {name} in {self.path}; found no such member; run the download stage again")
-        return row
-
-    def read_all(self, names: Iterable[str]) -> Iterator[bytes]:
-        """Yields the bytes of each of these members. Raises FaceganError when there is none, or it is damaged or encrypted."""
-        try:
-            file = os.open(self.path, os.O_RDONLY)
-        except FileNotFoundError:
-            raise FaceganError(f"expected a zip archive in {self.path}; found no such file; run the download stage again") from None
-        try:
-            for name in names:
-                try:
-                    yield read_member(file, self.places[self.find(name)])
-                except (zipfile.BadZipFile, zlib.error, struct.error) as error:
-                    raise FaceganError(f"expected {name} in {self.path} to be whole; found damage ({error}); get the archive again") from None
-        finally:
-            os.close(file)
-
-
-def read_table(path: Path) -> tuple[list[str], np.ndarray]:
-    """Returns the names of all files in a zip, in plain order, and where each lies.
-
-    Raises:
-        FaceganError: the file is missing or not a zip.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            by_name = {member.filename: member for member in archive.infolist() if not member.is_dir()}
-    except FileNotFoundError:
-        raise FaceganError(f"expected a zip archive in {path}; found no such file; run the download stage again") from None
-    except (zipfile.BadZipFile, OSError) as error:
-        raise FaceganError(f"expected a zip archive in {path}; found something else ({error}); give a whole zip file") from None
-    names = "\0".join(sorted(by_name))
-    members = (by_name[name] for name in sorted(by_name))
-    rows = ((member.header_offset, member.compress_size, member.CRC, member.compress_type, member.flag_bits) for member in members)
-    places = np.fromiter(rows, PLACE, len(by_name))
-    by_name.clear()
-    return names.split("\0") if names else [], places  # fresh texts: the old ones would hold on to zipfile's memory
-
-
-def read_member(file: int, place: np.void) -> bytes:
-    """Returns the bytes at one place of an open zip. Raises BadZipFile, zlib.error or struct.error when they are damaged."""
-    offset, size, crc, method, flags = place.item()
-    if flags & 1:
-        raise zipfile.BadZipFile("it is encrypted")
-    name_bytes, extra_bytes = struct.unpack("<26x2H", os.pread(file, HEADER_BYTES, offset))  # a member begins with its own header
-    content = os.pread(file, size, offset + HEADER_BYTES + name_bytes + extra_bytes)
-    if method == zipfile.ZIP_DEFLATED:
-        content = zlib.decompress(content, wbits=-zlib.MAX_WBITS)
-    elif method != zipfile.ZIP_STORED:
-        raise zipfile.BadZipFile(f"compression method {method}, where stored and deflated are known")
-    if zlib.crc32(content) != crc:
-        raise zipfile.BadZipFile("its checksum differs")
-    return content
 
 
 class FolderStore:

@@ -20,7 +20,7 @@ from PIL import Image
 from facegan.config import Between
 from facegan.errors import FaceganError
 from facegan.images import Crop, Filter, UnreadablePicture, read_image
-from facegan.photos import Photos
+from facegan.photos import Photos, open_photos
 from facegan.progress import Progress
 from facegan.shards import Index, ShardWriter, Split
 from facegan.workers import Workers
@@ -71,47 +71,46 @@ class Outcome:
     reason: str | None = None
 
 
-def preprocess(photos: Photos, parameters: PreprocessParameters, out: Path, workers: int) -> Index:
-    """Writes the shards, the report and the preview to ``out``, and returns the shards' index.
+def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: int) -> Index:
+    """Writes the shards, the report and the preview of the photos in ``raw`` to ``out``, and returns the shards' index.
 
     Of pictures that come out the same to the last byte only the first by name is kept. Where the photos bring CelebA's list of
     partitions, 0 is for training, and 1 and 2 are held out; elsewhere, and for photos that the list leaves out, a hash of
     the file decides, so that a photo stays on its side under another name, size or crop, and beside other photos.
 
     Raises:
-        FaceganError: no photos, a crop box that leaves a photo, too many unreadable photos, or none left to train on.
+        FaceganError: no photos, a crop box that leaves a photo, too many unreadable photos, none left to train on, or what
+            ``open_photos`` raises.
     """
-    if not photos.names:
-        raise FaceganError("expected photos; found none; check data.source and data.path")
-    partition = photos.read_partition() or {}
     first_names: dict[bytes, str] = {}
     duplicates, unreadable, preview = [], [], []
-    with (
-        Workers(workers, PIECE_BYTES) as pool,
-        ShardWriter(out, parameters.resolution) as writer,
-        Progress("preprocess", len(photos.names), "photos") as progress,
-    ):
+    with Workers(workers, PIECE_BYTES) as pool:  # they start while the archive's table of contents is read
+        photos = open_photos(raw)
+        if not photos.names:
+            raise FaceganError("expected photos; found none; check data.source and data.path")
+        partition = photos.read_partition() or {}
         results = pair_up(pool.map_pages(read_piece, cut_pieces(photos, parameters, workers)), parameters.resolution)
-        for name, (image, outcome) in zip(photos.names, results, strict=True):
-            progress.add(1)
-            if outcome.digest is None:
-                unreadable.append({"name": name, "reason": outcome.reason})
-                continue
-            first_name = first_names.setdefault(outcome.digest, name)
-            if first_name != name:
-                duplicates.append({"name": name, "same_as": first_name})
-                continue
-            split = choose_split(partition.get(name.rpartition("/")[2]), outcome.share, parameters.holdout)
-            writer.add(split, image)
-            if split == "train" and len(preview) < PREVIEW_COLUMNS**2:
-                preview.append(image.copy())
-        report = out / "report.json"
-        write_report(report, {"photos": len(photos.names), "duplicates": duplicates, "unreadable": unreadable})
-        check_unreadable(unreadable, len(photos.names), parameters.max_bad, report)
-        if not preview:
-            raise FaceganError("expected photos to train on; found all held out; lower preprocess.holdout or check the list of partitions")
-        save_preview(out / "preview.png", preview)
-        return writer.finish(parameters.crop, parameters.filter, photos.manifest.sha256)
+        with ShardWriter(out, parameters.resolution) as writer, Progress("preprocess", len(photos.names), "photos") as progress:
+            for name, (image, outcome) in zip(photos.names, results, strict=True):
+                progress.add(1)
+                if outcome.digest is None:
+                    unreadable.append({"name": name, "reason": outcome.reason})
+                    continue
+                first_name = first_names.setdefault(outcome.digest, name)
+                if first_name != name:
+                    duplicates.append({"name": name, "same_as": first_name})
+                    continue
+                split = choose_split(partition.get(name.rpartition("/")[2]), outcome.share, parameters.holdout)
+                writer.add(split, image)
+                if split == "train" and len(preview) < PREVIEW_COLUMNS**2:
+                    preview.append(image.copy())
+            report = out / "report.json"
+            write_report(report, {"photos": len(photos.names), "duplicates": duplicates, "unreadable": unreadable})
+            check_unreadable(unreadable, len(photos.names), parameters.max_bad, report)
+            if not preview:
+                raise FaceganError("expected photos to train on; found all held out; lower preprocess.holdout or check the list of partitions")
+            save_preview(out / "preview.png", preview)
+            return writer.finish(parameters.crop, parameters.filter, photos.manifest.sha256)
 
 
 def choose_split(partition: int | None, share: float, holdout: float) -> Split:

@@ -23,8 +23,8 @@ TASKS_AHEAD = 4  # for each process, so that none waits for work
 class Workers:
     """So many processes for the length of a ``with`` block.
 
-    They are spawned, not forked: the same on every system. At the block's end, and at the parent's own end, however sudden,
-    they end at once, amid a task too.
+    They are spawned, not forked: the same on every system. They start at once, beside whatever the block does before it has
+    work for them. At the block's end, and at the parent's own end, however sudden, they end at once, amid a task too.
 
     Args:
         count: how many.
@@ -46,6 +46,8 @@ class Workers:
         shared = context.RawArray("B", self.page_bytes * (TASKS_AHEAD * self.count + 1))  # one page more than tasks under way
         self.pages = view_pages(shared, self.page_bytes)
         self.pool = ProcessPoolExecutor(self.count, context, initializer=start_worker, initargs=(lifeline, shared, self.page_bytes))
+        for _ in range(self.count):
+            self.pool.submit(do_nothing)  # the pool starts a process when there is a task and nobody idle
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -92,6 +94,10 @@ def start_worker(lifeline: Connection, shared: Any, page_bytes: int) -> None:
     warnings.simplefilter("ignore")  # Pillow's, of oddities in photos; what cannot be read is an error all the same
     pages = view_pages(shared, page_bytes)
     threading.Thread(target=end_with_lifeline, args=(lifeline,), daemon=True).start()
+
+
+def do_nothing() -> None:
+    """Runs in a worker, to have it started."""
 
 
 def run_on_page(function: Callable[..., Any], number: int, *task: Any) -> Any:

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import command
 from facegan.config import read_sections
-from facegan.photos import open_photos
 from facegan.preprocess import PreprocessParameters, preprocess
 
 
 def main(arguments: argparse.Namespace) -> None:
     (parameters,) = read_sections(command.read_params(arguments.params), preprocess=PreprocessParameters)
-    index = preprocess(open_photos(arguments.raw), parameters, arguments.out, arguments.workers)
+    index = preprocess(arguments.raw, parameters, arguments.out, arguments.workers)
     print(
         f"{index.train:,} pictures of {index.resolution} px to train on and {index.holdout:,} held out, in {arguments.out}; "
         f"look at {arguments.out / 'preview.png'}; what was left out stands in report.json"

@@ -20,7 +20,7 @@ from projects import ROOT, start_stage
 
 from facegan.config import ConfigurationError, read_sections
 from facegan.errors import FaceganError
-from facegan.photos import Manifest, open_photos, write_files, write_manifest
+from facegan.photos import Manifest, write_files, write_manifest
 from facegan.preprocess import PreprocessParameters, choose_split, preprocess
 from facegan.shards import open_split
 
@@ -61,7 +61,7 @@ def run(tmp_path: Path, photos: dict[str, bytes], limit: int | None = None, work
     """Returns the shards' folder and their index after preprocessing these photos."""
     place = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
     out = place / "shards"
-    return out, preprocess(open_photos(make_raw(place / "raw", photos, limit)), parameters(**changes), out, workers)
+    return out, preprocess(make_raw(place / "raw", photos, limit), parameters(**changes), out, workers)
 
 
 def read_split(out: Path, split: str) -> set[bytes]:
@@ -196,7 +196,7 @@ def test_loose_photos_and_stored_ones_give_the_same_pictures(tmp_path):
     sha256 = write_files(raw, {name: hashlib.sha256(content).hexdigest() for name, content in photos.items()})
     write_manifest(raw, Manifest("folder", "loose", None, str(loose), sha256, 0, 12, "", None))
     stored = make_raw(tmp_path / "stored", photos, compression=zipfile.ZIP_STORED)
-    indexes = [preprocess(open_photos(place), parameters(), tmp_path / f"{place.name}-shards", 2) for place in (raw, stored)]
+    indexes = [preprocess(place, parameters(), tmp_path / f"{place.name}-shards", 2) for place in (raw, stored)]
     assert [shard.sha256 for shard in indexes[0].shards] == [shard.sha256 for shard in indexes[1].shards]
 
 

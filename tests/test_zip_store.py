@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from facegan.errors import FaceganError
-from facegan.photos import ZipStore
+from facegan.zip_store import ZipStore
 
 CONTENTS = {
     "b/empty.jpg": b"",
@@ -69,6 +69,46 @@ def test_members_with_64_bit_headers(tmp_path):
     assert_whole(ZipStore(path))
 
 
+def test_members_behind_four_gigabytes(tmp_path):
+    path = tmp_path / "far.zip"
+    with path.open("wb") as file:
+        file.truncate(5 * 2**30)  # a hole: it takes no room on the disk
+    store = ZipStore(make_zip(path, mode="a"))
+    assert_whole(store)
+    assert store.places["offset"].min() > 2**32
+
+
+def test_more_members_than_16_bits_count(tmp_path):
+    path = tmp_path / "many.zip"
+    names = [f"{number:05d}.jpg" for number in range(70_000)]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, name)
+    store = ZipStore(path)
+    assert store.list_names() == names
+    assert list(store.read_all(names[-2:])) == [b"69998.jpg", b"69999.jpg"]
+
+
+def test_names_from_before_unicode(tmp_path):
+    path = tmp_path / "dos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("gr__e.jpg", b"1")
+    path.write_bytes(path.read_bytes().replace(b"gr__e", b"gr\x94\xe1e"))  # ö and ß in code page 437
+    assert dict(zip(["größe.jpg"], ZipStore(path).read_all(["größe.jpg"]), strict=True)) == {"größe.jpg": b"1"}
+
+
+def test_comments_and_the_traces_of_other_tools(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.comment = b"c" * 65_535
+        for name, content in CONTENTS.items():
+            member = zipfile.ZipInfo(name)
+            member.extra = struct.pack("<2H5s", 0x5455, 5, b"\x01time")  # when the file was changed, as Info-ZIP tells it
+            member.comment = b"a face"
+            archive.writestr(member, content)
+    assert_whole(ZipStore(path))
+
+
 def test_of_two_members_of_one_name_the_later_counts(tmp_path):
     path = make_zip(tmp_path / "a.zip")
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
@@ -125,6 +165,12 @@ def test_a_missing_file_and_a_foreign_one_are_told(tmp_path):
     (tmp_path / "text.zip").write_text("not a zip")
     with pytest.raises(FaceganError, match=r"expected a zip archive in .*text\.zip; found something else"):
         ZipStore(tmp_path / "text.zip")
+    whole = make_zip(tmp_path / "whole.zip").read_bytes()
+    for number, damaged in enumerate([b"", whole[:-30], whole[100:], whole.replace(b"PK\x01\x02", b"PK\x01\x00", 1)]):
+        path = tmp_path / f"damaged{number}.zip"
+        path.write_bytes(damaged)
+        with pytest.raises(FaceganError, match=r"found something else \(.*\); give a whole zip file"):
+            ZipStore(path)
     path = make_zip(tmp_path / "gone.zip")
     store = ZipStore(path)
     path.unlink()

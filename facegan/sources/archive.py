@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from facegan.errors import FaceganError
-from facegan.photos import ARCHIVE, Manifest, ZipStore, choose_photos
+from facegan.photos import ARCHIVE, Manifest, choose_photos
 from facegan.progress import Progress
+from facegan.zip_store import ZipStore
 
 LICENSE = "your own archive: its photos stay yours, and so does the duty to have the right to use them"
 
