@@ -46,8 +46,10 @@ class Workers:
         shared = context.RawArray("B", self.page_bytes * (TASKS_AHEAD * self.count + 1))  # one page more than tasks under way
         self.pages = view_pages(shared, self.page_bytes)
         self.pool = ProcessPoolExecutor(self.count, context, initializer=start_worker, initargs=(lifeline, shared, self.page_bytes))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the processes inherit that: Ctrl-C is for the parent to answer
         for _ in range(self.count):
             self.pool.submit(do_nothing)  # the pool starts a process when there is a task and nobody idle
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -88,9 +90,8 @@ def view_pages(shared: Any, page_bytes: int) -> np.ndarray:
 
 
 def start_worker(lifeline: Connection, shared: Any, page_bytes: int) -> None:
-    """Leaves Ctrl-C to the parent, keeps warnings to itself, opens the pages, and watches the lifeline."""
+    """Keeps warnings to itself, opens the pages, and watches the lifeline."""
     global pages
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")  # Pillow's, of oddities in photos; what cannot be read is an error all the same
     pages = view_pages(shared, page_bytes)
     threading.Thread(target=end_with_lifeline, args=(lifeline,), daemon=True).start()

@@ -281,6 +281,27 @@ def test_an_ended_stage_leaves_no_process_and_no_index(tmp_path, end):
     assert not (tmp_path / "shards/index.json").exists()
 
 
+def test_ctrl_c_while_the_processes_start_is_quiet_too(tmp_path):
+    raw = make_raw(tmp_path / "raw", draw_photos(30))
+    stage = start_stage(ROOT, "preprocess", "--raw", str(raw), "--out", str(tmp_path / "shards"), "--workers", "2")
+    children = []
+    while not any(is_importing(child) for child in children):
+        assert stage.poll() is None
+        children = psutil.Process(stage.pid).children(recursive=True)
+    for process in [*children, stage]:  # as a terminal does
+        os.kill(process.pid, signal.SIGINT)
+    _, errors = stage.communicate(timeout=60)
+    assert (stage.returncode, errors) == (130, "")
+    assert psutil.wait_procs(children, timeout=60)[1] == []
+
+
+def is_importing(process: psutil.Process) -> bool:
+    try:
+        return any("spawn_main" in word for word in process.cmdline()) and process.cpu_times().user > 0.04
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_a_killed_worker_is_told(tmp_path):
     stage, children = start_slow_stage(tmp_path)
     busiest = max(children, key=lambda child: child.cpu_times().user)
