@@ -1,14 +1,15 @@
 """What each preset's model makes of one data set with the same number of real images.
 
     python benchmarks/quality.py --path celeba10k.zip --images 2000000 --device cuda
-    python benchmarks/quality.py --path celeba10k.zip --images 30000 --resolution 32 --batch 16 --width 48 --seeds 2 \
+    python benchmarks/quality.py --path celeba10k.zip --images 100000 --resolution 32 --batch 16 --width 48 --seeds 2 \
         --scored 500 --lr 'celeba64_r3gan=[2e-3, 5e-4]'                                            # without a GPU
 
 The pipeline's own scripts run in a copy of the project below --work: download, preprocess and reference once, then train and
 evaluate for each preset and seed. Only model and game are the preset's. Photos, crop, resolution, the number of real images,
 the average's half-life (a twentieth of them) and the protocol of the score are the same for all; schedules run over the whole
-of the budget. A learning rate meant for many more steps may be raised by --lr; the table says so. Run again, it goes on where it
-was: what has a score is not trained anew, and training resumes.
+of the budget. A learning rate meant for many more steps may be raised by --lr; the table says so. A width means another size in
+each model: the table tells the generators' parameters. Run again, it goes on where it was: what has a score is not trained anew,
+and training resumes.
 
 Prints a table: the mean over the seeds, the range, and the floor, real images against other real ones. Exits with 1 unless the
 first preset's distance is at most half of the last one's, and none between is worse than the last.
@@ -29,6 +30,10 @@ import torch
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from facegan.weights import load_generator  # noqa: E402 (the path above must come first)
+
 PRESETS = ("celeba64_r3gan", "celeba64_stylegan2", "celeba64_dcgan")
 SHARE_OF_HALFLIFE = 20
 
@@ -42,8 +47,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--resolution", type=int, default=64, help="in pixels")
     parser.add_argument("--crop", default="square", help="see preprocess.crop (default: the central square)")
     parser.add_argument("--batch", type=int, help="default: the preset's own")
-    parser.add_argument("--width", type=int, help="of every network (default: the preset's own)")
-    parser.add_argument("--lr", nargs="+", default=[], metavar="PRESET=LR", help="another train.lr for these presets")
+    parser.add_argument("--width", nargs="+", default=[], metavar="[PRESET=]WIDTH", help="another model.width, for all or for these presets")
+    parser.add_argument("--lr", nargs="+", default=[], metavar="[PRESET=]LR", help="another train.lr, for all or for these presets")
     parser.add_argument("--scored", type=int, default=1000, help="generated images, and as many real ones, behind each score")
     parser.add_argument("--extractor", default="efficientnet_lite0", help="the feature space; inception for FID")
     parser.add_argument("--device", default="auto", help="see train.device")
@@ -61,7 +66,7 @@ def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[s
         "preset": preset,
         "data": {"source": "folder" if photos.is_dir() else "archive", "path": str(photos)},
         "preprocess": {"resolution": arguments.resolution, "crop": yaml.safe_load(arguments.crop), "filter": "lanczos", "holdout": 0.1},
-        "model": {"width": arguments.width},
+        "model": {"width": yaml.safe_load(choose(arguments.width, preset))},
         "train": {
             "images": arguments.images,
             "schedule_images": train["schedule_images"] and arguments.images,
@@ -69,7 +74,7 @@ def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[s
             "progress_images": max(1, arguments.images // 10),
             "batch": arguments.batch,
             "seed": seed,
-            "lr": choose_lr(arguments, preset),
+            "lr": yaml.safe_load(choose(arguments.lr, preset)),
             "device": arguments.device,
             "on_collapse": "warn",  # a collapse shows in the score
         },
@@ -77,9 +82,10 @@ def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[s
     }
 
 
-def choose_lr(arguments: argparse.Namespace, preset: str) -> Any:
-    """Returns the learning rate asked for, or None: the preset's own."""
-    return yaml.safe_load(dict(item.split("=", 1) for item in arguments.lr).get(preset, "null"))
+def choose(items: list[str], preset: str) -> str:
+    """Returns the value given for the preset as ``PRESET=VALUE``, else the one given for all, else "null": the preset's own."""
+    values = {name: value for name, _, value in (item.rpartition("=") for item in items)}
+    return values.get(preset, values.get("", "null"))
 
 
 def run_stage(project: Path, name: str, params: Path, *more: str | Path) -> None:
@@ -119,7 +125,9 @@ def score(arguments: argparse.Namespace, project: Path, preset: str, seed: int) 
         run_stage(project, "train", path, "--model", run / "model", "--metrics", run)
         run_stage(project, "sample", path, "--model", run / "model/generator.safetensors", "--out", run / "samples")
         run_stage(project, "evaluate", path, "--model", run / "model/generator.safetensors", "--out", report, "--sheet", run / "neighbours.png")
-    return json.loads(report.read_text()) | {"train": json.loads((run / "train.json").read_text())}
+    generator, _ = load_generator(run / "model/generator.safetensors")
+    parameters = sum(weights.numel() for weights in generator.parameters())
+    return json.loads(report.read_text()) | {"train": json.loads((run / "train.json").read_text()), "parameters": parameters}
 
 
 def describe(values: list[float], digits: int = 1) -> str:
@@ -141,12 +149,14 @@ def main() -> None:
     print(f"\n{Path(arguments.path).name} at {arguments.resolution} px, {arguments.images:,} real images each, {arguments.seeds} seeds; {machine}, "
           f"PyTorch {torch.__version__}; {name} over {arguments.scored:,} generated and {first['protocol']['real']:,} real images, "
           f"protocol {first['protocol']['fingerprint']}\n")
-    print(f"| preset | {name} | images a second |\n|---|---|---|")
+    print(f"| preset | generator, million parameters | {name} | images a second |\n|---|---|---|---|")
     for preset, runs in reports.items():
-        note = "".join(f", lr {item.split('=', 1)[1]}" for item in arguments.lr if item.startswith(f"{preset}="))
-        print(f"| {preset}{note} | {describe([run[name] for run in runs])} | {describe([run['train']['images_per_second'] for run in runs])} |")
+        rate = choose(arguments.lr, preset)
+        note = f", lr {rate}" if rate != "null" else ""
+        speeds = [run["train"]["images_per_second"] for run in runs]
+        print(f"| {preset}{note} | {runs[0]['parameters'] / 1e6:.2f} | {describe([run[name] for run in runs])} | {describe(speeds)} |")
     if name in first["floor"]:
-        print(f"| real images | {first['floor'][name]:.1f} | |")
+        print(f"| real images | | {first['floor'][name]:.1f} | |")
     print("\nfaces: " + ", ".join(str(project / "runs" / f"{preset}-0/samples/grid.png") for preset in arguments.presets))
     means = [statistics.mean(run[name] for run in runs) for runs in reports.values()]
     sys.exit(0 if means[0] <= means[-1] / 2 and max(means) == means[-1] else 1)

@@ -34,8 +34,10 @@ def test_the_networks_are_the_presets_own(arguments):
     models = [config.merge(make_params(arguments, preset, seed=0), "model") for preset in PRESETS]
     assert [model["name"] for model in models] == ["r3gan", "stylegan2", "dcgan"]
     assert {model["width"] for model in models} == {16}
-    arguments.width = None
+    arguments.width = []
     assert config.merge(make_params(arguments, PRESETS[0], 0), "model")["width"] == 384
+    arguments.width = ["16", "celeba64_r3gan=32"]
+    assert [config.merge(make_params(arguments, preset, 0), "model")["width"] for preset in PRESETS] == [32, 16, 16]
 
 
 def test_a_learning_rate_is_the_presets_own_unless_told(arguments):
