@@ -1,65 +1,89 @@
-"""What a CUDA graph asks of a step, checked without CUDA: fixed shapes, and no wait for a number from the device.
+"""What a CUDA graph asks of a step, checked without CUDA: everything on the device, fixed shapes, no wait for a number from it.
 
-Tensors here have shapes but no values, so whatever reads a value on the host (``.item()``, ``if tensor:``, a mask's indices)
-fails, as it would during capture.
+The step runs on PyTorch's "meta" device, whose tensors have shapes but no values. Whatever reads a value on the host (``.item()``,
+``if tensor:``, a mask's indices) fails there, as it would during capture; and no operation may touch a tensor of the CPU, which
+capture could not copy. RMSprop, of the Keras presets, is PyTorch's own and does not accept that device.
 """
 
-import dataclasses
+import contextlib
 
 import pytest
 import torch
 import yaml
 from import_closure import ROOT
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from facegan import config
-from facegan.augment import TRANSFORMATIONS, Augmentation, adapt
-from facegan.average import update_average
-from facegan.game import Dials, Rules, discriminator_move, generator_move
+from facegan.augment import TRANSFORMATIONS, Augmentation
+from facegan.batches import Batches
+from facegan.distributed import World
+from facegan.engine import ADAPT_STEPS, Engine, Hardware, Settings
+from facegan.game import Rules
 from facegan.losses import OBJECTIVES
-from facegan.models import build_discriminator, build_generator, read_model
+from facegan.models import read_model
+from facegan.players import Players
 from facegan.train import TrainParameters
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
-MODERN = [name for name, preset in PARAMS["presets"].items() if preset["model"]["name"] in ("r3gan", "stylegan2")]
+WITH_ADAM = [name for name, preset in PARAMS["presets"].items() if preset["train"]["optimizer"] == "adam"]
+META = torch.device("meta")
+BATCH = 8
 
 
-def play_step(model, resolution, parameters, images):
-    """Plays what the engine captures: both moves and the average, on whatever kind of tensors."""
-    name, arguments = model
-    generator, average = (build_generator(name, resolution, arguments) for _ in range(2))
-    discriminator = build_discriminator(name, resolution, arguments)
-    rules = Rules(OBJECTIVES[parameters.objective], parameters.penalty, parameters.penalty_interval, Augmentation("full"), True)
-    dials = Dials(torch.ones(()), torch.full((), 0.5))
-    with torch.autocast("cpu", torch.bfloat16):
-        fake = generator(torch.randn(len(images), generator.latent_size)).float()
-        first = discriminator_move(discriminator, rules, dials, images, fake, penalize=True)
-    first.loss.backward()
-    with torch.autocast("cpu", torch.bfloat16):
-        fake = generator(torch.randn(len(images), generator.latent_size)).float()
-        second = generator_move(discriminator, rules, dials, images, fake)
-    second.loss.backward()
-    update_average(average, generator, torch.full((), 0.9))
-    return first, second, adapt(dials.strength, first.real_logits.sign().mean(), 4 * len(images))
+class NothingFromTheHost(TorchDispatchMode):
+    """Fails at an operation that reads or makes a tensor elsewhere than on the device."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        strangers = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor) and leaf.device != META]
+        assert not strangers, f"{operation} touches {strangers}"
+        return result
 
 
-@pytest.mark.parametrize("preset", MODERN)
-def test_a_step_waits_for_nothing_and_has_fixed_shapes(preset):
-    params = {**PARAMS, "preset": preset}
-    (name, arguments), parameters = config.read_sections(params, model=read_model, train=TrainParameters)
+class MetaGenerator(torch.Generator):
+    """A random generator of the meta device, which PyTorch has not."""
+
+    device = META
+
+    def __new__(cls, device="cpu"):
+        return super().__new__(cls)
+
+
+def make_engine(preset):
+    model, parameters = config.read_sections({**PARAMS, "preset": preset}, model=read_model, train=TrainParameters)
     resolution = PARAMS["presets"][preset]["preprocess"]["resolution"]
-    with FakeTensorMode():
-        first, second, strength = play_step((name, dataclasses.replace(arguments, width=32)), resolution, parameters, torch.zeros(8, 3, resolution, resolution))
-    assert first.real_logits.shape == second.fake_logits.shape == (8,)
-    assert strength.shape == ()
+    players = Players(model, resolution, parameters.optimizer, (0.0, 0.9), parameters.clip_value, META, capturable=True)
+    augmentation = Augmentation(parameters.augment)
+    rules = Rules(OBJECTIVES[parameters.objective], parameters.penalty, parameters.penalty_interval, augmentation, parameters.fresh_batch)
+    images = torch.empty(2 * BATCH * parameters.penalty_interval + 4 * BATCH, 3, resolution, resolution, dtype=torch.uint8, device=META)
+    batches = Batches([images], parameters.order, 0, META)
+    return Engine(players, rules, batches, Hardware(META, torch.float32, True), World(), BATCH, parameters.flip, 0)
 
 
-def test_such_a_check_notices_a_wait():
-    with FakeTensorMode(), pytest.raises(DataDependentOutputException):
-        torch.ones(()).item()
+@pytest.mark.parametrize("preset", WITH_ADAM)
+def test_a_step_stays_on_the_device_and_waits_for_nothing(preset, monkeypatch):
+    monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: contextlib.nullcontext())  # there is none for this device
+    monkeypatch.setattr(torch, "Generator", MetaGenerator)
+    engine = make_engine(preset)
+    settings = Settings(1e-3, 1e-3, (0.0, 0.9), gamma=1.0, strength=None, ema_decay=0.9)
+    engine.step(0, 0, settings)  # the first of an epoch draws its order on the CPU, before the graph
+    with NothingFromTheHost():
+        for step in (1, ADAPT_STEPS - 1, engine.rules.penalty_interval):  # plain, adapting, with the penalty
+            engine.step(step * BATCH, 0, settings)
+    assert all(value.device == META for value in engine.tensors().values())
+
+
+def test_such_a_check_notices_a_wait_and_a_number_of_the_host():
+    with pytest.raises(RuntimeError, match="item"):
+        torch.ones((), device=META).item()
+    number = torch.ones(())
+    with NothingFromTheHost(), pytest.raises(AssertionError, match="add"):
+        torch.ones(2, device=META) + number
 
 
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
-def test_each_transformation_waits_for_nothing(name):
-    with FakeTensorMode():
-        assert Augmentation(name)(torch.zeros(8, 3, 32, 32), torch.ones(())).shape == (8, 3, 32, 32)
+def test_each_transformation_stays_on_the_device_and_waits_for_nothing(name):
+    images, strength = torch.zeros(8, 3, 32, 32, device=META), torch.ones((), device=META)
+    with NothingFromTheHost():
+        assert Augmentation(name)(images, strength).shape == (8, 3, 32, 32)
