@@ -39,13 +39,27 @@ class Augmentation:
         if unknown:
             choices = ", ".join(TRANSFORMATIONS)
             raise FaceganError(f"train.augment: expected none, full or some of {choices}, separated by commas; found {unknown[0]!r}; mend it")
-        self.names = [name for name in TRANSFORMATIONS if name in names]
+        self.color, self.cutout = "color" in names, "cutout" in names
+        self.motions = [motion for name, motion in MOTIONS.items() if name in names]
 
     def __call__(self, images: Tensor, strength: Tensor) -> Tensor:
         """Returns the images, some of them transformed. ``strength``: a 0-dim tensor on the images' device."""
-        for name in self.names:
-            chosen = torch.rand(len(images), device=images.device) < strength  # (B,); never at strength 0, always at 1
-            images = torch.where(chosen[:, None, None, None], TRANSFORMATIONS[name](images), images)
+
+        def choose() -> Tensor:
+            return torch.rand(len(images), device=images.device) < strength  # (B,); never at strength 0, always at 1
+
+        if self.color:
+            images = torch.where(choose()[:, None, None, None], jitter_color(images), images)
+        if self.motions:
+            matrices = torch.eye(3, device=images.device).expand(len(images), 3, 3)
+            moved = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+            for motion in self.motions:
+                chosen = choose()
+                matrices = torch.where(chosen[:, None, None], multiply(matrices, motion(images)), matrices)
+                moved = moved | chosen
+            images = torch.where(moved[:, None, None, None], warp(images, matrices), images)
+        if self.cutout:
+            images = torch.where(choose()[:, None, None, None], cut_out(images), images)
         return images  # (B, 3, H, W)
 
 
@@ -62,12 +76,6 @@ def adapt(strength: Tensor, mean_sign: Tensor, images_since: int) -> Tensor:
     return torch.clamp(strength + step, 0, ADA_LIMIT)
 
 
-def flip(images: Tensor) -> Tensor:
-    """Mirrors every other image, left for right."""
-    chosen = torch.rand(len(images), device=images.device) < 0.5
-    return torch.where(chosen[:, None, None, None], images.flip(3), images)
-
-
 def jitter_color(images: Tensor) -> Tensor:
     """Changes brightness by ±0.5, saturation by ×[0, 2] and contrast by ×[0.5, 1.5], as DiffAugment does."""
     brightness, saturation, contrast = torch.rand(3, len(images), 1, 1, 1, device=images.device, dtype=images.dtype)
@@ -78,67 +86,82 @@ def jitter_color(images: Tensor) -> Tensor:
     return (images - level) * (contrast + 0.5) + level
 
 
+def flip(images: Tensor) -> Tensor:
+    """Mirrors every other image, left for right."""
+    sign = torch.where(torch.rand(len(images), device=images.device) < 0.5, -1.0, 1.0)
+    return make_matrices((sign, 0, 0), (0, 1, 0))
+
+
 def translate_by_pixels(images: Tensor) -> Tensor:
-    """Moves images by whole pixels, up to an eighth of their size each way; grey comes in from outside."""
+    """Moves images by whole pixels, up to an eighth of their size each way."""
     reach = images.shape[3] // 8
-    shift = torch.randint(-reach, reach + 1, (2, len(images)), device=images.device).float()
-    return warp(images, identity_matrices(images), shift[0], shift[1])
+    x, y = torch.randint(-reach, reach + 1, (2, len(images)), device=images.device).float()
+    return make_matrices((1, 0, x), (0, 1, y))
 
 
 def translate_by_fractions(images: Tensor) -> Tensor:
     """Moves images by any distance, normally distributed with an eighth of their size as deviation."""
-    shift = torch.randn(2, len(images), device=images.device) * (images.shape[3] / 8)
-    return warp(images, identity_matrices(images), shift[0], shift[1])
+    x, y = torch.randn(2, len(images), device=images.device) * (images.shape[3] / 8)
+    return make_matrices((1, 0, x), (0, 1, y))
 
 
 def rotate(images: Tensor) -> Tensor:
     """Turns images about their centre by any angle."""
     angle = torch.rand(len(images), device=images.device) * (2 * math.pi)
-    cosine, sine, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
-    matrices = torch.stack([cosine, -sine, sine, cosine], 1).unflatten(1, (2, 2))
-    return warp(images, matrices, zero, zero)
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    return make_matrices((cosine, -sine, 0), (sine, cosine, 0))
 
 
 def scale(images: Tensor) -> Tensor:
     """Zooms images about their centre by 2^(0.2 · normal)."""
     factor = torch.exp2(0.2 * torch.randn(len(images), device=images.device))
-    zero = torch.zeros_like(factor)
-    return warp(images, identity_matrices(images) * factor[:, None, None], zero, zero)
+    return make_matrices((factor, 0, 0), (0, factor, 0))
 
 
-def cut_out(images: Tensor) -> Tensor:
-    """Greys a square half as wide as the image, whose centre lies anywhere in it."""
-    size = images.shape[3]
-    centre = torch.rand(2, len(images), 1, device=images.device) * size
-    position = torch.arange(size, device=images.device) + 0.5
-    inside = (position - centre).abs() <= size / 4  # (2, B, H)
-    hole = inside[0][:, None, :, None] & inside[1][:, None, None, :]  # (B, 1, H, W)
-    return torch.where(hole, 0.0, images)
+MOTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "flip": flip,
+    "translation": translate_by_pixels,
+    "fractional_translation": translate_by_fractions,
+    "rotation": rotate,
+    "scale": scale,
+}
+TRANSFORMATIONS = ("color", *MOTIONS, "cutout")
 
 
-def identity_matrices(images: Tensor) -> Tensor:
-    """Returns (B, 2, 2) identities."""
-    return torch.eye(2, device=images.device).expand(len(images), 2, 2)
+def make_matrices(*rows: tuple[Tensor | float, Tensor | float, Tensor | float]) -> Tensor:
+    """Returns (B, 3, 3), where each pixel of the new pictures lies in the old ones.
+
+    It lies at M·p for the pixel p = (x, y, 1), in pixels from the centre. Motions one after the other are the product of
+    their matrices, so that each image is interpolated once, however many befall it.
+
+    Args:
+        rows: the first two of M, each entry one for all or one for each image (B,); the third is (0, 0, 1).
+    """
+    entries = [entry for row in (*rows, (0, 0, 1)) for entry in row]
+    some = next(entry for entry in entries if isinstance(entry, Tensor))
+    entries = [entry if isinstance(entry, Tensor) else torch.full_like(some, entry) for entry in entries]
+    return torch.stack(entries, 1).unflatten(1, (3, 3))
 
 
-def warp(images: Tensor, matrices: Tensor, shift_x: Tensor, shift_y: Tensor) -> Tensor:
-    """Returns square images whose pixel p is the old picture at M·p + shift, interpolated linearly; outside it is grey (0).
+def multiply(first: Tensor, second: Tensor) -> Tensor:
+    """Returns the products of matrices (B, 3, 3), in float32 also under autocast, which would round ``@`` to whole pixels."""
+    return (first[:, :, :, None] * second[:, None]).sum(2)
 
-    Positions are in pixels from the centre, x before y. Written as a choice of pixels rather than with ``grid_sample``, whose
-    gradient adds up in another order on every run on CUDA; this one has a deterministic form.
+
+def warp(images: Tensor, matrices: Tensor) -> Tensor:
+    """Returns square images whose pixel p is the old picture at M·p, interpolated linearly; outside it is grey (0).
+
+    Written as a choice of pixels rather than with ``grid_sample``, whose gradient adds up in another order on every run on
+    CUDA; this one has a deterministic form.
 
     Args:
         images: (B, 3, H, H).
-        matrices: (B, 2, 2).
-        shift_x: (B,), in pixels.
-        shift_y: (B,), in pixels.
+        matrices: (B, 3, 3), see ``make_matrices``.
     """
     count, channels, size, _ = images.shape
     line = torch.arange(size, device=images.device) - (size - 1) / 2
-    points = torch.stack(torch.meshgrid(line, line, indexing="xy"))  # (2, H, H)
-    moved = (matrices[:, :, :, None, None] * points).sum(2)  # (B, 2, H, H)
-    x = moved[:, 0] + shift_x[:, None, None] + (size - 1) / 2  # (B, H, H)
-    y = moved[:, 1] + shift_y[:, None, None] + (size - 1) / 2
+    points = torch.stack(torch.meshgrid(line, line, indexing="xy"))  # (2, H, H), x before y
+    x, y = ((matrices[:, :2, :2, None, None] * points).sum(2) + matrices[:, :2, 2, None, None] + (size - 1) / 2).unbind(1)  # (B, H, H)
     pixels = images.permute(0, 2, 3, 1).reshape(count * size * size, channels)
     first = torch.arange(count, device=images.device)[:, None, None] * (size * size)
     left, top = x.floor(), y.floor()
@@ -152,12 +175,11 @@ def warp(images: Tensor, matrices: Tensor, shift_x: Tensor, shift_y: Tensor) -> 
     return result.reshape(count, size, size, channels).permute(0, 3, 1, 2)  # (B, 3, H, H)
 
 
-TRANSFORMATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "flip": flip,
-    "color": jitter_color,
-    "translation": translate_by_pixels,
-    "fractional_translation": translate_by_fractions,
-    "rotation": rotate,
-    "scale": scale,
-    "cutout": cut_out,
-}
+def cut_out(images: Tensor) -> Tensor:
+    """Greys a square half as wide as the image, whose centre lies anywhere in it."""
+    size = images.shape[3]
+    centre = torch.rand(2, len(images), 1, device=images.device) * size
+    position = torch.arange(size, device=images.device) + 0.5
+    inside = (position - centre).abs() <= size / 4  # (2, B, H)
+    hole = inside[0][:, None, :, None] & inside[1][:, None, None, :]  # (B, 1, H, W)
+    return torch.where(hole, 0.0, images)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from facegan.augment import ADA_LIMIT, TRANSFORMATIONS, Augmentation, adapt, warp
+from facegan.augment import ADA_LIMIT, TRANSFORMATIONS, Augmentation, adapt, make_matrices, multiply, warp
 from facegan.errors import FaceganError
 from facegan.game import Dials, Rules, discriminator_move, generator_move
 from facegan.losses import OBJECTIVES, gradient_penalty
@@ -102,15 +102,18 @@ def test_both_moves_see_both_kinds_of_images_augmented():
         assert move.loss.item() == pytest.approx(math.log(2))  # no slope either: it is taken through the augmentation
 
 
-def shift(images: torch.Tensor, x: float, y: float) -> torch.Tensor:
-    """Returns the images with their content moved by (-x, -y)."""
-    one = torch.ones(len(images))
-    return warp(images, torch.eye(2).expand(len(images), 2, 2), x * one, y * one)
+def shift(x: float, y: float) -> torch.Tensor:
+    """Returns matrices (2, 3, 3) that move two pictures' content by (-x, -y)."""
+    one = torch.ones(2)
+    return make_matrices((1, 0, x * one), (0, 1, y * one))
+
+
+QUARTER_TURN = make_matrices((0, -torch.ones(2), 0), (1, 0, 0))
 
 
 def test_whole_pixels_move_exactly_and_grey_comes_in():
     images = torch.randn(2, 3, 8, 8)
-    moved = shift(images, 2, -1)
+    moved = warp(images, shift(2, -1))
     assert torch.equal(moved[:, :, 1:, :-2], images[:, :, :-1, 2:])
     assert not moved[:, :, 0].any()
     assert not moved[:, :, :, -2:].any()
@@ -118,14 +121,27 @@ def test_whole_pixels_move_exactly_and_grey_comes_in():
 
 def test_half_a_pixel_is_the_mean_of_two():
     images = torch.randn(2, 3, 8, 8)
-    torch.testing.assert_close(shift(images, 0.5, 0)[..., :-1], (images[..., 1:] + images[..., :-1]) / 2)
+    torch.testing.assert_close(warp(images, shift(0.5, 0))[..., :-1], (images[..., 1:] + images[..., :-1]) / 2)
 
 
 def test_a_quarter_turn_turns():
-    images = torch.randn(1, 3, 8, 8)
-    quarter = torch.tensor([[[0.0, -1.0], [1.0, 0.0]]])
-    zero = torch.zeros(1)
-    torch.testing.assert_close(warp(images, quarter, zero, zero), images.rot90(1, (2, 3)))
+    images = torch.randn(2, 3, 8, 8)
+    assert torch.equal(warp(images, QUARTER_TURN), images.rot90(1, (2, 3)))
+
+
+def test_motions_one_after_the_other_are_one_motion():
+    images = torch.zeros(2, 3, 12, 12)
+    images[:, :, 4:8, 4:8] = torch.randn(2, 3, 4, 4)  # far from the edge, where the first motion loses what the second brings back
+    turned = warp(warp(images, shift(2, -1)), QUARTER_TURN)
+    assert torch.equal(warp(images, multiply(shift(2, -1), QUARTER_TURN)), turned)
+    assert not torch.equal(warp(images, multiply(QUARTER_TURN, shift(2, -1))), turned)
+    assert torch.equal(warp(images, multiply(shift(0.5, 0.25), shift(-0.5, -0.25))), images)  # interpolated once: not blurred
+
+
+def test_a_flip_mirrors_exactly():
+    images = torch.randn(64, 3, 16, 16)
+    flipped = (Augmentation("flip")(images, strength(1.0)) == images.flip(3)).flatten(1).all(1)
+    assert 16 < flipped.sum() < 48
 
 
 def test_colors_keep_within_diffaugments_ranges():
