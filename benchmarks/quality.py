@@ -1,15 +1,15 @@
 """What each preset's model makes of one data set with the same number of real images.
 
     python benchmarks/quality.py --path celeba10k.zip --images 2000000 --device cuda
-    python benchmarks/quality.py --path celeba10k.zip --images 100000 --resolution 32 --batch 16 --width 48 --seeds 2 \
-        --scored 500 --lr 'celeba64_r3gan=[2e-3, 5e-4]'                                            # without a GPU
+    python benchmarks/quality.py --path celeba10k.zip --images 100000 --resolution 32 --seeds 2 --scored 4500 \
+        -S train.batch=16 -S model.width=48 -S 'celeba64_r3gan:train.lr=[2e-3, 5e-4]'                               # without a GPU
 
 The pipeline's own scripts run in a copy of the project below --work: download, preprocess and reference once, then train and
 evaluate for each preset and seed. Only model and game are the preset's. Photos, crop, resolution, the number of real images,
 the average's half-life (a twentieth of them) and the protocol of the score are the same for all; schedules run over the whole
-of the budget. A learning rate meant for many more steps may be raised by --lr; the table says so. A width means another size in
-each model: the table tells the generators' parameters. Run again, it goes on where it was: what has a score is not trained anew,
-and training resumes.
+of the budget. -S sets more for all, or for one preset: a learning rate meant for many more steps may want raising. The table
+tells what is one preset's alone. A width means another size in each model, so it tells the generators' parameters too. Run
+again, the benchmark goes on where it was: what has a score is not trained anew, and training resumes.
 
 Prints a table: the mean over the seeds, the range, and the floor, real images against other real ones. Exits with 1 unless the
 first preset's distance is at most half of the last one's, and none between is worse than the last.
@@ -19,12 +19,13 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -36,6 +37,16 @@ from facegan.weights import load_generator  # noqa: E402 (the path above must co
 
 PRESETS = ("celeba64_r3gan", "celeba64_stylegan2", "celeba64_dcgan")
 SHARE_OF_HALFLIFE = 20
+SETTING_FORM = "[PRESET:]SECTION.KEY=VALUE"
+
+
+class Setting(NamedTuple):
+    """What one -S sets, as text; ``preset`` is None where it goes for all."""
+
+    preset: str | None
+    section: str
+    key: str
+    value: str
 
 
 def read_arguments() -> argparse.Namespace:
@@ -45,10 +56,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--presets", nargs="+", default=PRESETS, help="whose models to train, the one to beat last (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="how many of each, from 0 on")
     parser.add_argument("--resolution", type=int, default=64, help="in pixels")
-    parser.add_argument("--crop", default="square", help="see preprocess.crop (default: the central square)")
-    parser.add_argument("--batch", type=int, help="default: the preset's own")
-    parser.add_argument("--width", nargs="+", default=[], metavar="[PRESET=]WIDTH", help="another model.width, for all or for these presets")
-    parser.add_argument("--lr", nargs="+", default=[], metavar="[PRESET=]LR", help="another train.lr, for all or for these presets")
+    parser.add_argument("-S", "--set", dest="settings", type=parse_setting, action="append", default=[], metavar=SETTING_FORM,
+                        help="another value than the preset's, for all or for one preset; may be given several times")
     parser.add_argument("--scored", type=int, default=1000, help="generated images, and as many real ones, behind each score")
     parser.add_argument("--extractor", default="efficientnet_lite0", help="the feature space; inception for FID")
     parser.add_argument("--device", default="auto", help="see train.device")
@@ -56,36 +65,44 @@ def read_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def parse_setting(text: str) -> Setting:
+    """Returns what one -S says. Raises argparse.ArgumentTypeError where it cannot be read."""
+    match = re.fullmatch(r"(?:(\w+):)?(\w+)\.(\w+)=(.+)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"expected {SETTING_FORM}; found {text!r}")
+    setting = Setting(*match.groups())
+    sections = ("model", "train") if setting.preset else ("preprocess", "model", "train", "evaluate")  # what is scored alike is made alike
+    if setting.section not in sections:
+        raise argparse.ArgumentTypeError(f"expected a section among {', '.join(sections)} in {text!r}; found {setting.section!r}")
+    return setting
+
+
 def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[str, Any]:
-    """Returns the whole of params.yaml for one run: the preset, overlaid by what is the same for all."""
+    """Returns the whole of params.yaml for one run: the preset, overlaid by what is the same for all, and by -S."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     train = params["presets"][preset]["train"]
     photos = Path(arguments.path).resolve()
     scored = {"extractor": arguments.extractor, "images": arguments.scored, "split": "train", "memory_images": arguments.scored}
-    return params | {
+    params |= {
         "preset": preset,
         "data": {"source": "folder" if photos.is_dir() else "archive", "path": str(photos)},
-        "preprocess": {"resolution": arguments.resolution, "crop": yaml.safe_load(arguments.crop), "filter": "lanczos", "holdout": 0.1},
-        "model": {"width": yaml.safe_load(choose(arguments.width, preset))},
+        "preprocess": {"resolution": arguments.resolution, "crop": "square", "filter": "lanczos", "holdout": 0.1},
+        "model": {},
         "train": {
             "images": arguments.images,
             "schedule_images": train["schedule_images"] and arguments.images,
             "ema_halflife_images": arguments.images / SHARE_OF_HALFLIFE,
             "progress_images": max(1, arguments.images // 10),
-            "batch": arguments.batch,
             "seed": seed,
-            "lr": yaml.safe_load(choose(arguments.lr, preset)),
             "device": arguments.device,
             "on_collapse": "warn",  # a collapse shows in the score
         },
         "evaluate": {**scored, "seed": 0, "truncation": 1.0},
     }
-
-
-def choose(items: list[str], preset: str) -> str:
-    """Returns the value given for the preset as ``PRESET=VALUE``, else the one given for all, else "null": the preset's own."""
-    values = {name: value for name, _, value in (item.rpartition("=") for item in items)}
-    return values.get(preset, values.get("", "null"))
+    for setting in sorted(arguments.settings, key=lambda setting: setting.preset is not None):  # one preset's own have the last word
+        if setting.preset in (None, preset):
+            params[setting.section][setting.key] = yaml.safe_load(setting.value)
+    return params
 
 
 def run_stage(project: Path, name: str, params: Path, *more: str | Path) -> None:
@@ -151,8 +168,7 @@ def main() -> None:
           f"protocol {first['protocol']['fingerprint']}\n")
     print(f"| preset | generator, million parameters | {name} | images a second |\n|---|---|---|---|")
     for preset, runs in reports.items():
-        rate = choose(arguments.lr, preset)
-        note = f", lr {rate}" if rate != "null" else ""
+        note = "".join(f", {setting.section}.{setting.key} {setting.value}" for setting in arguments.settings if setting.preset == preset)
         speeds = [run["train"]["images_per_second"] for run in runs]
         print(f"| {preset}{note} | {runs[0]['parameters'] / 1e6:.2f} | {describe([run[name] for run in runs])} | {describe(speeds)} |")
     if name in first["floor"]:

@@ -14,14 +14,20 @@ from facegan.training import TrainParameters
 SECTIONS = {"data": DataParameters, "preprocess": PreprocessParameters, "train": TrainParameters, "evaluate": EvaluateParameters}
 
 
+COMMAND = ["quality.py", "--path", "faces.zip", "--images", "1000", "--resolution", "32", "-S", "train.batch=20", "-S", "model.width=16"]
+
+
 @pytest.fixture
-def arguments(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["quality.py", "--path", "faces.zip", "--images", "1000", "--batch", "20", "--resolution", "32", "--width", "16"])
-    return read_arguments()
+def read(monkeypatch):
+    def read_command(*more):
+        monkeypatch.setattr(sys, "argv", [*COMMAND, *more])
+        return read_arguments()
+
+    return read_command
 
 
-def test_all_models_get_the_same_but_for_their_game(arguments):
-    runs = [config.read_sections(make_params(arguments, preset, seed=1), **SECTIONS) for preset in PRESETS]
+def test_all_models_get_the_same_but_for_their_game(read):
+    runs = [config.read_sections(make_params(read(), preset, seed=1), **SECTIONS) for preset in PRESETS]
     for data, preprocess, train, evaluate in runs:
         assert (data.source, preprocess, evaluate) == (runs[0][0].source, runs[0][1], runs[0][3])
         assert (train.images, train.batch, train.seed, train.ema_halflife_images) == (1000, 20, 1, 50)
@@ -30,20 +36,24 @@ def test_all_models_get_the_same_but_for_their_game(arguments):
     assert {train.penalty for _, _, train, _ in runs} == {"r1_r2", "r1", "none"}
 
 
-def test_the_networks_are_the_presets_own(arguments):
-    models = [config.merge(make_params(arguments, preset, seed=0), "model") for preset in PRESETS]
+def test_the_networks_are_the_presets_own(read):
+    models = [config.merge(make_params(read(), preset, seed=0), "model") for preset in PRESETS]
     assert [model["name"] for model in models] == ["r3gan", "stylegan2", "dcgan"]
     assert {model["width"] for model in models} == {16}
-    arguments.width = []
-    assert config.merge(make_params(arguments, PRESETS[0], 0), "model")["width"] == 384
-    arguments.width = ["16", "celeba64_r3gan=32"]
-    assert [config.merge(make_params(arguments, preset, 0), "model")["width"] for preset in PRESETS] == [32, 16, 16]
 
 
-def test_a_learning_rate_is_the_presets_own_unless_told(arguments):
-    arguments.lr = ["celeba64_r3gan=[2e-3, 5e-4]"]
-    rates = [config.read_sections(make_params(arguments, preset, 0), train=TrainParameters)[0].lr for preset in PRESETS]
-    assert rates == [(2e-3, 5e-4), 2.5e-3, 2e-4]
+def test_a_setting_for_one_preset_leaves_the_others_alone_whatever_the_order(read):
+    arguments = read("-S", "celeba64_r3gan:train.lr=[2e-3, 5e-4]", "-S", "celeba64_r3gan:model.width=32", "-S", "model.width=24")
+    runs = [make_params(arguments, preset, 0) for preset in PRESETS]
+    assert [config.merge(params, "model")["width"] for params in runs] == [32, 24, 24]
+    assert [config.read_sections(params, train=TrainParameters)[0].lr for params in runs] == [(2e-3, 5e-4), 2.5e-3, 2e-4]
+
+
+@pytest.mark.parametrize("setting", ["width=3", "train.lr", "celeba64_r3gan:preprocess.crop=none", "tain.lr=1"])
+def test_a_setting_that_cannot_be_read_is_told(read, setting, capsys):
+    with pytest.raises(SystemExit):
+        read("-S", setting)
+    assert "expected" in capsys.readouterr().err
 
 
 def test_a_row_tells_mean_and_range():
