@@ -9,24 +9,14 @@ import contextlib
 
 import pytest
 import torch
-import yaml
-from import_closure import ROOT
+from presets import PRESETS, make_engine
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from facegan import config
 from facegan.augment import TRANSFORMATIONS, Augmentation
-from facegan.batches import Batches
-from facegan.distributed import World
-from facegan.engine import ADAPT_STEPS, Engine, Hardware, Settings
-from facegan.game import Rules
-from facegan.losses import OBJECTIVES
-from facegan.models import read_model
-from facegan.players import Players
-from facegan.train import TrainParameters
+from facegan.engine import ADAPT_STEPS, Hardware, Settings
 
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
-WITH_ADAM = [name for name, preset in PARAMS["presets"].items() if preset["train"]["optimizer"] == "adam"]
+WITH_ADAM = [name for name, preset in PRESETS.items() if preset["train"]["optimizer"] == "adam"]
 META = torch.device("meta")
 BATCH = 8
 
@@ -50,22 +40,13 @@ class MetaGenerator(torch.Generator):
         return super().__new__(cls)
 
 
-def make_engine(preset):
-    model, parameters = config.read_sections({**PARAMS, "preset": preset}, model=read_model, train=TrainParameters)
-    resolution = PARAMS["presets"][preset]["preprocess"]["resolution"]
-    players = Players(model, resolution, parameters.optimizer, (0.0, 0.9), parameters.clip_value, META, capturable=True)
-    augmentation = Augmentation(parameters.augment)
-    rules = Rules(OBJECTIVES[parameters.objective], parameters.penalty, parameters.penalty_interval, augmentation, parameters.fresh_batch)
-    images = torch.empty(2 * BATCH * parameters.penalty_interval + 4 * BATCH, 3, resolution, resolution, dtype=torch.uint8, device=META)
-    batches = Batches([images], parameters.order, 0, META)
-    return Engine(players, rules, batches, Hardware(META, torch.float32, True), World(), BATCH, parameters.flip, 0)
-
-
 @pytest.mark.parametrize("preset", WITH_ADAM)
 def test_a_step_stays_on_the_device_and_waits_for_nothing(preset, monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: contextlib.nullcontext())  # there is none for this device
     monkeypatch.setattr(torch, "Generator", MetaGenerator)
-    engine = make_engine(preset)
+    resolution = PRESETS[preset]["preprocess"]["resolution"]
+    images = torch.empty(20 * BATCH, 3, resolution, resolution, dtype=torch.uint8, device=META)  # more than the steps below take
+    engine = make_engine(preset, Hardware(META, torch.float32, True), images, BATCH, capturable=True)
     settings = Settings(1e-3, 1e-3, (0.0, 0.9), gamma=1.0, strength=None, ema_decay=0.9)
     engine.step(0, 0, settings)  # the first of an epoch draws its order on the CPU, before the graph
     with NothingFromTheHost():

@@ -1,31 +1,25 @@
 """Every preset, made small with the keys that users have, goes on after a kill to the same bytes."""
 
 import csv
-import json
 
 import pytest
+import torch
 import yaml
-from projects import ROOT, copy_project, make_shards, run_stage, start_stage
+from presets import KINDS, PRESETS, SIZES
+from projects import copy_project, make_shards, run_stage, start_stage
 from test_resume import hash_outcome, wait_for
 
-PRESETS = yaml.safe_load((ROOT / "params.yaml").read_text())["presets"]
-LENGTHS = {"batch", "images", "schedule_images", "progress_images", "progress_count", "checkpoint_seconds", "ema_halflife_images"}
-# of presets that differ only in photos, width and lengths, which are all made small here, one stands for all
-KINDS = {
-    json.dumps([preset["model"] | {"width": 0}, {key: value for key, value in preset["train"].items() if key not in LENGTHS}]): name
-    for name, preset in PRESETS.items()
-}
-SIZES = {"dcgan": (8, 32), "tutorial28": (32, 28), "keras128": (8, 48), "r3gan": (8, 32), "stylegan2": (8, 32)}  # width, resolution
-SMALL = {"images": 192, "batch": 16, "progress_images": 80, "checkpoint_seconds": 0.0, "device": "cpu", "on_collapse": "warn"}
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here"))]
+SMALL = {"images": 192, "batch": 16, "progress_images": 80, "checkpoint_seconds": 0.0, "on_collapse": "warn"}
 
 
-def copy_preset(folder, name):
+def copy_preset(folder, name, device):
     """Returns a copy of the project, set to the preset at a small size, with shards."""
     project = copy_project(folder)
     path = project / "params.yaml"
     params = yaml.safe_load(path.read_text())
     width, resolution = SIZES[PRESETS[name]["model"]["name"]]
-    train = SMALL | {"schedule_images": 160 if PRESETS[name]["train"]["schedule_images"] else None}
+    train = SMALL | {"device": device, "schedule_images": 160 if PRESETS[name]["train"]["schedule_images"] else None}
     if PRESETS[name]["train"]["augment_strength"] == "adaptive":
         train["lr"] = 2.5e-3  # so that the discriminator soon knows the photos by heart, and the strength moves
     changes = {"preset": name, "model": {"width": width}, "preprocess": {"resolution": resolution}, "train": train}
@@ -34,9 +28,10 @@ def copy_preset(folder, name):
     return project
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", KINDS.values())
-def test_a_killed_run_ends_in_the_same_bytes(name, tmp_path):
-    whole, killed = (copy_preset(tmp_path / part, name) for part in ("whole", "killed"))
+def test_a_killed_run_ends_in_the_same_bytes(name, device, tmp_path):
+    whole, killed = (copy_preset(tmp_path / part, name, device) for part in ("whole", "killed"))
     result = run_stage(whole, "train")
     assert result.returncode == 0, result.stderr
 
