@@ -86,6 +86,9 @@ def jitter_color(images: Tensor) -> Tensor:
     return (images - level) * (contrast + 0.5) + level
 
 
+# The motions return matrices (B, 3, 3), one for each of the images; see make_matrices.
+
+
 def flip(images: Tensor) -> Tensor:
     """Mirrors every other image, left for right."""
     sign = torch.where(torch.rand(len(images), device=images.device) < 0.5, -1.0, 1.0)
