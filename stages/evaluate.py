@@ -19,6 +19,7 @@ UNTRAINED = ROOT / "metrics/untrained.json"
 def score(arguments: argparse.Namespace) -> None:
     from facegan.evaluate import draw_neighbours, evaluate
     from facegan.features import name_frechet, open_extractor
+    from facegan.models import describe_model
     from facegan.pictures import save_png
     from facegan.reference import read_reference
     from facegan.weights import load_generator
@@ -29,8 +30,12 @@ def score(arguments: argparse.Namespace) -> None:
     reference = read_reference(ROOT / "data/reference", extractor.device)
     report, features = evaluate(generator, reference, extractor, parameters)
     report["images_seen"] = card.images_seen
-    if UNTRAINED.is_file():
-        report["untrained"] = json.loads(UNTRAINED.read_text())
+    untrained = json.loads(UNTRAINED.read_text()) if UNTRAINED.is_file() else {}
+    same = (describe_model(card.model, card.arguments), report["protocol"]["fingerprint"])
+    if (untrained.get("model"), untrained.get("fingerprint")) == same:
+        report["untrained"] = untrained
+    else:
+        print(f"{UNTRAINED} tells of another model or protocol, or is missing; python stages/untrained.py makes this one's")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     save_png(arguments.sheet, draw_neighbours(generator, features, reference, ROOT / "data/shards", parameters))

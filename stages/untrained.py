@@ -4,8 +4,8 @@ import argparse
 import json
 
 from command import HOME, ROOT, parser, read_params, run
-from facegan.config import read_sections
-from facegan.models import build_generator, read_model
+from facegan.config import as_plain, read_sections
+from facegan.models import build_generator, describe_model, read_model
 from facegan.protocol import EvaluateParameters
 
 OUT = ROOT / "metrics/untrained.json"
@@ -26,9 +26,10 @@ def score_untrained(arguments: argparse.Namespace) -> None:
     report, _ = evaluate(generator, reference, extractor, parameters)
     scores = {name: value for name, value in report.items() if isinstance(value, float)}
     OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps({**scores, "fingerprint": report["protocol"]["fingerprint"]}, indent=1) + "\n")
+    described = describe_model(model, dict(as_plain(model_arguments)))
+    OUT.write_text(json.dumps({**scores, "model": described, "fingerprint": report["protocol"]["fingerprint"]}, indent=1) + "\n")
     name = name_frechet(extractor.space)
-    print(f"{OUT}: an untrained {model} scores {name} {scores[name]:.4g}")
+    print(f"{OUT}: an untrained {described} scores {name} {scores[name]:.4g}")
 
 
 if __name__ == "__main__":

@@ -212,6 +212,18 @@ def test_the_stages_write_scores_protocol_floor_untrained_and_memory(project):
     _, other = run_evaluate(project, seed=1)
     assert other["protocol"]["fingerprint"] != report["protocol"]["fingerprint"]
     assert other[name] != report[name]
+    assert "untrained" in report and "untrained" not in other  # that one was scored under another protocol
+
+
+def test_another_models_untrained_score_is_not_this_ones(project):
+    assert run_stage(project, "untrained").returncode == 0
+    path = project / "metrics/untrained.json"
+    content = json.loads(path.read_text())
+    assert content["model"].startswith("dcgan(width=8, ")
+    path.write_text(json.dumps({**content, "model": content["model"].replace("width=8", "width=9")}))
+    done, report = run_evaluate(project)
+    assert "untrained" not in report
+    assert "stages/untrained.py" in done.stdout
 
 
 def test_where_none_are_held_out_all_but_the_memory_test_is_there(tmp_path):

@@ -7,6 +7,7 @@ section ``model`` of params.yaml without the name. A generator tells how its lat
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -55,6 +56,11 @@ def build_generator(name: str, resolution: int, arguments: Any) -> nn.Module:
 def build_discriminator(name: str, resolution: int, arguments: Any) -> nn.Module:
     """Returns a freshly initialised discriminator. Raises FaceganError when the model cannot take that resolution."""
     return MODELS[name].discriminator(resolution, arguments)
+
+
+def describe_model(name: str, arguments: Mapping[str, Any]) -> str:
+    """Returns the model in one line, such as ``dcgan(width=48, latent_size=100)``."""
+    return f"{name}({', '.join(f'{key}={value}' for key, value in arguments.items())})"
 
 
 def count_parameters(network: nn.Module) -> int:
