@@ -33,11 +33,16 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from facegan.weights import load_generator  # noqa: E402 (the path above must come first)
+from facegan.models import count_parameters  # noqa: E402 (the path above must come first)
+from facegan.weights import load_generator  # noqa: E402
 
 PRESETS = ("celeba64_r3gan", "celeba64_stylegan2", "celeba64_dcgan")
 SHARE_OF_HALFLIFE = 20
 SETTING_FORM = "[PRESET:]SECTION.KEY=VALUE"
+OPTIONS = {  # what the benchmark itself must know
+    "preprocess.resolution": "--resolution", "train.images": "--images", "train.seed": "--seeds", "train.device": "--device",
+    "evaluate.images": "--scored", "evaluate.extractor": "--extractor",
+}
 
 
 class Setting(NamedTuple):
@@ -71,6 +76,8 @@ def parse_setting(text: str) -> Setting:
     if not match:
         raise argparse.ArgumentTypeError(f"expected {SETTING_FORM}; found {text!r}")
     setting = Setting(*match.groups())
+    if option := OPTIONS.get(f"{setting.section}.{setting.key}"):
+        raise argparse.ArgumentTypeError(f"expected {option} rather than {text!r}")
     sections = ("model", "train") if setting.preset else ("preprocess", "model", "train", "evaluate")  # what is scored alike is made alike
     if setting.section not in sections:
         raise argparse.ArgumentTypeError(f"expected a section among {', '.join(sections)} in {text!r}; found {setting.section!r}")
@@ -143,8 +150,7 @@ def score(arguments: argparse.Namespace, project: Path, preset: str, seed: int) 
         run_stage(project, "sample", path, "--model", run / "model/generator.safetensors", "--out", run / "samples")
         run_stage(project, "evaluate", path, "--model", run / "model/generator.safetensors", "--out", report, "--sheet", run / "neighbours.png")
     generator, _ = load_generator(run / "model/generator.safetensors")
-    parameters = sum(weights.numel() for weights in generator.parameters())
-    return json.loads(report.read_text()) | {"train": json.loads((run / "train.json").read_text()), "parameters": parameters}
+    return json.loads(report.read_text()) | {"train": json.loads((run / "train.json").read_text()), "parameters": count_parameters(generator)}
 
 
 def describe(values: list[float], digits: int = 1) -> str:
