@@ -24,12 +24,12 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from facegan.comparison import estimate_intervals  # noqa: E402 (the path above must come first)
-from facegan.features import BATCH, Extractor, extract, name_frechet, open_extractor  # noqa: E402
-from facegan.progress import Progress  # noqa: E402
-from facegan.reference import gather, shuffle  # noqa: E402
-from facegan.scores import fit_gaussian, frechet_distance  # noqa: E402
-from facegan.shards import read_index  # noqa: E402
+from facegan.common.progress import Progress  # noqa: E402
+from facegan.common.shards import read_index  # noqa: E402
+from facegan.scoring.distances import fit_gaussian, frechet_distance  # noqa: E402
+from facegan.scoring.extractors import BATCH, Extractor, extract, name_frechet, open_extractor  # noqa: E402
+from facegan.scoring.reference import gather, shuffle  # noqa: E402
+from facegan.scoring.scores import estimate_intervals  # noqa: E402 (the path above must come first)
 
 NOISE = (4, 8, 16, 32, 64)  # standard deviation, of 255
 BLUR = (0.5, 1, 1.5, 2, 3)  # standard deviation, in pixels at 64 px

@@ -25,11 +25,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.random_inception import save_random_inception  # noqa: E402 (the path above must come first)
-from facegan.features import BATCH, extract, open_extractor  # noqa: E402
-from facegan.pictures import save_png  # noqa: E402
-from facegan.reference import gather  # noqa: E402
-from facegan.scores import fit_gaussian, frechet_distance  # noqa: E402
-from facegan.shards import read_index  # noqa: E402
+from facegan.common.pictures import save_png  # noqa: E402
+from facegan.common.shards import read_index  # noqa: E402
+from facegan.scoring.distances import fit_gaussian, frechet_distance  # noqa: E402
+from facegan.scoring.extractors import BATCH, extract, open_extractor  # noqa: E402
+from facegan.scoring.reference import gather  # noqa: E402
 
 HUB_NAME = "pt_inception-2015-12-05-6726825d.pth"  # where pytorch-fid looks before it downloads
 

@@ -18,8 +18,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from facegan.features import name_frechet  # noqa: E402 (the path above must come first)
-from facegan.protocol import Protocol  # noqa: E402
+from facegan.scoring.extractors import name_frechet  # noqa: E402 (the path above must come first)
+from facegan.scoring.protocol import Protocol  # noqa: E402
 
 REPORT = "metrics/evaluate.json"
 

@@ -33,11 +33,11 @@ from torch.nn import functional
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from facegan.augment import Augmentation  # noqa: E402 (the path above must come first)
-from facegan.average import decay_factor, update_average  # noqa: E402
-from facegan.game import Dials, Rules, discriminator_move, generator_move  # noqa: E402
-from facegan.losses import OBJECTIVES  # noqa: E402
-from facegan.workers import Workers  # noqa: E402
+from facegan.photos.worker_pool import Workers  # noqa: E402
+from facegan.training.augmentation import Augmentation  # noqa: E402 (the path above must come first)
+from facegan.training.ema import decay_factor, update_ema  # noqa: E402
+from facegan.training.game import Game, StepValues, discriminator_move, generator_move  # noqa: E402
+from facegan.training.losses import OBJECTIVES  # noqa: E402
 
 GENERATED = 25_600
 LATENT_SIZE = 64
@@ -50,7 +50,7 @@ CLASSIFIER_STEPS = 1_500
 
 
 @dataclasses.dataclass(frozen=True)
-class Game:
+class Variant:
     """One row of the table."""
 
     title: str
@@ -59,11 +59,11 @@ class Game:
     gamma: float
 
 
-GAMES = (
-    Game("BCE", "non_saturating", "none", 0.0),
-    Game("BCE + R1", "non_saturating", "r1", 0.1),
-    Game("hinge", "hinge", "none", 0.0),
-    Game("relativistic + R1 + R2", "relativistic", "r1_r2", 0.1),
+VARIANTS = (
+    Variant("BCE", "non_saturating", "none", 0.0),
+    Variant("BCE + R1", "non_saturating", "r1", 0.1),
+    Variant("hinge", "hinge", "none", 0.0),
+    Variant("relativistic + R1 + R2", "relativistic", "r1_r2", 0.1),
 )
 
 
@@ -99,15 +99,15 @@ def make_discriminator() -> nn.Sequential:
     )
 
 
-def play(game: Game, images: int, seed: int) -> tuple[nn.Module, float]:
+def train(variant: Variant, images: int, seed: int) -> tuple[nn.Module, float]:
     """Returns the averaged generator after so many real images, and the processor's seconds that it took."""
     torch.manual_seed(seed)
     digits, _ = load_digits()
     generator, discriminator, average = make_generator(), make_discriminator(), make_generator()
     average.load_state_dict(generator.state_dict())
     optimizers = [torch.optim.Adam(network.parameters(), LR, BETAS, fused=True) for network in (discriminator, generator)]
-    rules = Rules(OBJECTIVES[game.objective], game.penalty, 1, Augmentation("none"), fresh_batch=True)
-    dials = Dials(torch.tensor(game.gamma), torch.tensor(0.0))
+    game = Game(OBJECTIVES[variant.objective], variant.penalty, 1, Augmentation("none"), fresh_batch=True)
+    values = StepValues(torch.tensor(variant.gamma), torch.tensor(0.0))
     decay = torch.tensor(decay_factor(BATCH, EMA_HALFLIFE_IMAGES))
 
     def draw_real() -> Tensor:
@@ -117,14 +117,14 @@ def play(game: Game, images: int, seed: int) -> tuple[nn.Module, float]:
     for _ in range(images // BATCH):
         with torch.no_grad():
             fake = generator(torch.randn(BATCH, LATENT_SIZE))
-        discriminator_move(discriminator, rules, dials, draw_real(), fake, penalize=game.penalty != "none").loss.backward()
+        discriminator_move(discriminator, game, values, draw_real(), fake, penalize=game.penalty != "none").loss.backward()
         optimizers[0].step()
         optimizers[0].zero_grad()
         fake = generator(torch.randn(BATCH, LATENT_SIZE))
-        generator_move(discriminator, rules, dials, draw_real(), fake).loss.backward()
+        generator_move(discriminator, game, values, draw_real(), fake).loss.backward()
         optimizers[1].step()
         optimizers[1].zero_grad()
-        update_average(average, generator, decay)
+        update_ema(average, generator, decay)
     return average, time.process_time() - began
 
 
@@ -164,12 +164,12 @@ def measure(generator: nn.Module, classifier: nn.Module, seed: int) -> tuple[int
     return int(seen.sum()), kl, certainty.mean().item()
 
 
-def run(game: Game, images: int, seed: int) -> Outcome:
-    """Plays one game and measures it, on one core."""
+def run(variant: Game, images: int, seed: int) -> Outcome:
+    """Plays one variant and measures it, on one core."""
     torch.set_num_threads(1)
-    generator, seconds = play(game, images, seed)
+    generator, seconds = train(variant, images, seed)
     modes, kl, readable = measure(generator, train_classifier()[0], seed)
-    print(f"{game.title}, seed {seed}: {modes} modes, KL {kl:.3f}, readable {readable:.3f}, {seconds:.0f} s", file=sys.stderr, flush=True)
+    print(f"{variant.title}, seed {seed}: {modes} modes, KL {kl:.3f}, readable {readable:.3f}, {seconds:.0f} s", file=sys.stderr, flush=True)
     return Outcome(modes, kl, readable, seconds)
 
 
@@ -180,25 +180,25 @@ def spread(values: list[float], digits: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=512_000, help="real images in each game")
+    parser.add_argument("--images", type=int, default=512_000, help="real images in each variant")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0 on")
     parser.add_argument("--workers", type=int, default=2, help="games at once, each on one core")
     arguments = parser.parse_args()
-    tasks = [(game, arguments.images, seed) for seed in range(arguments.seeds) for game in GAMES]
+    tasks = [(variant, arguments.images, seed) for seed in range(arguments.seeds) for variant in VARIANTS]
     with Workers(arguments.workers) as workers:
         results = list(workers.map(run, tasks))
-    print(f"{arguments.images:,} real images a game, {arguments.seeds} seeds; {platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+    print(f"{arguments.images:,} real images a variant, {arguments.seeds} seeds; {platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
           f"PyTorch {torch.__version__}; the classifier is right about {train_classifier()[1]:.1%} of held-out digits\n")
-    print("| game | modes of 1,000 | reverse KL | readable | CPU seconds |\n|---|---|---|---|---|")
-    outcomes = {game: [result for (played, _, _), result in zip(tasks, results, strict=True) if played == game] for game in GAMES}
-    for game, runs in outcomes.items():
+    print("| variant | modes of 1,000 | reverse KL | readable | CPU seconds |\n|---|---|---|---|---|")
+    outcomes = {variant: [result for (played, _, _), result in zip(tasks, results, strict=True) if played == variant] for variant in VARIANTS}
+    for variant, runs in outcomes.items():
         columns = [(run.modes, run.kl, run.readable, run.seconds) for run in runs]
         cells = [spread(list(column), digits) for column, digits in zip(zip(*columns, strict=True), (0, 3, 3, 0), strict=True)]
-        print(f"| {game.title} | {' | '.join(cells)} |")
-    best = outcomes[GAMES[-1]]
+        print(f"| {variant.title} | {' | '.join(cells)} |")
+    best = outcomes[VARIANTS[-1]]
     reached = all(run.modes == 1000 and run.kl <= 0.1 for run in best)
-    means = {game: np.mean([run.kl for run in runs]) for game, runs in outcomes.items()}
-    sys.exit(0 if reached and min(means, key=means.get) == GAMES[-1] else 1)
+    means = {variant: np.mean([run.kl for run in runs]) for variant, runs in outcomes.items()}
+    sys.exit(0 if reached and min(means, key=means.get) == VARIANTS[-1] else 1)
 
 
 if __name__ == "__main__":

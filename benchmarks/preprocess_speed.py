@@ -38,8 +38,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from facegan.images import read_image  # noqa: E402 (the path above must come first)
-from facegan.photos import Manifest, write_manifest  # noqa: E402
+from facegan.photos.store import Manifest, write_manifest  # noqa: E402
+from facegan.preprocessing.images import read_image  # noqa: E402 (the path above must come first)
 
 WIDTH, HEIGHT = 178, 218
 SETTINGS = {"resolution": 64, "crop": [0, 20, 178, 198], "filter": "lanczos", "holdout": 0.1, "max_bad": 0.0}
@@ -103,7 +103,7 @@ def measure_stage(raw: Path, images: int, folder: Path) -> tuple[float, float]:
     with subprocess.Popen([sys.executable, ROOT / "stages/preprocess.py", *arguments], stdout=subprocess.DEVNULL) as stage:
         peak_bytes = 0
         while stage.returncode is None:
-            peak_bytes = max(peak_bytes, measure_memory(psutil.Process(stage.pid)))
+            peak_bytes = max(peak_bytes, measure_memorisation(psutil.Process(stage.pid)))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 stage.wait(SECONDS_BETWEEN_LOOKS)
     seconds = time.perf_counter() - started
@@ -112,7 +112,7 @@ def measure_stage(raw: Path, images: int, folder: Path) -> tuple[float, float]:
     return images / seconds, peak_bytes / 1e6
 
 
-def measure_memory(process: psutil.Process) -> int:
+def measure_memorisation(process: psutil.Process) -> int:
     """Returns the proportional memory of a process and all below it, in bytes; 0 for those that have just ended."""
     total = 0
     for one in [process, *process.children(recursive=True)]:

@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from facegan.models import count_parameters  # noqa: E402 (the path above must come first)
-from facegan.weights import load_generator  # noqa: E402
+from facegan.models.generator_file import load_generator  # noqa: E402
 
 PRESETS = ("celeba64_r3gan", "celeba64_stylegan2", "celeba64_dcgan")
 SHARE_OF_HALFLIFE = 20
@@ -89,7 +89,7 @@ def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[s
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     train = params["presets"][preset]["train"]
     photos = Path(arguments.path).resolve()
-    scored = {"extractor": arguments.extractor, "images": arguments.scored, "split": "train", "memory_images": arguments.scored}
+    scored = {"extractor": arguments.extractor, "images": arguments.scored, "split": "train", "memorisation_images": arguments.scored}
     params |= {
         "preset": preset,
         "data": {"source": "folder" if photos.is_dir() else "archive", "path": str(photos)},

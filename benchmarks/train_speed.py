@@ -8,7 +8,7 @@ tutorial   ImageFolder and DataLoader with two workers over JPEG files of CelebA
            they are read; float32, contiguous; a pass over real and one over generated images, each with its own backward;
            the losses read with .item() at every step.
 ours       facegan's own step: images in memory, mirrored there; precision and memory layout as ``auto`` chooses; with the
-           average and the tally that the tutorial has not; a row of losses.csv as often as in a run.
+           average and the sums that the tutorial has not; a row of losses.csv as often as in a run.
 
 The limit is the time that the convolutions alone would take if each ran at the rate of a large matrix product or, where that
 is longer, moved its inputs and outputs as fast as a large copy. Both rates are measured on the spot. The photos, files for
@@ -39,14 +39,14 @@ from torch.utils.flop_counter import flop_registry
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from facegan import config  # noqa: E402 (the path above must come first)
-from facegan.batches import Batches  # noqa: E402
-from facegan.distributed import World  # noqa: E402
-from facegan.engine import Hardware, choose_hardware  # noqa: E402
+from facegan.common import config  # noqa: E402 (the path above must come first)
+from facegan.common.shards import ShardWriter, open_split  # noqa: E402
 from facegan.models import build_discriminator, build_generator  # noqa: E402
 from facegan.models.dcgan import DCGANArguments  # noqa: E402
-from facegan.shards import ShardWriter, open_split  # noqa: E402
-from facegan.training import Training, TrainParameters  # noqa: E402
+from facegan.training.batches import Batches  # noqa: E402
+from facegan.training.distributed import World  # noqa: E402
+from facegan.training.engine import Hardware, choose_hardware  # noqa: E402
+from facegan.training.run import Training, TrainParameters  # noqa: E402
 
 PHOTOS = 2_000
 CELEBA_WIDTH, CELEBA_HEIGHT = 178, 218

@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "stages"))
 
 import command  # noqa: E402 (the path above must come first)
-from facegan.errors import FaceganError  # noqa: E402
-from facegan.latents import seeded_latents  # noqa: E402
-from facegan.pictures import to_bytes  # noqa: E402
-from facegan.weights import load_generator, save_generator  # noqa: E402
+from facegan.common.errors import FaceganError  # noqa: E402
+from facegan.common.pictures import to_bytes  # noqa: E402
+from facegan.models.generator_file import load_generator, save_generator  # noqa: E402
+from facegan.models.latents import seeded_latents  # noqa: E402
 
 FACES = 64
 LARGEST_CHANGE = 8  # of 255, in any pixel

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = next((parent.parents[2] for parent in ROOT.parents if parent.parts[-3:] == (".dvc", "tmp", "exps")), ROOT)
 sys.path.insert(0, str(ROOT))
 
-from facegan.errors import FaceganError  # noqa: E402 (the path above must come first)
+from facegan.common.errors import FaceganError  # noqa: E402 (the path above must come first)
 
 
 def parser(description: str) -> argparse.ArgumentParser:

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 import command
-from facegan.config import read_sections
-from facegan.sources import DataParameters, download
+from facegan.common.config import read_sections
+from facegan.photos.sources import DataParameters, download
 
 
 def main(arguments: argparse.Namespace) -> None:

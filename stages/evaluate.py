@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from command import HOME, ROOT, parser, read_params, run
-from facegan.config import read_sections
-from facegan.protocol import EvaluateParameters
+from facegan.common.config import read_sections
+from facegan.scoring.protocol import EvaluateParameters
 
 UNTRAINED = ROOT / "metrics/untrained.json"
 
 
 def score(arguments: argparse.Namespace) -> None:
-    from facegan.evaluate import draw_neighbours, evaluate
-    from facegan.features import name_frechet, open_extractor
+    from facegan.common.pictures import save_png
     from facegan.models import describe_model
-    from facegan.pictures import save_png
-    from facegan.reference import read_reference
-    from facegan.weights import load_generator
+    from facegan.models.generator_file import load_generator
+    from facegan.scoring.evaluate import draw_neighbours, evaluate
+    from facegan.scoring.extractors import name_frechet, open_extractor
+    from facegan.scoring.reference import read_reference
 
     (parameters,) = read_sections(read_params(arguments.params), evaluate=EvaluateParameters)
     extractor = open_extractor(parameters.extractor, parameters.weights and HOME / parameters.weights)
@@ -44,15 +44,15 @@ def score(arguments: argparse.Namespace) -> None:
 
 
 def describe(report: dict[str, Any], name: str) -> None:
-    """Prints the distance between its two ends, and what the memory test says."""
+    """Prints the distance between its two ends, and what the memorisation test says."""
     ends = [f"{end} {report[end][name]:.4g}" for end in ("floor", "untrained") if name in report.get(end, {})]
     print(f"{name} {report[name]:.4g}, another seed within ±{report['another_seed_95'][name]:.2g} ({', '.join(ends)})")
-    if "memory" not in report:
+    if "memorisation" not in report:
         print("too few held-out images to tell whether it replays training images")
     else:
-        memory, nearest = report["memory"], report["memory"]["nearest_is_training"]
-        verdict = "it replays training images" if memory["caught"] else "no sign of replayed training images"
-        print(f"nearest real image is a training image: {nearest['share']:.2f}, expected {memory['expected']:.2f}: {verdict}")
+        memorisation, nearest = report["memorisation"], report["memorisation"]["nearest_is_training"]
+        verdict = "it replays training images" if memorisation["caught"] else "no sign of replayed training images"
+        print(f"nearest real image is a training image: {nearest['share']:.2f}, expected {memorisation['expected']:.2f}: {verdict}")
 
 
 if __name__ == "__main__":

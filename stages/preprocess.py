@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 
 import command
-from facegan.config import read_sections
-from facegan.preprocess import PreprocessParameters, preprocess
+from facegan.common.config import read_sections
+from facegan.preprocessing.preprocess import PreprocessParameters, preprocess
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -8,9 +8,9 @@ import argparse
 from pathlib import Path
 
 from command import ROOT, parser, read_params, run
-from facegan.config import read_sections
-from facegan.sampling import SampleParameters, draw_faces, draw_losses, draw_progress, draw_walk
-from facegan.weights import load_generator
+from facegan.common.config import read_sections
+from facegan.models.generator_file import load_generator
+from facegan.sampling.drawing import SampleParameters, draw_faces, draw_losses, draw_progress, draw_walk
 
 MODEL = ROOT / "data/model"
 

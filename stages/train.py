@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import command
-from facegan import config
-from facegan.distributed import is_launched, join_world, launch, leave_world
-from facegan.engine import choose_hardware
+from facegan.common import config
 from facegan.models import read_model
-from facegan.train import Folders, Interrupted, train
-from facegan.training import TrainParameters
+from facegan.training.distributed import is_launched, join_world, launch, leave_world
+from facegan.training.engine import choose_hardware
+from facegan.training.loop import Folders, Interrupted, train
+from facegan.training.run import TrainParameters
 
 
 def main() -> None:
@@ -35,20 +35,20 @@ def run_stage(arguments) -> None:
     hardware = choose_hardware(parameters.device, parameters.precision, parameters.deterministic)
     folders = Folders(arguments.shards, arguments.model, arguments.metrics, arguments.checkpoints)
     if arguments.dry_run:
-        from facegan.foresee import foresee
+        from facegan.training.dry_run import dry_run
 
-        print(foresee(folders, model, parameters, hardware))
+        print(dry_run(folders, model, parameters, hardware))
         return
     world = join_world(hardware.device)
     try:
         train(folders, model, parameters, hardware, world)
     except Interrupted as interruption:
-        if world.leads:
+        if world.is_main:
             print(f"{interruption}; a checkpoint is in {arguments.checkpoints}; the same command goes on from it", flush=True)
         sys.exit(interruption.status)
     finally:
         leave_world(world)
-    if world.leads:
+    if world.is_main:
         print(f"made {arguments.model / 'generator.safetensors'}, its progress pictures beside it, and {arguments.metrics / 'losses.csv'}")
 
 

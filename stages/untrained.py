@@ -4,9 +4,9 @@ import argparse
 import json
 
 from command import HOME, ROOT, parser, read_params, run
-from facegan.config import as_plain, read_sections
+from facegan.common.config import as_plain, read_sections
 from facegan.models import build_generator, describe_model, read_model
-from facegan.protocol import EvaluateParameters
+from facegan.scoring.protocol import EvaluateParameters
 
 OUT = ROOT / "metrics/untrained.json"
 
@@ -14,9 +14,9 @@ OUT = ROOT / "metrics/untrained.json"
 def score_untrained(arguments: argparse.Namespace) -> None:
     import torch
 
-    from facegan.evaluate import evaluate
-    from facegan.features import name_frechet, open_extractor
-    from facegan.reference import read_reference
+    from facegan.scoring.evaluate import evaluate
+    from facegan.scoring.extractors import name_frechet, open_extractor
+    from facegan.scoring.reference import read_reference
 
     parameters, (model, model_arguments) = read_sections(read_params(arguments.params), evaluate=EvaluateParameters, model=read_model)
     extractor = open_extractor(parameters.extractor, parameters.weights and HOME / parameters.weights)

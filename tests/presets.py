@@ -8,16 +8,16 @@ import yaml
 from import_closure import ROOT
 from torch import Tensor
 
-from facegan import config
-from facegan.augment import Augmentation
-from facegan.batches import Batches
-from facegan.distributed import World
-from facegan.engine import Engine, Hardware
-from facegan.game import Rules
-from facegan.losses import OBJECTIVES
+from facegan.common import config
 from facegan.models import read_model
-from facegan.players import Players
-from facegan.training import TrainParameters
+from facegan.training.augmentation import Augmentation
+from facegan.training.batches import Batches
+from facegan.training.distributed import World
+from facegan.training.engine import Engine, Hardware
+from facegan.training.game import Game
+from facegan.training.losses import OBJECTIVES
+from facegan.training.networks import Networks
+from facegan.training.run import TrainParameters
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 PRESETS = PARAMS["presets"]
@@ -34,8 +34,8 @@ def make_engine(preset: str, hardware: Hardware, images: Tensor, batch: int, cap
     """Returns an engine for the preset's game, over images (N, 3, H, W) in uint8. ``changes``: sections laid over the preset's."""
     (model, parameters) = config.read_sections({**PARAMS, "preset": preset, **changes}, model=read_model, train=TrainParameters)
     torch.manual_seed(0)
-    players = Players(model, images.shape[3], parameters.optimizer, (0.5, 0.9), parameters.clip_value, hardware.device, capturable)
+    networks = Networks(model, images.shape[3], parameters.optimizer, (0.5, 0.9), parameters.clip_value, hardware.device, capturable)
     augmentation = Augmentation(parameters.augment)
-    rules = Rules(OBJECTIVES[parameters.objective], parameters.penalty, parameters.penalty_interval, augmentation, parameters.fresh_batch)
+    game = Game(OBJECTIVES[parameters.objective], parameters.penalty, parameters.penalty_interval, augmentation, parameters.fresh_batch)
     batches = Batches([images], parameters.order, 0, hardware.device)
-    return Engine(players, rules, batches, hardware, World(), batch, parameters.flip, seed=0)
+    return Engine(networks, game, batches, hardware, World(), batch, parameters.flip, seed=0)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from facegan.shards import ShardWriter
+from facegan.common.shards import ShardWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL_TRAIN = {"images": 960, "batch": 16, "progress_images": 80, "progress_count": 4, "checkpoint_seconds": 0.0, "device": "cpu"}

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from facegan import config
+from facegan.common import config
 from facegan.models import dcgan, keras128, r3gan, stylegan2, tutorial28
 
 

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from facegan.config import AtLeast
-from facegan.errors import FaceganError
+from facegan.common.config import AtLeast
+from facegan.common.errors import FaceganError
 from facegan.models.layers import BatchNorm2d, is_power_of_two
 
 

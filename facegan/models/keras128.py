@@ -10,8 +10,8 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from facegan.config import AtLeast, Between
-from facegan.errors import FaceganError
+from facegan.common.config import AtLeast, Between
+from facegan.common.errors import FaceganError
 from facegan.models.layers import initialize_as_keras
 
 SLOPE = 0.3  # of Keras's LeakyReLU

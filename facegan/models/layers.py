@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, distributed, nn
 
-from facegan.errors import FaceganError
+from facegan.common.errors import FaceganError
 
 
 class SumOverProcesses(torch.autograd.Function):

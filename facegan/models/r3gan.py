@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from facegan.config import AtLeast
-from facegan.errors import FaceganError
-from facegan.models.filters import double_size, halve_size
+from facegan.common.config import AtLeast
+from facegan.common.errors import FaceganError
 from facegan.models.layers import full_precision, thinning_widths
+from facegan.models.resampling import double_size, halve_size
 
 BLOCKS_A_STAGE = 2
 GROUP_CHANNELS = 16

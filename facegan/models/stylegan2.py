@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from facegan.config import AtLeast
-from facegan.models.filters import double_size, halve_size, smooth
+from facegan.common.config import AtLeast
 from facegan.models.layers import full_precision, thinning_widths
+from facegan.models.resampling import double_size, halve_size, smooth
 
 MAPPING_LAYERS = 2  # the paper has eight; two are enough for small pictures (Karras et al. 2020, StyleGAN2-ADA)
 MAPPING_RATE = 0.01  # the mapping network learns so many times as fast as the rest

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from facegan.config import AtLeast, Between
-from facegan.errors import FaceganError
+from facegan.common.config import AtLeast, Between
+from facegan.common.errors import FaceganError
 from facegan.models.layers import BatchNorm2d, initialize_as_keras
 
 SLOPE = 0.2

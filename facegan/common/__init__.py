@@ -1,0 +1,1 @@
+"""What every stage uses: parameters, errors, progress, files, pictures, shards."""

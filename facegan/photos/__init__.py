@@ -1,0 +1,1 @@
+"""Stage ``download``: photos from a source to ``data/raw``, and the way to read them from there."""

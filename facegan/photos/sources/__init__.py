@@ -1,0 +1,81 @@
+"""Where photos come from: drawn on the spot, Kaggle, a person's folder, a zip file.
+
+In: the section ``data``. Out: ``data/raw`` with one archive (or, for a folder, the list of its photos) and manifest.json. Each
+source is a function ``(parameters, raw, home) -> Manifest`` that fills the empty folder ``raw``.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from facegan.common.config import AtLeast
+from facegan.common.errors import FaceganError
+from facegan.photos.sources.archive import take_archive
+from facegan.photos.sources.avatars import draw_avatars
+from facegan.photos.sources.folder import list_folder
+from facegan.photos.sources.kaggle import take_kaggle
+from facegan.photos.store import ARCHIVE, FILES, MANIFEST, UNFINISHED, Manifest, write_manifest
+
+
+@dataclasses.dataclass(frozen=True)
+class DataParameters:
+    """The section ``data``.
+
+    Attributes:
+        source: avatars (drawn), kaggle, folder or archive.
+        path: Kaggle's ``owner/dataset``, the folder, or the zip file; relative paths start at the project's folder.
+        seed, count: which avatars, and how many.
+        limit: use only the first so many photos by name; null: all.
+    """
+
+    source: Literal["avatars", "kaggle", "folder", "archive"]
+    path: str | None
+    seed: Annotated[int, AtLeast(0)]
+    count: Annotated[int, AtLeast(1)]
+    limit: Annotated[int, AtLeast(1)] | None
+
+    def problems(self) -> Iterator[str]:
+        """Yields a path that is missing or none of the source's kind."""
+        needed = {"kaggle": "Kaggle's owner/dataset", "folder": "a folder of photos", "archive": "a zip file"}.get(self.source)
+        if needed and not self.path:
+            yield f"path: expected {needed} for the source {self.source}; found null; set data.path"
+        if self.source == "kaggle" and self.path and len(self.path.split("/")) not in (2, 3):
+            yield f"path: expected owner/dataset (or owner/dataset/version), as in Kaggle's addresses; found {self.path!r}"
+
+
+SOURCES: dict[str, Callable[[DataParameters, Path, Path], Manifest]] = {
+    "avatars": draw_avatars,
+    "kaggle": take_kaggle,
+    "folder": list_folder,
+    "archive": take_archive,
+}
+
+
+def download(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
+    """Fills ``raw`` with the photos, or with the list of them, and returns the manifest that it wrote there last.
+
+    Args:
+        raw: the folder to fill; what an earlier download left in it goes first, and nothing else may lie there.
+        home: the person's project folder, where relative paths start.
+
+    Raises:
+        FaceganError: whatever the source could not do, and no photos at all.
+    """
+    make_empty(raw)
+    manifest = SOURCES[parameters.source](parameters, raw, home)
+    if not manifest.images:
+        raise FaceganError(f"expected photos in {parameters.path}; found none (looked for .jpg, .png and the like); check data.path")
+    write_manifest(raw, manifest)
+    return manifest
+
+
+def make_empty(raw: Path) -> None:
+    """Makes the folder, or takes an earlier download out of it. Raises FaceganError when it holds anything else."""
+    raw.mkdir(parents=True, exist_ok=True)
+    ours = (MANIFEST, UNFINISHED, ARCHIVE, FILES)
+    others = sorted(path.name for path in raw.iterdir() if path.name not in ours)
+    if others:
+        raise FaceganError(f"expected an empty folder, or an earlier download, in {raw}; found {others[0]}; choose another --out")
+    for name in ours:
+        (raw / name).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Stage ``preprocess``: photos to shards of small pictures."""

@@ -1,0 +1,1 @@
+"""Stage ``sample``: a generator to pictures that people look at."""

@@ -1,0 +1,1 @@
+"""Stages ``reference`` and ``evaluate``: how far generated faces lie from real ones."""

@@ -1,0 +1,102 @@
+"""Under what conditions a score is taken.
+
+In: the section ``evaluate`` of params.yaml, and what is known of the images and the extractor. Out: a frozen record and its
+short fingerprint. Two scores may be compared only when their fingerprints agree (or differ in the seed alone).
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from facegan.common.config import Above, AtLeast, suggest
+from facegan.scoring.extractors import EXTRACTORS
+
+FEWEST_IMAGES = 20  # below this, neighbours and covariances mean nothing
+
+ROUNDING = "(x + 1) * 127.5, rounded to nearest, clipped, uint8"
+KERNEL_SUBSETS = 100
+KERNEL_SUBSET_IMAGES = 1000
+NEIGHBOUR_IMAGES = 5_000  # precision, recall, density and coverage need every pair's distance: 200 MB a matrix
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateParameters:
+    """How a generator is scored.
+
+    Attributes:
+        extractor: the feature space; see ``facegan.scoring.extractors.EXTRACTORS``.
+        weights: a local file of the extractor's weights; None: the published ones.
+        images: how many generated images, and how many real ones.
+        split: which real images.
+        memorisation_images: training images among which neighbours are sought; None: all.
+        seed: of the generated images.
+        truncation: of their latents; 1 is none.
+    """
+
+    extractor: str
+    weights: str | None
+    images: Annotated[int, AtLeast(FEWEST_IMAGES)]
+    split: Literal["train", "holdout"]
+    memorisation_images: Annotated[int, AtLeast(FEWEST_IMAGES)] | None
+    seed: int
+    truncation: Annotated[float, Above(0)]
+
+    def problems(self) -> Iterator[str]:
+        if self.extractor not in EXTRACTORS:
+            yield f"extractor: expected one of {', '.join(EXTRACTORS)}; found {self.extractor!r}{suggest(self.extractor, EXTRACTORS)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class RealProtocol:
+    """Which real images were looked at, and by which extractor.
+
+    Attributes:
+        data: the fingerprint of the shards.
+        resolution, crop, filter: how photos became images; see preprocess.
+        split: "train" or "holdout", which the real images were drawn from.
+        real: how many of them.
+        extractor: the feature space's name.
+        weights_sha256: the hash of the extractor's weights.
+        resize: how the extractor brings images to its own size.
+    """
+
+    data: str
+    resolution: int
+    crop: Any
+    filter: str
+    split: str
+    real: int
+    extractor: str
+    weights_sha256: str
+    resize: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol(RealProtocol):
+    """The whole of what a score depends on but the generator itself.
+
+    Attributes:
+        generated: how many images the generator made.
+        seed: of their latents.
+        truncation: of the latents; 1 is none. See ``facegan.models.latents.truncate``.
+        averaged: whether the weights are the moving average (EMA) of training's, as generator.safetensors holds them.
+        rounding: how a generator's output became uint8.
+        kernel_subsets, kernel_subset_images: over which the kernel distance is averaged.
+        neighbour_images: at most so many images on each side of precision, recall, density and coverage.
+    """
+
+    generated: int
+    seed: int
+    truncation: float
+    averaged: bool = True
+    rounding: str = ROUNDING
+    kernel_subsets: int = KERNEL_SUBSETS
+    kernel_subset_images: int = KERNEL_SUBSET_IMAGES
+    neighbour_images: int = NEIGHBOUR_IMAGES
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that differ when anything above does."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:12]

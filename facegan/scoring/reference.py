@@ -1,0 +1,138 @@
+"""The real side of every score: features of real images, computed once and kept.
+
+In: a folder of shards and an extractor. Out: a folder with ``features.safetensors`` and ``reference.json``. It depends on the
+images, the extractor and the sizes asked for, on no model and no seed, so experiments share it.
+
+Each split is put into one fixed random order. The score's real images are the first of the chosen split; the next ones, and
+where those do not suffice the other split's, are the second real set that the floor is measured with.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from facegan.common.errors import FaceganError
+from facegan.common.progress import Progress
+from facegan.common.shards import Index, open_split, read_index
+from facegan.scoring.extractors import BATCH, Extractor, extract
+from facegan.scoring.protocol import FEWEST_IMAGES, RealProtocol
+from facegan.scoring.scores import compare
+
+ORDER_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """What a score needs of the real images.
+
+    Attributes:
+        train, holdout: features (T, D) and (H, D), which scores are taken against and neighbours are sought among.
+        train_rows, holdout_rows: which images of their split those are.
+        protocol: how all this was made.
+        floor: the scores of real images against other real images, and how many there were on each side.
+    """
+
+    train: Tensor
+    holdout: Tensor
+    train_rows: Tensor
+    holdout_rows: Tensor
+    protocol: RealProtocol
+    floor: dict[str, Any]
+
+    @property
+    def real(self) -> Tensor:
+        """The features (N, D) that scores are taken against."""
+        return getattr(self, self.protocol.split)[: self.protocol.real]
+
+
+def make_reference(shards: Path, folder: Path, extractor: Extractor, images: int, split: str, memorisation_images: int | None) -> Reference:
+    """Computes, writes and returns the reference.
+
+    Args:
+        shards: the folder of shards.
+        folder: where to write.
+        images: how many real images scores are taken against; all of the split when it has fewer.
+        split: "train" or "holdout".
+        memorisation_images: how many training images neighbours are sought among; None: all.
+
+    Raises:
+        FaceganError: a split with too few images to score anything.
+    """
+    index = read_index(shards)
+    orders = {name: shuffle(getattr(index, name)) for name in ("train", "holdout")}
+    other = "holdout" if split == "train" else "train"
+    real = min(images, len(orders[split]))
+    if real < FEWEST_IMAGES:
+        raise FaceganError(f"expected at least {FEWEST_IMAGES} real images to score against; the {split} split has {len(orders[split])}; give more photos")
+    searched = len(orders["train"]) if memorisation_images is None else min(memorisation_images, len(orders["train"]))
+    lacking = max(0, 2 * real - len(orders[split]))  # of the second real set, which the other split lends
+    wanted = {split: 2 * real, other: lacking}
+    kept = {"train": max(searched, real if split == "train" else 0), "holdout": real}
+    rows = {name: orders[name][: max(wanted[name], kept[name])] for name in ("train", "holdout")}
+    features = {split: extract(extractor, read_images(shards, split, rows[split], extractor))}
+    features[other] = extract(extractor, read_images(shards, other, rows[other], extractor)) if len(rows[other]) else features[split][:0]
+    second = torch.cat([features[split][real : 2 * real], features[other][:lacking]])
+    floor = {"images": len(second)}
+    if len(second) >= FEWEST_IMAGES:
+        floor |= compare(features[split][: len(second)], second, extractor.space, extractor.classifier)
+    result = Reference(
+        train=features["train"][: kept["train"]], train_rows=rows["train"][: kept["train"]],
+        holdout=features["holdout"][: kept["holdout"]], holdout_rows=rows["holdout"][: kept["holdout"]],
+        protocol=describe(index, extractor, split, real), floor=floor,
+    )
+    write_reference(folder, result)
+    return result
+
+
+def shuffle(count: int) -> Tensor:
+    """Returns 0 … count - 1 in the one random order that every reference uses."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(ORDER_SEED))
+
+
+def describe(index: Index, extractor: Extractor, split: str, real: int) -> RealProtocol:
+    """Returns the real half of the protocol."""
+    return RealProtocol(
+        data=index.fingerprint, resolution=index.resolution, crop=index.crop, filter=index.filter, split=split, real=real,
+        extractor=extractor.space, weights_sha256=extractor.weights_sha256, resize=extractor.resize,
+    )
+
+
+def read_images(shards: Path, split: str, rows: Tensor, extractor: Extractor) -> Iterator[Tensor]:
+    """Yields uint8 batches (B, 3, H, W) of a split's rows, telling how far it is."""
+    with Progress(f"real images, {split}", len(rows), "images") as progress:
+        for batch in rows.split(BATCH[extractor.device.type]):
+            yield gather(shards, split, batch)
+            progress.add(len(batch))
+
+
+def gather(shards: Path, split: str, rows: Tensor) -> Tensor:
+    """Returns uint8 images (B, 3, H, W): those rows of a split, in that order."""
+    parts = open_split(shards, split)
+    starts = torch.tensor([0, *(len(part) for part in parts)]).cumsum(0)
+    places = torch.searchsorted(starts, rows, right=True) - 1
+    return torch.stack([parts[place][row - starts[place]] for place, row in zip(places.tolist(), rows.tolist(), strict=True)])
+
+
+def write_reference(folder: Path, reference: Reference) -> None:
+    """Writes the reference's two files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("train", "holdout", "train_rows", "holdout_rows")
+    save_file({name: getattr(reference, name).cpu().clone() for name in names}, folder / "features.safetensors")
+    about = {"protocol": dataclasses.asdict(reference.protocol), "floor": reference.floor}
+    (folder / "reference.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+def read_reference(folder: Path, device: torch.device | str = "cpu") -> Reference:
+    """Returns what ``write_reference`` wrote. Raises FaceganError when there is none."""
+    try:
+        about = json.loads((folder / "reference.json").read_text())
+        tensors = load_file(folder / "features.safetensors", device=str(device))
+    except FileNotFoundError as error:
+        raise FaceganError(f"expected the real images' features in {folder}; found no {Path(error.filename).name}; run stages/reference.py") from None
+    return Reference(**tensors, protocol=RealProtocol(**about["protocol"]), floor=about["floor"])

@@ -1,0 +1,1 @@
+"""Stage ``train``: shards to a generator. ``game`` is the GAN game itself."""

@@ -1,0 +1,170 @@
+"""What a training run would be, before it is one: networks, images, steps, time and memory.
+
+In: the same as for ``train``. Out: a text. The time is that of a few real steps, of one picture and of one checkpoint on
+the disk that the run would use, times how many there will be. Nothing is left on the disk.
+"""
+
+import dataclasses
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from facegan.common.pictures import save_png
+from facegan.models import count_parameters
+from facegan.training.checkpoint import write_checkpoint
+from facegan.training.distributed import World
+from facegan.training.engine import GRAPH_WARM_UP_STEPS, Hardware
+from facegan.training.history import measure_peak_memory_mb
+from facegan.training.loop import CHECKPOINT_SHARE, Folders
+from facegan.training.run import Training, TrainParameters
+
+WARM_UP_STEPS = GRAPH_WARM_UP_STEPS
+MEASURED_STEPS = 20
+MEASURED_SECONDS = 10  # slow steps: enough of them for so long, yet never fewer than FEWEST_STEPS
+FEWEST_STEPS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """Seconds that one of each takes, measured."""
+
+    start: float
+    step: float
+    penalized_step: float
+    picture: float
+    checkpoint: float
+    score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How many of each a whole run has."""
+
+    steps: int
+    penalized_steps: int
+    pictures: int
+    scores: int
+
+
+def dry_run(folders: Folders, model: tuple[str, Any], parameters: TrainParameters, hardware: Hardware) -> str:
+    """Returns what ``train`` with the same arguments would do, how long it would take, and how much memory it would hold.
+
+    It is measured in one process with the whole batch, also where several would share it.
+
+    Raises:
+        FaceganError: whatever would stop the run at its start.
+    """
+    seconds_before = time.process_time()  # nearly all of the start of Python and PyTorch is work, so this is its length
+    began = time.perf_counter()
+    training = Training(folders.shards, model, parameters, hardware, World())
+    start = seconds_before + time.perf_counter() - began
+    costs = measure_costs(training, folders.checkpoints, start)
+    plan = count_work(parameters)
+    memory_mb = measure_peak_memory_mb(hardware.device)
+    return describe(training, costs, plan, predict_seconds(costs, plan, parameters.checkpoint_seconds), memory_mb)
+
+
+def count_work(parameters: TrainParameters) -> Plan:
+    """Returns how many steps, steps with a penalty, pictures and quick scores the run has."""
+    steps = math.ceil(parameters.images / parameters.batch)
+    penalized = math.ceil(steps / parameters.penalty_interval) if parameters.penalty != "none" else 0
+
+    def count(every_images: int | None) -> int:
+        return math.ceil(steps / math.ceil(every_images / parameters.batch)) if every_images else 0
+
+    return Plan(steps, penalized, pictures=1 + count(parameters.progress_images), scores=count(parameters.score_every_images))
+
+
+def measure_costs(training: Training, checkpoints: Path, start: float) -> Costs:
+    """Plays a few steps of each kind, draws a picture and writes a checkpoint beside where the run would, and removes both."""
+    batch, has_penalty = training.parameters.batch, training.parameters.penalty != "none"
+    penalized_step = measure_steps(training, 0) if has_penalty else 0.0
+    has_plain = not has_penalty or training.parameters.penalty_interval > 1
+    step = measure_steps(training, batch) if has_plain else penalized_step
+    home = next(folder for folder in (checkpoints, *checkpoints.resolve().parents) if folder.is_dir())
+    with tempfile.TemporaryDirectory(dir=home, prefix="dry-run-") as folder:
+        picture = measure_seconds(lambda: save_png(Path(folder) / "picture.png", training.draw_picture()))
+        checkpoint = measure_seconds(lambda: training.is_finite() and write_checkpoint(Path(folder) / "state.ckpt", training.state()))
+    score = measure_seconds(training.add_score) if training.quick_score else 0.0
+    return Costs(start, step, penalized_step, picture, checkpoint, score)
+
+
+def measure_steps(training: Training, images_seen: int) -> float:
+    """Returns the median seconds of a step of the kind that comes after so many images."""
+
+    def play() -> None:
+        training.images_seen = images_seen
+        training.step()
+        if training.hardware.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    for _ in range(WARM_UP_STEPS):
+        play()
+    seconds: list[float] = []
+    while len(seconds) < FEWEST_STEPS or (len(seconds) < MEASURED_STEPS and sum(seconds) < MEASURED_SECONDS):
+        seconds.append(measure_seconds(play))
+    return statistics.median(seconds)
+
+
+def measure_seconds(work: Callable[[], Any]) -> float:
+    """Returns how long the work takes, once."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def predict_seconds(costs: Costs, plan: Plan, checkpoint_seconds: float) -> float:
+    """Returns how long the run will take from its command to its end.
+
+    A checkpoint follows every picture, and one more whenever ``checkpoint_seconds`` have gone by without, or a hundred times
+    what it costs where that is longer.
+    """
+    steps = (plan.steps - plan.penalized_steps) * costs.step + plan.penalized_steps * costs.penalized_step
+    pictures = plan.pictures * (costs.picture + costs.checkpoint)
+    spacing = max(checkpoint_seconds, costs.checkpoint / CHECKPOINT_SHARE)
+    timed_checkpoints = (plan.pictures - 1) * math.floor(steps / (plan.pictures - 1) / spacing) * costs.checkpoint
+    return costs.start + steps + pictures + timed_checkpoints + plan.scores * costs.score
+
+
+def describe(training: Training, costs: Costs, plan: Plan, seconds: float, memory_mb: float) -> str:
+    """Returns all of it in a few lines."""
+    parameters, hardware, networks = training.parameters, training.hardware, training.networks
+    count, resolution = training.index.train, training.index.resolution
+    generator, discriminator = count_parameters(networks.generator), count_parameters(networks.discriminator)
+    threads = f", {torch.get_num_threads()} threads" if hardware.device.type == "cpu" else f", {torch.cuda.get_device_name()}"
+    precision = str(hardware.precision).removeprefix("torch.")
+    step = f"{costs.step * 1000:,.0f} ms ({parameters.batch / costs.step:,.0f} images a second)"
+    if plan.penalized_steps and parameters.penalty_interval > 1:
+        step += f", with a penalty {costs.penalized_step * 1000:,.0f} ms"
+    besides = f"{plan.pictures} pictures of {costs.picture:.1f} s, checkpoints of {costs.checkpoint:.1f} s, start {costs.start:.1f} s"
+    if plan.scores:
+        besides += f", {plan.scores} quick scores of {costs.score:.1f} s"
+    lines = {
+        "model": f"{training.model[0]} at {resolution} px; generator {generator:,} parameters, discriminator {discriminator:,}",
+        "images": f"{parameters.images:,}, of {count:,} different ones ({parameters.images / count:.1f} epochs)",
+        "steps": f"{plan.steps:,} of {parameters.batch} images",
+        "device": f"{hardware.device.type}{threads}",
+        "precision": precision,
+        "a step": step,
+        "besides": besides,
+        "time": f"{describe_seconds(seconds)} on this machine as busy as it is now",
+        "memory": f"{memory_mb:,.0f} MB at most",
+    }
+    if parameters.processes > 1:
+        lines["processes"] = f"{parameters.processes}; time and memory are those of one process with the whole batch"
+    return "\n".join(f"{name + ':':<11}{text}" for name, text in lines.items()) + "\na dry run: nothing was written"
+
+
+def describe_seconds(seconds: float) -> str:
+    """Returns a time in its two largest units."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,51 @@
+"""The generator's exponential moving average (EMA): what is sampled, scored and published."""
+
+import torch
+from torch import Tensor, nn
+
+CALIBRATION_BATCHES = 8
+CALIBRATION_BATCH = 64
+
+
+def decay_factor(batch: int, halflife_images: float) -> float:
+    """Returns the share of the old average that a step keeps: half of it is left after ``halflife_images``."""
+    return 0.5 ** (batch / max(halflife_images, 1e-8))
+
+
+def update_ema(ema: nn.Module, generator: nn.Module, decay: Tensor) -> None:
+    """Moves the average towards the generator: ema ← decay · ema + (1 - decay) · generator; buffers are copied.
+
+    Args:
+        decay: a 0-dim tensor on the training device.
+    """
+    with torch.no_grad():
+        averages, weights = list(ema.parameters()), list(generator.parameters())
+        torch._foreach_lerp_(averages, weights, [1 - decay] * len(weights))
+        buffers = list(ema.buffers())
+        if buffers:
+            torch._foreach_copy_(buffers, list(generator.buffers()))
+
+
+def recalibrate_batch_norm(network: nn.Module, latents: Tensor) -> None:
+    """Estimates batch norm's statistics anew for averaged weights; does nothing to a network without batch norm.
+
+    The running statistics are those of the raw generator's activations. Under averaged weights they are wrong, and faces come
+    out grey and washed out, though distances may even fall.
+
+    Args:
+        latents: (N, latent_size); their activations' mean and variance become the statistics.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over all batches
+        norm.train()
+    with torch.no_grad():
+        for batch in latents.split(CALIBRATION_BATCH):
+            network(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()

@@ -1,0 +1,199 @@
+"""Training: fetch, move, move, average, report, save.
+
+In: shards of uint8 images, a model, ``TrainParameters``. Out: the model's folder (generator.safetensors with the averaged
+weights, progress/*.png from fixed latents), losses.csv and train.json. Killed at any instant, the same call goes on from its
+last checkpoint and ends in the same bytes.
+"""
+
+import dataclasses
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from facegan.common.errors import FaceganError
+from facegan.common.pictures import save_png
+from facegan.common.progress import Progress
+from facegan.training.checkpoint import RunFolder
+from facegan.training.distributed import World
+from facegan.training.engine import Hardware
+from facegan.training.history import COLUMNS, describe_row, measure_peak_memory_mb, write_json, write_rows
+from facegan.training.run import Training, TrainParameters
+from facegan.training.signals import Interruption
+
+CHECKPOINT_SHARE = 0.01  # of the time may go into timed checkpoints, however slow the disk
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders:
+    """Where training reads and writes."""
+
+    shards: Path
+    model: Path
+    metrics: Path
+    checkpoints: Path
+
+
+class Interrupted(Exception):
+    """Training stopped for a signal, after a checkpoint. ``status``: the exit status that tells so."""
+
+    def __init__(self, signal: int):
+        super().__init__(f"stopped by signal {signal}")
+        self.status = 128 + signal
+
+
+def train(folders: Folders, model: tuple[str, Any], parameters: TrainParameters, hardware: Hardware, world: World) -> None:
+    """Trains a generator, from the last checkpoint on where there is one.
+
+    Raises:
+        FaceganError: no images, numbers that keep exploding, or a collapse.
+        Interrupted: a signal; the same call resumes.
+    """
+    training = Training(folders.shards, model, parameters, hardware, world)
+    run = RunFolder(folders.checkpoints, training.ingredients()) if world.is_main else None
+    with Interruption() as interruption:
+        begin(training, run)
+        clock = Clock(training, parameters.checkpoint_seconds)
+        with Progress("training", parameters.images, "images", done=training.images_seen, quiet=not world.is_main) as progress:
+            while not training.is_over():
+                run_step(training, run, clock, interruption, progress)
+    if run:
+        finish(training, run, folders)
+
+
+def run_step(training: Training, run: RunFolder | None, clock: "Clock", interruption: Interruption, progress: Progress) -> None:
+    """One step, and after it whatever is due: a row, a look by the collapse_detector, a picture, a checkpoint, an end.
+
+    Raises:
+        Interrupted: after the checkpoint that a signal asked for.
+    """
+    training.step()
+    progress.add(training.parameters.batch)
+    if training.is_due(training.row_images):
+        row = training.add_row()
+        if not all(map(math.isfinite, row.values())):
+            return rewind(training, run, progress)
+        watch(training, row, progress)
+        progress.annotate(describe_row(row))
+
+    if training.quick_score and training.is_due(training.parameters.score_every_images):
+        training.add_score()
+    picture_due = training.is_due(training.parameters.progress_images)
+    signal, clock_due = training.world.agree(interruption.check(), int(clock.is_checkpoint_due()))
+    if not (picture_due or signal or clock_due):
+        return None
+    if not training.is_finite():
+        return rewind(training, run, progress)
+    if run and picture_due:
+        save_png(run.picture(training.images_seen), training.draw_picture())
+    if run:
+        clock.save(run, is_good=picture_due)
+    if signal:
+        raise Interrupted(signal)
+    return None
+
+
+def begin(training: Training, run: RunFolder | None) -> None:
+    """Loads the newest checkpoint, or makes the first, and says which."""
+    if run:
+        state, messages = run.load()
+        print(*messages, sep="\n", end="\n" * bool(messages))
+        if state:
+            training.load_state(state)
+            print(f"resumed at {training.images_seen:,} of {training.parameters.images:,} images from {run.path}", flush=True)
+            if training.images_seen and training.is_due(training.parameters.progress_images):
+                run.keep_as_good()  # a kill may have come between the checkpoint and this
+        else:
+            print(run.describe_others() or f"a new run; checkpoints in {run.path}", flush=True)
+            save_png(run.picture(0), training.draw_picture())
+            run.save(training.state())
+            run.keep_as_good()
+    training.share_state()
+
+
+class Clock:
+    """Counts training time, and says when the next checkpoint is due: seldom enough to cost a hundredth of the time."""
+
+    def __init__(self, training: Training, checkpoint_seconds: float):
+        self.training, self.spacing = training, checkpoint_seconds
+        self.last = self.last_checkpoint = time.monotonic()
+        self.cost = 0.0
+
+    def is_checkpoint_due(self) -> bool:
+        """Returns whether enough time has gone by since the last checkpoint."""
+        return time.monotonic() - self.last_checkpoint >= max(self.spacing, self.cost / CHECKPOINT_SHARE)
+
+    def save(self, run: RunFolder, is_good: bool) -> None:
+        """Writes a checkpoint; ``is_good`` makes it the one to go back to."""
+        began = time.monotonic()
+        self.training.seconds += began - self.last
+        self.last = began
+        run.save(self.training.state())
+        if is_good:
+            run.keep_as_good()
+        self.last_checkpoint = time.monotonic()
+        self.cost = self.last_checkpoint - began
+
+
+def rewind(training: Training, run: RunFolder | None, progress: Progress) -> None:
+    """Goes back to the last good state, to draw other numbers from there; a few times, then gives up.
+
+    Raises:
+        FaceganError: it has happened too often.
+    """
+    rewinds = [*training.rewinds, {"at_images_seen": training.images_seen}]
+    if len(rewinds) > training.parameters.max_rewinds:
+        raise FaceganError(
+            f"expected finite losses; found them infinite or NaN at {training.images_seen:,} images, after going back {len(rewinds) - 1} times; "
+            "lower train.lr, or set train.precision to fp32, or train.penalty to r1 with train.gamma 1"
+        )
+    if run:
+        training.load_state(run.load_good())
+        training.rewinds = rewinds
+        rewinds[-1]["to_images_seen"] = training.images_seen
+        run.save(training.state())
+    training.share_state()
+    rewinds = training.rewinds
+    progress.say(
+        f"losses were infinite or NaN at {rewinds[-1]['at_images_seen']:,} images: back to {training.images_seen:,}, "
+        f"with another draw ({len(rewinds)} of at most {training.parameters.max_rewinds})"
+    )
+
+
+def watch(training: Training, row: dict[str, float], progress: Progress) -> None:
+    """Asks the collapse_detector about the new row. Raises FaceganError for a collapse, unless that is only to be told."""
+    verdict = training.collapse_detector.observe(row)
+    if verdict is None:
+        return
+    if training.parameters.on_collapse == "stop":
+        raise FaceganError(f"{verdict}; or go on regardless with train.on_collapse: warn")
+    if not training.warnings:
+        progress.say(verdict)
+        training.warnings.append(f"{training.images_seen} images: {verdict}")
+
+
+def finish(training: Training, run: RunFolder, folders: Folders) -> None:
+    """Writes the model and the metrics, and removes the checkpoints."""
+    training.save_generators(folders.model)
+    shutil.rmtree(folders.model / "progress", ignore_errors=True)
+    shutil.copytree(run.path / "progress", folders.model / "progress")
+    write_rows(folders.metrics / "losses.csv", COLUMNS, training.rows)
+    write_rows(folders.metrics / "quick_scores.csv", ("images_seen", "score"), training.scores)
+    last = training.rows[-1]
+    write_json(
+        folders.metrics / "train.json",
+        {
+            "images_seen": training.images_seen,
+            "seconds": round(training.seconds, 1),
+            "images_per_second": round(training.images_seen / max(training.seconds, 1e-9), 1),
+            **{name: round(last[name], 4) for name in ("loss_generator", "loss_discriminator", "real_logit", "fake_logit", "diversity")},
+            "peak_memory_mb": round(measure_peak_memory_mb(training.hardware.device), 1),
+            "device": training.hardware.device.type,
+            "precision": str(training.hardware.precision).removeprefix("torch."),
+            "quick_score": training.quick_score and training.quick_score.name,
+            "rewinds": training.rewinds,
+            "warnings": training.warnings,
+        },
+    )
+    run.delete()

@@ -1,0 +1,187 @@
+"""What the two networks minimise: objectives and gradient penalties, each with its equation and its paper.
+
+In: logits (B,) of real and of generated images, large where the discriminator D believes an image real; probabilities are
+σ(logit). Out: scalars to minimise. Everything is computed in float32 or wider, also under autocast, and nothing waits for
+the device, so a whole step can be captured in a CUDA graph. Random numbers come from torch's default generator.
+
+With σ the logistic function, softplus(t) = log(1 + eᵗ), so −log σ(t) = softplus(−t) and −log(1 − σ(t)) = softplus(t): the
+logarithms of the papers never meet a zero here.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+LABEL_NOISE = 0.05
+KERAS_LOGIT_LIMIT = 16.118095  # log((1 - 1e-7) / 1e-7): Keras clips probabilities to [1e-7, 1 - 1e-7]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Returns the values in float32 at least: half precision has too few digits for a mean of small differences."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def in_full_precision(loss: Loss) -> Loss:
+    """Hands the loss its logits in float32 at least."""
+
+    @functools.wraps(loss)
+    def widened(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return loss(at_least_float32(real_logits), at_least_float32(fake_logits))
+
+    return widened
+
+
+@in_full_precision
+def discriminator_cross_entropy(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Cross-entropy, the sum over both kinds: L_D = −E log D(x) − E log(1 − D(G(z))).
+
+    Goodfellow et al. 2014, "Generative adversarial nets", equation 1 (which D maximises). At its optimum
+    D = p_data / (p_data + p_generator); when the two are equal that is ½, and L_D = log 4.
+    """
+    return softplus(-real_logits).mean() + softplus(fake_logits).mean()
+
+
+@in_full_precision
+def generator_minimax(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The original minimax loss: L_G = E log(1 − D(G(z))).
+
+    Goodfellow et al. 2014, equation 1 (which G minimises). Its gradient vanishes where D is sure of itself.
+    """
+    return -softplus(fake_logits).mean()
+
+
+@in_full_precision
+def generator_non_saturating(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The non-saturating loss: L_G = −E log D(G(z)).
+
+    Goodfellow et al. 2014, the end of section 3: the same fixed point as minimax, with a strong gradient early on.
+    """
+    return softplus(-fake_logits).mean()
+
+
+@in_full_precision
+def discriminator_hinge(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Hinge loss, on logits t: L_D = E max(0, 1 − t(x)) + E max(0, 1 + t(G(z))).
+
+    Lim and Ye 2017, "Geometric GAN"; Miyato et al. 2018, equation 16. When the two distributions are equal its least value
+    is 2, for any constant t in [−1, 1].
+    """
+    return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
+
+
+@in_full_precision
+def discriminator_wasserstein(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Wasserstein loss, on logits t: L_D = E t(G(z)) − E t(x).
+
+    Arjovsky, Chintala and Bottou 2017, equation 2. Over functions of slope at most 1, its least value is minus the
+    earth mover's distance; ``gradient_penalty`` with centre 1 on ``interpolate``d images keeps that slope.
+    """
+    return fake_logits.mean() - real_logits.mean()
+
+
+@in_full_precision
+def generator_negative_logit(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The generator's side of hinge and Wasserstein, on logits t: L_G = −E t(G(z))."""
+    return -fake_logits.mean()
+
+
+@in_full_precision
+def discriminator_relativistic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Relativistic pairing loss, on logits t of pairs: L_D = E softplus(−(t(x) − t(G(z)))).
+
+    Jolicoeur-Martineau 2018, "The relativistic discriminator"; Huang et al. 2024, "The GAN is dead; long live the GAN!",
+    which pairs within the batch. When the two distributions are equal the least value is log 2.
+    """
+    return softplus(fake_logits - real_logits).mean()
+
+
+@in_full_precision
+def generator_relativistic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The generator's side of the relativistic pairing loss: L_G = E softplus(t(x) − t(G(z)))."""
+    return softplus(real_logits - fake_logits).mean()
+
+
+@in_full_precision
+def discriminator_noisy_labels(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Cross-entropy with noisy labels: L_D = E [−y log P − (1 − y) log(1 − P)], one mean over real and fake together.
+
+    P = σ(−logit) is the probability of being fake; y is 1 for a fake image and 0 for a real one, plus 0.05·u with u uniform
+    in [0, 1). The Keras human-face tutorial's (Chauhan 2020). Labels above 1 would drive fake logits to infinity; as in
+    Keras, probabilities are clipped at 1e-7, where the gradient ends.
+    """
+    fake_log_odds = -torch.cat([fake_logits, real_logits]).clamp(-KERAS_LOGIT_LIMIT, KERAS_LOGIT_LIMIT)  # (2B,)
+    labels = torch.cat([torch.ones_like(fake_logits), torch.zeros_like(real_logits)])
+    labels = labels + LABEL_NOISE * torch.rand_like(labels)
+    return (softplus(fake_log_odds) - labels * fake_log_odds).mean()
+
+
+@in_full_precision
+def generator_noisy_labels(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The generator's side of the noisy labels: fresh fakes against the label 0, with no noise; probabilities clipped."""
+    return softplus(-fake_logits.clamp(-KERAS_LOGIT_LIMIT, KERAS_LOGIT_LIMIT)).mean()
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What each network minimises: two functions of (real_logits (B,), fake_logits (B,)), each to a scalar.
+
+    ``paired`` tells whether the generator's loss reads the real logits; where it does not, they may be anything of that shape.
+    """
+
+    discriminator: Loss
+    generator: Loss
+    paired: bool = False
+
+
+OBJECTIVES = {
+    "non_saturating": Objective(discriminator_cross_entropy, generator_non_saturating),
+    "minimax": Objective(discriminator_cross_entropy, generator_minimax),
+    "hinge": Objective(discriminator_hinge, generator_negative_logit),
+    "wasserstein": Objective(discriminator_wasserstein, generator_negative_logit),
+    "relativistic": Objective(discriminator_relativistic, generator_relativistic, paired=True),
+    "noisy_labels": Objective(discriminator_noisy_labels, generator_noisy_labels),
+}
+
+
+def squared_gradient_norms(logits: Tensor, images: Tensor) -> Tensor:
+    """Returns ‖∇t(x)‖² for each image, as (B,) in float32 or wider, ready to be differentiated again.
+
+    On real images it is R1, on generated ones R2 (Mescheder et al. 2018, "Which training methods for GANs do actually
+    converge?", equation 9). The norm is over channels, height and width; the caller multiplies by γ/2 and takes the mean.
+
+    Args:
+        logits: (B,), computed from ``images``; an augmentation between the two is differentiated through.
+        images: (B, 3, H, W), which require a gradient.
+    """
+    (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, 3, H, W)
+    return at_least_float32(slopes).square().sum((1, 2, 3))  # (B,)
+
+
+def gradient_penalty(network: Callable[[Tensor], Tensor], images: Tensor, center: float = 0.0) -> Tensor:
+    """Returns (‖∇t(x)‖ − center)² for each image, as (B,) in float32 or wider, ready to be differentiated again.
+
+    Centre 1 on ``interpolate``d images is WGAN-GP (Gulrajani et al. 2017, equation 3; the caller multiplies by λ and takes
+    the mean). Centre 0 is ``squared_gradient_norms``.
+
+    Args:
+        network: images (B, 3, H, W) to logits (B,).
+        images: (B, 3, H, W); where they came from is left out of the graph.
+    """
+    images = images.detach().requires_grad_()
+    squared_norms = squared_gradient_norms(network(images), images)  # (B,)
+    if center == 0:
+        return squared_norms
+    norms = (squared_norms + 1e-12).sqrt()  # the root's own slope is infinite at 0
+    return (norms - center).square()
+
+
+def interpolate(real_images: Tensor, fake_images: Tensor) -> Tensor:
+    """Returns images (B, 3, H, W), each at a uniformly random place on the line between a real and a generated one."""
+    share = torch.rand(len(real_images), 1, 1, 1, device=real_images.device, dtype=real_images.dtype)
+    return real_images.lerp(fake_images.to(real_images.dtype), share)

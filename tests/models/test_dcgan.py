@@ -1,0 +1,51 @@
+"""The DCGAN family: the tutorials' networks to the parameter, at every size."""
+
+import pytest
+import torch
+
+from facegan.common.errors import FaceganError
+from facegan.models import build_discriminator, build_generator, count_parameters
+from facegan.models.dcgan import DCGANArguments
+
+PAPER = DCGANArguments(width=64, latent_size=100, discriminator_norm="batch")
+
+
+def test_at_64_pixels_the_parameters_are_the_tutorials():
+    assert count_parameters(build_generator("dcgan", 64, PAPER)) == 3_576_704
+    assert count_parameters(build_discriminator("dcgan", 64, PAPER)) == 2_765_568
+
+
+@pytest.mark.parametrize("resolution", [32, 64, 128, 256])
+@pytest.mark.parametrize("norm", ["batch", "spectral"])
+def test_every_size_makes_and_takes_its_pictures(resolution, norm):
+    arguments = DCGANArguments(8, 16, norm)
+    generator, discriminator = build_generator("dcgan", resolution, arguments), build_discriminator("dcgan", resolution, arguments)
+    images = generator(torch.randn(3, 16))
+    assert images.shape == (3, 3, resolution, resolution)
+    assert images.abs().max() <= 1
+    assert discriminator(images).shape == (3,)
+
+
+@pytest.mark.parametrize("resolution", [16, 48, 512])
+def test_other_sizes_are_refused_in_words(resolution):
+    with pytest.raises(FaceganError, match=f"expected a resolution of 32, 64, 128 or 256; found {resolution}"):
+        build_generator("dcgan", resolution, PAPER)
+
+
+def test_weights_start_as_the_paper_has_them():
+    torch.manual_seed(0)
+    network = build_discriminator("dcgan", 64, PAPER)
+    convolution, norm = network.layers[2].weight, network.layers[3].weight
+    assert abs(convolution.mean()) < 1e-3 and abs(convolution.std() - 0.02) < 1e-3
+    assert abs(norm.mean() - 1) < 0.01 and abs(norm.std() - 0.02) < 0.005
+
+
+def test_spectral_norm_bounds_every_convolution():
+    torch.manual_seed(0)
+    network = build_discriminator("dcgan", 32, DCGANArguments(8, 16, "spectral"))
+    for _ in range(50):
+        network(torch.randn(2, 3, 32, 32))
+    network.eval()
+    for layer in network.layers:
+        if isinstance(layer, torch.nn.Conv2d):
+            assert abs(torch.linalg.matrix_norm(layer.weight.flatten(1), 2) - 1) < 0.01

@@ -1,0 +1,166 @@
+"""The tutorials' three pairs of networks: layers, shapes, parameter counts and first weights."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from facegan.common.config import read_sections
+from facegan.common.errors import FaceganError
+from facegan.models import build_discriminator, build_generator, count_parameters, dcgan, keras128, read_model, tutorial28
+
+FULL_SIZE = {
+    # parameters of generator and discriminator at the tutorial's width
+    "dcgan": (64, dcgan.DCGANArguments(width=64, latent_size=100, discriminator_norm="batch"), 3_576_704, 2_765_568),
+    "keras128": (128, keras128.Keras128Arguments(width=256, latent_size=32, dropout=0.4), 14_953_987, 4_211_713),
+    "tutorial28": (28, tutorial28.Tutorial28Arguments(width=1024, latent_size=100, dropout=0.5, discriminator_norm="batch"), 12_138_243, 1_807_681),
+}
+SMALL = {
+    "dcgan": (32, dcgan.DCGANArguments(width=4, latent_size=10, discriminator_norm="batch")),
+    "keras128": (48, keras128.Keras128Arguments(width=4, latent_size=8, dropout=0.4)),
+    "tutorial28": (28, tutorial28.Tutorial28Arguments(width=16, latent_size=10, dropout=0.5, discriminator_norm="spectral")),
+}
+
+
+def build(name, resolution, arguments):
+    return build_generator(name, resolution, arguments), build_discriminator(name, resolution, arguments)
+
+
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_full_size_counts_and_shapes(name):
+    resolution, arguments, in_generator, in_discriminator = FULL_SIZE[name]
+    with torch.device("meta"):  # shapes alone, nothing is computed
+        generator, discriminator = build(name, resolution, arguments)
+        images = generator(torch.empty(2, arguments.latent_size))
+        assert images.shape == (2, 3, resolution, resolution)
+        assert discriminator(images).shape == (2,)
+    assert count_parameters(generator) == in_generator
+    assert count_parameters(discriminator) == in_discriminator
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_networks_run_both_ways(name):
+    resolution, arguments = SMALL[name]
+    generator, discriminator = build(name, resolution, arguments)
+    images = generator(torch.randn(4, arguments.latent_size))
+    assert images.abs().max() <= 1
+    discriminator(images).sum().backward()
+    assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in generator.parameters())
+
+
+def shapes_between(network, images_or_latents, kind):
+    """Returns the output's shape, without the batch, after each layer of that kind."""
+    shapes = []
+    for layer in network.layers:
+        images_or_latents = layer(images_or_latents)
+        if isinstance(layer, kind):
+            shapes.append(tuple(images_or_latents.shape[1:]))
+    return shapes
+
+
+def test_keras128_layer_for_layer():
+    resolution, arguments, *_ = FULL_SIZE["keras128"]
+    with torch.device("meta"):
+        generator, discriminator = build("keras128", resolution, arguments)
+        up = shapes_between(generator, torch.empty(1, 32), nn.Conv2d | nn.ConvTranspose2d)
+        down = shapes_between(discriminator, torch.empty(1, 3, 128, 128), nn.Conv2d)
+    assert up == [(256, 16, 16), (256, 32, 32), (256, 64, 64), (256, 128, 128), (512, 128, 128), (512, 128, 128), (3, 128, 128)]
+    assert down == [(256, 126, 126), (256, 62, 62), (256, 30, 30), (256, 14, 14), (256, 6, 6)]
+    counts = [count_parameters(layer) for layer in generator.layers if count_parameters(layer)]
+    assert counts == [1_081_344, 819_456, 1_048_832, 1_048_832, 1_048_832, 3_277_312, 6_554_112, 75_267]
+    assert [count_parameters(layer) for layer in discriminator.layers if count_parameters(layer)] == [7_168, *[1_048_832] * 4, 9_217]
+    slopes = {layer.negative_slope for network in (generator, discriminator) for layer in network.layers if isinstance(layer, nn.LeakyReLU)}
+    assert slopes == {0.3}
+    assert [layer.p for layer in discriminator.layers if isinstance(layer, nn.Dropout)] == [0.4]
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in [*generator.modules(), *discriminator.modules()])
+
+
+def test_tutorial28_follows_the_text():
+    resolution, arguments, *_ = FULL_SIZE["tutorial28"]
+    with torch.device("meta"):
+        generator, discriminator = build("tutorial28", resolution, arguments)
+        up = shapes_between(generator, torch.empty(1, 100), nn.Unflatten | nn.ConvTranspose2d)
+    assert up == [(1024, 7, 7), (512, 7, 7), (256, 14, 14), (128, 14, 14), (3, 28, 28)]
+    kinds = [type(layer).__name__ for layer in generator.layers]
+    assert kinds.count("BatchNorm2d") == kinds.count("LeakyReLU") == kinds.count("Dropout") == 4  # in every layer but the output
+    assert kinds[-2:] == ["ConvTranspose2d", "Tanh"]
+    kinds = [type(layer).__name__ for layer in discriminator.layers]
+    assert kinds.count("Conv2d") == kinds.count("LeakyReLU") == 4
+    assert kinds.count("BatchNorm2d") == 3  # not in the input layer
+    assert generator.latent_distribution == "uniform"
+
+
+@pytest.mark.parametrize("name", ["keras128", "tutorial28"])
+def test_first_weights_are_those_of_keras(name):
+    torch.manual_seed(0)
+    wide = {"keras128": (48, keras128.Keras128Arguments(64, 32, 0.4)), "tutorial28": (28, tutorial28.Tutorial28Arguments(128, 100, 0.5, "batch"))}
+    for network in build(name, *wide[name]):
+        for layer in network.layers:
+            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(layer.weight)
+                limit = math.sqrt(6 / (fan_in + fan_out))
+                assert layer.weight.abs().max() <= limit
+                if layer.weight.numel() > 5_000:
+                    assert layer.weight.std().item() == pytest.approx(limit / math.sqrt(3), rel=0.03)
+                    assert abs(layer.weight.mean().item()) < 0.05 * limit
+                assert layer.bias is None or not layer.bias.any()
+
+
+def test_first_weights_of_dcgan():
+    torch.manual_seed(0)
+    for network in build("dcgan", *FULL_SIZE["dcgan"][:2]):
+        for layer in network.layers:
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
+                assert abs(layer.weight.mean().item()) < 0.002
+            elif isinstance(layer, nn.BatchNorm2d):
+                assert layer.weight.mean().item() == pytest.approx(1, abs=0.01)
+                assert layer.weight.std().item() == pytest.approx(0.02, rel=0.3)
+                assert not layer.bias.any()
+
+
+def test_dropout_only_in_training():
+    torch.manual_seed(0)
+    resolution, arguments = SMALL["tutorial28"]
+    generator = build_generator("tutorial28", resolution, arguments)
+    latents = torch.rand(4, arguments.latent_size)
+    assert not torch.equal(generator(latents), generator(latents))
+    generator.eval()
+    assert torch.equal(generator(latents), generator(latents))
+
+
+def test_spectral_norm_bounds_the_slope():
+    torch.manual_seed(0)
+    discriminator = build_discriminator("tutorial28", 28, tutorial28.Tutorial28Arguments(16, 10, 0.5, "spectral"))
+    for _ in range(30):  # one step of the power iteration each
+        discriminator(torch.randn(2, 3, 28, 28))
+    weights = [layer.weight.flatten(1) for layer in discriminator.layers if isinstance(layer, nn.Conv2d | nn.Linear)]
+    assert [torch.linalg.matrix_norm(weight, 2).item() for weight in weights] == pytest.approx([1.0] * 5, abs=0.05)
+
+
+@pytest.mark.parametrize(("name", "resolution"), [("keras128", 40), ("keras128", 100), ("tutorial28", 30), ("tutorial28", 128), ("dcgan", 28)])
+def test_impossible_resolution_is_told(name, resolution):
+    with pytest.raises(FaceganError, match=f"{name}: expected a resolution.*found {resolution}"):
+        build_generator(name, resolution, SMALL[name][1])
+    with pytest.raises(FaceganError, match=f"found {resolution}"):
+        build_discriminator(name, resolution, SMALL[name][1])
+
+
+@pytest.mark.parametrize("resolution", [48, 64, 96, 128])
+def test_keras128_at_other_sizes(resolution):
+    with torch.device("meta"):
+        generator, discriminator = build("keras128", resolution, SMALL["keras128"][1])
+        assert discriminator(generator(torch.empty(2, 8))).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        ({"name": "keras128", "width": 5, "latent_size": 32, "dropout": 0.4}, "model.width: expected an even number; found 5"),
+        ({"name": "tutorial28", "width": 40, "latent_size": 100, "dropout": 0.5, "discriminator_norm": "batch"}, "multiple of 16; found 40"),
+    ],
+)
+def test_impossible_width_is_told(model, problem):
+    with pytest.raises(FaceganError, match=problem):
+        read_sections({"preset": "one", "presets": {"one": {"model": model}}}, model=read_model)

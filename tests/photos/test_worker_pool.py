@@ -1,0 +1,63 @@
+"""Work shared out to processes: in order, as needed, and all gone afterwards."""
+
+import multiprocessing
+import os
+import time
+
+import numpy as np
+import pytest
+
+from facegan.common.errors import FaceganError
+from facegan.photos.worker_pool import TASKS_AHEAD, Workers
+
+
+def test_results_come_in_order_and_tasks_are_taken_as_needed():
+    taken = []
+
+    def tasks():
+        for number in range(60):
+            taken.append(number)
+            yield number, 2
+
+    with Workers(2) as workers:
+        results = workers.map(pow, tasks())
+        assert taken == []
+        assert next(results) == 0 and len(taken) <= 2 * TASKS_AHEAD + 1
+        assert list(results) == [number**2 for number in range(1, 60)]
+        assert list(workers.map(pow, [(3, 3)])) == [27]  # the same processes, again
+
+
+def test_an_error_comes_through_as_it_is():
+    with pytest.raises(ValueError, match="invalid literal"), Workers(1) as workers:
+        list(workers.map(int, [("1",), ("one",)]))
+
+
+def test_nothing_is_waited_for_when_the_block_ends():
+    started = time.monotonic()
+    with Workers(2) as workers:
+        results = workers.map(time.sleep, [(0,), *[(60,)] * 20])
+        next(results)
+    assert time.monotonic() - started < 30  # not a matter of speed: the sleeps are sixty seconds each
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_that_dies_is_told():
+    with pytest.raises(FaceganError, match="expected the worker processes to last; found one killed"), Workers(1) as workers:
+        list(workers.map(os._exit, [(1,)]))
+
+
+def test_no_workers_are_too_few():
+    with pytest.raises(FaceganError, match="expected at least 1 in --workers; found 0"):
+        Workers(0)
+
+
+def fill_page(page, value, count):
+    page[:count] = value
+    return count
+
+
+def test_what_tasks_leave_on_their_pages_is_there_until_the_next_is_asked_for():
+    with Workers(2, page_bytes=100_000) as workers:
+        for value, (page, count) in enumerate(workers.map_pages(fill_page, [(value, 100_000 - value) for value in range(60)])):
+            assert page.dtype == np.uint8 and page.shape == (100_000,)
+            assert count == 100_000 - value and (page[:count] == value).all()

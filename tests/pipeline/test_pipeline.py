@@ -1,0 +1,150 @@
+"""The pipeline as users type it: dvc repro, experiments, queues and comparisons, in a small copy of the project."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from import_closure import ROOT
+
+STAGES = ("download", "preprocess", "train", "sample", "reference", "untrained", "evaluate")
+IDENTITY = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "A Tester"), ("EMAIL", "tester@example.org"))}
+
+
+def run(folder: Path, *command: str) -> str:
+    """Runs a command in the folder and returns what it printed; a failure fails the test."""
+    result = subprocess.run(command, cwd=folder, env={**os.environ, **IDENTITY, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def stages_run(output: str) -> set[str]:
+    """Returns the stages whose commands were executed, rather than restored or skipped."""
+    return {stage for stage in STAGES if f"> python stages/{stage}.py" in output}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A clone whose demo preset is small, after its first ``dvc repro``, all committed."""
+    project = tmp_path_factory.mktemp("pipeline") / "project"
+    project.mkdir()
+    for name in ("facegan", "stages", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"):
+        (project / name).parent.mkdir(exist_ok=True)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, project / name)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    demo = params["presets"]["demo"]
+    demo["data"]["count"] = 120
+    demo["model"]["width"] = 8
+    demo["train"] |= {"images": 480, "batch": 16, "progress_images": 160, "progress_count": 4}
+    demo["evaluate"] |= {"images": 24, "memorisation_images": 24}
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    (project / "metrics").mkdir()
+    run(project, "git", "init", "-q")
+    run(project, "git", "add", ".")
+    run(project, "git", "commit", "-qm", "the project")
+    output = run(project, "dvc", "repro")
+    assert stages_run(output) == set(STAGES)
+    run(project, "git", "add", ".")
+    run(project, "git", "commit", "-qm", "a run")
+    return project
+
+
+def test_everything_that_the_contract_names_is_there(project):
+    for name in (
+        "data/raw/manifest.json",
+        "data/shards/index.json",
+        "data/shards/preview.png",
+        "data/model/generator.safetensors",
+        "data/samples/grid.png",
+        "data/samples/walk.webp",
+        "data/samples/progress.gif",
+        "data/samples/losses.png",
+        "metrics/train.json",
+        "metrics/losses.csv",
+        "metrics/evaluate.json",
+    ):
+        assert (project / name).is_file(), name
+    assert len(list((project / "data/samples/faces").glob("*.png"))) == 10
+    assert list((project / ".checkpoints").iterdir()) == []
+
+
+def test_nothing_changed_nothing_runs(project):
+    assert stages_run(run(project, "dvc", "repro")) == set()
+    assert "up to date" in run(project, "dvc", "status")
+
+
+def test_what_scoring_lacks_is_told_before_the_training(project):
+    planned = re.findall(r"> python stages/(\w+)\.py", run(project, "dvc", "repro", "--dry", "--force"))
+    assert sorted(planned) == sorted(STAGES)
+    assert max(planned.index("reference"), planned.index("untrained")) < planned.index("train")
+
+
+def test_data_is_ignored_by_git_and_the_lock_is_not(project):
+    files = run(project, "git", "ls-files").splitlines()
+    assert "dvc.lock" in files and "metrics/evaluate.json" in files
+    assert not any(file.startswith(("data/", ".checkpoints/")) for file in files)
+
+
+def test_one_number_changed_reruns_what_reads_it_and_shows_both_sides(project):
+    output = run(project, "dvc", "exp", "run", "-S", "train.lr=1e-3")
+    assert stages_run(output) == {"train", "sample", "evaluate"}
+    changes = json.loads(run(project, "dvc", "params", "diff", "--json"))
+    assert changes["params.yaml"]["train.lr"]["new"] == 1e-3
+    score = json.loads(run(project, "dvc", "metrics", "diff", "--json"))["metrics/evaluate.json"]["fd_efficientnet_lite0"]
+    assert score["old"] != score["new"]
+    images = run(project, "dvc", "plots", "diff", "HEAD")
+    assert "index.html" in images
+    html = (project / "dvc_plots" / "index.html").read_text()
+    assert "losses" in html and "grid.png" in html
+    run(project, "git", "checkout", "-q", ".")
+    run(project, "dvc", "checkout", "-q")
+
+
+def test_another_preset_in_use_is_what_counts(project):
+    params = project / "params.yaml"
+    text = params.read_text()
+    other = yaml.safe_load(text)
+    other["presets"]["celeba64_dcgan"]["train"]["lr"] = 0.5
+    params.write_text(yaml.safe_dump(other, sort_keys=False))
+    assert "up to date" in run(project, "dvc", "status")
+    params.write_text(text)
+
+
+def test_temporary_and_queued_runs_fetch_nothing_again(project):
+    output = run(project, "dvc", "exp", "run", "--temp", "-S", "train.lr=5e-4")
+    assert stages_run(output) == {"train", "sample", "evaluate"}
+    run(project, "dvc", "exp", "run", "--queue", "-S", "train.lr=1e-4,4e-4")
+    run(project, "dvc", "exp", "run", "--run-all")
+    table = json.loads(run(project, "dvc", "exp", "show", "--json"))
+    rates = [
+        experiment["revs"][0]["data"]["params"]["params.yaml"]["data"]["train"]["lr"] for line in table for experiment in line.get("experiments") or []
+    ]
+    assert {5e-4, 1e-4, 4e-4} <= set(rates)
+    assert "Success" in run(project, "dvc", "queue", "status")
+
+
+def test_deleted_data_comes_back_from_the_cache_without_training(project):
+    shutil.rmtree(project / "data")
+    assert stages_run(run(project, "dvc", "repro")) == set()
+    shutil.rmtree(project / "data")
+    run(project, "dvc", "checkout")
+    assert (project / "data/samples/grid.png").is_file()
+
+
+def test_a_second_clone_makes_the_same_bytes(project, tmp_path):
+    clone = tmp_path / "clone"
+    run(tmp_path, "git", "clone", "-q", str(project), str(clone))
+    lock = (clone / "dvc.lock").read_text()
+    for name in ("dvc.lock", "metrics"):
+        path = clone / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    run(clone, "dvc", "repro")
+    hashes = [{stage: content.get("outs") for stage, content in yaml.safe_load(text)["stages"].items()} for text in (lock, (clone / "dvc.lock").read_text())]
+    for stage in STAGES:
+        first, second = ({out["path"]: out["md5"] for out in side[stage] if out["path"] != "metrics/train.json"} for side in hashes)  # it tells seconds
+        assert first == second, stage

@@ -1,0 +1,136 @@
+"""The real images' features: which images they are of, what their floor is, and when DVC computes them anew."""
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from projects import ROOT, copy_project, make_shards
+
+from facegan.common.errors import FaceganError
+from facegan.common.shards import open_split
+from facegan.scoring.distances import fit_gaussian, frechet_distance
+from facegan.scoring.extractors import Extractor
+from facegan.scoring.reference import gather, make_reference, read_reference, shuffle
+
+
+class Corners(torch.nn.Module):
+    """ExtractorNetwork that see the four corners."""
+
+    def forward(self, images):
+        return images[:, :, ::31, ::31].flatten(1).float()  # (B, 12)
+
+
+CORNERS = Extractor("corners", "0" * 64, "none", Corners(), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = copy_project(tmp_path_factory.mktemp("reference"))
+    make_shards(project, count=200)  # 180 for training, 20 held out
+    return project
+
+
+def see(project, split, rows):
+    return CORNERS(open_split(project / "data/shards", split)[0][rows])
+
+
+def make(project, folder, images, split="train", memorisation_images=None):
+    return make_reference(project / "data/shards", folder, CORNERS, images, split, memorisation_images)
+
+
+def test_real_images_are_the_first_of_a_fixed_order(project, tmp_path):
+    reference = make(project, tmp_path, 50)
+    assert torch.equal(reference.real, see(project, "train", shuffle(180)[:50]))
+    assert torch.equal(reference.train, see(project, "train", reference.train_rows)) and len(reference.train) == 180
+    assert torch.equal(reference.holdout, see(project, "holdout", reference.holdout_rows)) and len(reference.holdout) == 20
+
+
+def test_the_floor_is_the_distance_to_the_next_real_images(project, tmp_path):
+    reference = make(project, tmp_path, 50, memorisation_images=30)
+    first, second = see(project, "train", shuffle(180)[:100]).split(50)
+    assert reference.floor["images"] == 50
+    assert reference.floor["fd_corners"] == frechet_distance(fit_gaussian(first), fit_gaussian(second))
+    assert len(reference.train) == 50  # the real images themselves are searched at least
+
+
+def test_where_a_split_is_short_the_other_lends_the_second_set(project, tmp_path):
+    reference = make(project, tmp_path, 90)
+    assert reference.floor["images"] == 90
+    reference = make(project, tmp_path, 95)
+    second = torch.cat([see(project, "train", shuffle(180)[95:]), see(project, "holdout", shuffle(20)[:10])])
+    assert reference.floor["fd_corners"] == frechet_distance(fit_gaussian(reference.real), fit_gaussian(second))
+
+
+def test_a_split_with_fewer_images_gives_all_it_has_and_says_so(project, tmp_path):
+    reference = make(project, tmp_path, 10_000, split="holdout")
+    assert reference.protocol.real == len(reference.real) == 20
+    assert reference.protocol.split == "holdout"
+    assert reference.floor["images"] == 20
+    with pytest.raises(FaceganError, match="expected at least 20 real images"):
+        make(project, tmp_path, 5)
+
+
+def test_what_is_written_is_what_is_read(project, tmp_path):
+    written, read = make(project, tmp_path, 40, memorisation_images=60), read_reference(tmp_path)
+    for field in dataclasses.fields(written):
+        before, after = getattr(written, field.name), getattr(read, field.name)
+        assert torch.equal(before, after) if isinstance(before, torch.Tensor) else before == after
+    with pytest.raises(FaceganError, match=r"run stages/reference\.py"):
+        read_reference(tmp_path / "none")
+
+
+def test_rows_are_gathered_across_shards_in_the_order_asked_for(project):
+    rows = torch.tensor([179, 0, 3, 0])
+    assert torch.equal(gather(project / "data/shards", "train", rows), open_split(project / "data/shards", "train")[0][rows])
+
+
+@pytest.fixture
+def pipeline(project, tmp_path):
+    """The project with its pipeline, under DVC without git."""
+    shutil.copytree(project, tmp_path / "pipeline")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path / "pipeline")
+    run_dvc(tmp_path / "pipeline", "init", "--no-scm", "-q")
+    return tmp_path / "pipeline"
+
+
+def run_dvc(project, *arguments):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def change(project, section, **values):
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params[section] = {**(params[section] or {}), **values}
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def test_experiments_share_the_real_features_and_a_changed_protocol_does_not(pipeline):
+    def runs_reference():
+        return bool(re.search("Running stage 'reference'", run_dvc(pipeline, "repro", "--single-item", "reference")))
+
+    change(pipeline, "evaluate", images=20, memorisation_images=20)
+    assert runs_reference()
+    change(pipeline, "train", lr=1e-3, seed=7)
+    change(pipeline, "model", width=16)
+    change(pipeline, "evaluate", seed=5, truncation=0.8)
+    assert not runs_reference()
+    change(pipeline, "evaluate", images=30)
+    assert runs_reference()
+
+
+def test_the_reference_follows_from_the_shards_and_the_protocol_alone():
+    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["reference"]
+    assert [dependency for dependency in stage["deps"] if not dependency.endswith(".py")] == ["data/shards"]
+    assert "facegan/models/__init__.py" not in stage["deps"]
+    keys = {name.removeprefix("presets.${preset}.") for name in stage["params"]}
+    assert keys == {f"evaluate.{key}" for key in ("extractor", "weights", "images", "split", "memorisation_images")}

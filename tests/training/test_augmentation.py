@@ -1,0 +1,183 @@
+"""Augmentation: nothing at strength 0, exact where it can be, differentiable twice, the same for real and generated images."""
+
+import math
+
+import pytest
+import torch
+
+from facegan.common.errors import FaceganError
+from facegan.training.augmentation import ADA_LIMIT, TRANSFORMATIONS, Augmentation, adapt, make_matrices, multiply, warp
+from facegan.training.game import Game, StepValues, discriminator_move, generator_move
+from facegan.training.losses import OBJECTIVES, gradient_penalty
+
+DIFFAUGMENT = "color,translation,cutout"
+POLICIES = ["full", DIFFAUGMENT, *TRANSFORMATIONS]
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def strength(value: float) -> torch.Tensor:
+    return torch.tensor(value)
+
+
+@pytest.mark.parametrize("policy", [*POLICIES, "none"])
+def test_strength_0_is_the_identity_to_the_bit(policy):
+    images = torch.randn(8, 3, 16, 16)
+    assert torch.equal(Augmentation(policy)(images, strength(0.0)), images)
+
+
+def test_no_policy_is_the_identity_at_any_strength():
+    images = torch.randn(8, 3, 16, 16)
+    assert Augmentation("none")(images, strength(1.0)) is images
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_strength_1_changes_images_and_keeps_their_form(policy):
+    images = torch.rand(64, 3, 16, 16) * 2 - 1
+    result = Augmentation(policy)(images, strength(1.0))
+    assert result.shape == images.shape
+    assert result.dtype == images.dtype
+    changed = (result != images).flatten(1).any(1).float().mean()
+    assert changed > (0.3 if policy == "flip" else 0.9)  # a flip falls to every other image
+
+
+def test_strength_is_the_probability_of_each_transformation():
+    images = torch.rand(4000, 3, 8, 8)
+    changed = (Augmentation("cutout")(images, strength(0.3)) != images).flatten(1).any(1).float().mean().item()
+    assert changed == pytest.approx(0.3, abs=4 * math.sqrt(0.3 * 0.7 / 4000))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_gradients_agree_with_differences(policy):
+    """First and second derivatives, in float64, through every transformation at once and alone."""
+    augmentation = Augmentation(policy)
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+
+    def augment(images: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(3)
+        return augmentation(images, strength(1.0))[:, :, ::3, ::3]
+
+    assert torch.autograd.gradcheck(augment, images, fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda images: augment(images).tanh().sum((1, 2, 3)), images, fast_mode=True)
+
+
+def test_a_penalty_taken_through_it_reaches_the_discriminator():
+    weight = torch.randn(3, 8, 8, requires_grad=True)
+    augmentation = Augmentation("full")
+    images = torch.randn(4, 3, 8, 8)
+    slopes = gradient_penalty(lambda images: (augmentation(images, strength(1.0)) * weight).square().sum((1, 2, 3)), images)
+    slopes.mean().backward()
+    assert weight.grad.isfinite().all()
+    assert weight.grad.abs().sum() > 0
+
+
+def test_real_and_generated_images_are_treated_alike():
+    """The transformations depend on the random state alone, not on the images or on whether they carry gradients."""
+    augmentation = Augmentation("full")
+    images = torch.randn(16, 3, 16, 16)
+    torch.manual_seed(1)
+    real = augmentation(images, strength(0.5))
+    torch.manual_seed(1)
+    fake = augmentation((images * 1.0).requires_grad_(), strength(0.5))
+    assert torch.equal(real, fake)
+    assert not torch.equal(real, images)
+
+
+def test_both_moves_see_both_kinds_of_images_augmented():
+    """A policy that greys everything leaves the discriminator nothing to tell images apart by."""
+
+    class Grey(Augmentation):
+        def __call__(self, images, strength):
+            return images * (1 - strength)
+
+    game = Game(OBJECTIVES["relativistic"], "r1_r2", 1, Grey("none"), fresh_batch=True)
+    discriminator = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 1), torch.nn.Flatten(0))
+    values = StepValues(torch.tensor(1.0), strength(1.0))
+    real, fake = torch.randn(4, 3, 4, 4), torch.randn(4, 3, 4, 4, requires_grad=True)
+    for move in (discriminator_move(discriminator, game, values, real, fake, True), generator_move(discriminator, game, values, real, fake)):
+        assert torch.equal(move.real_logits, move.fake_logits)
+        assert move.loss.item() == pytest.approx(math.log(2))  # no slope either: it is taken through the augmentation
+
+
+def shift(x: float, y: float) -> torch.Tensor:
+    """Returns matrices (2, 3, 3) that move two pictures' content by (-x, -y)."""
+    one = torch.ones(2)
+    return make_matrices((1, 0, x * one), (0, 1, y * one))
+
+
+QUARTER_TURN = make_matrices((0, -torch.ones(2), 0), (1, 0, 0))
+
+
+def test_whole_pixels_move_exactly_and_grey_comes_in():
+    images = torch.randn(2, 3, 8, 8)
+    moved = warp(images, shift(2, -1))
+    assert torch.equal(moved[:, :, 1:, :-2], images[:, :, :-1, 2:])
+    assert not moved[:, :, 0].any()
+    assert not moved[:, :, :, -2:].any()
+
+
+def test_half_a_pixel_is_the_mean_of_two():
+    images = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(warp(images, shift(0.5, 0))[..., :-1], (images[..., 1:] + images[..., :-1]) / 2)
+
+
+def test_a_quarter_turn_turns():
+    images = torch.randn(2, 3, 8, 8)
+    assert torch.equal(warp(images, QUARTER_TURN), images.rot90(1, (2, 3)))
+
+
+def test_motions_one_after_the_other_are_one_motion():
+    images = torch.zeros(2, 3, 12, 12)
+    images[:, :, 4:8, 4:8] = torch.randn(2, 3, 4, 4)  # far from the edge, where the first motion loses what the second brings back
+    turned = warp(warp(images, shift(2, -1)), QUARTER_TURN)
+    assert torch.equal(warp(images, multiply(shift(2, -1), QUARTER_TURN)), turned)
+    assert not torch.equal(warp(images, multiply(QUARTER_TURN, shift(2, -1))), turned)
+    assert torch.equal(warp(images, multiply(shift(0.5, 0.25), shift(-0.5, -0.25))), images)  # interpolated once: not blurred
+
+
+def test_a_flip_mirrors_exactly():
+    images = torch.randn(64, 3, 16, 16)
+    flipped = (Augmentation("flip")(images, strength(1.0)) == images.flip(3)).flatten(1).all(1)
+    assert 16 < flipped.sum() < 48
+
+
+def test_colors_keep_within_diffaugments_ranges():
+    """An even picture: contrast and saturation have nothing to change, brightness moves it by half at most."""
+    images = torch.zeros(2000, 3, 2, 2)
+    moved = Augmentation("color")(images, strength(1.0))
+    assert moved.abs().max() <= 0.5 + 1e-6
+    assert moved.std().item() == pytest.approx(1 / math.sqrt(12), rel=0.05)
+    vivid = torch.tensor([0.5, 0.0, -0.5])[:, None, None].expand(2000, 3, 2, 2)
+    result = Augmentation("color")(vivid, strength(1.0))
+    spread = result.amax((1, 2, 3)) - result.amin((1, 2, 3))  # 1 · saturation of 0 … 2 · contrast of 0.5 … 1.5
+    assert spread.max() <= 3
+    assert spread.mean().item() == pytest.approx(1, rel=0.1)
+
+
+def test_cutout_greys_at_most_a_quarter():
+    holes = (Augmentation("cutout")(torch.ones(500, 3, 16, 16), strength(1.0)) == 0)[:, 0]
+    areas = holes.flatten(1).float().mean(1)
+    assert areas.max() == 0.25
+    assert areas.min() >= 1 / 16 - 1e-6  # a corner's quarter of it, when the centre is in the corner
+
+
+def test_adaptive_strength_settles_where_the_discriminator_is_right_as_often_as_it_should():
+    """A discriminator that overfits: sign of 1 without augmentation, less by as much as augmentation is strong."""
+    value = strength(0.0)
+    for _ in range(4000):
+        value = adapt(value, 1 - value, 4 * 64)
+    assert value.item() == pytest.approx(0.4, abs=2 * 4 * 64 / 500_000)
+
+
+def test_adaptive_strength_stays_in_bounds():
+    assert adapt(strength(0.0), strength(-1.0), 256) == 0
+    assert adapt(strength(ADA_LIMIT), strength(1.0), 256) == pytest.approx(ADA_LIMIT)
+    assert adapt(strength(0.1), strength(1.0), 5000) == pytest.approx(0.11)
+
+
+def test_unknown_names_are_told():
+    with pytest.raises(FaceganError, match="'colour'"):
+        Augmentation("colour,cutout")

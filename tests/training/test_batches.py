@@ -1,0 +1,70 @@
+"""Batches are a pure function of (seed, images_seen), wherever the images live."""
+
+import pytest
+import torch
+from projects import copy_project, make_shards
+
+from facegan.common.shards import open_split
+from facegan.training import batches
+from facegan.training.batches import Batches, mix
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def shards():
+    pictures = torch.arange(50, dtype=torch.uint8)[:, None, None, None].expand(50, 3, 4, 4).contiguous()
+    return list(pictures.split(20))
+
+
+def indices(shards, images_seen, batch=7, order="shuffled", seed=3):
+    return Batches(shards, order, seed, CPU).choose(images_seen, batch).tolist()
+
+
+def test_an_epoch_shows_every_image_once_and_the_next_in_another_order(shards):
+    first, second = indices(shards, 0, 50), indices(shards, 50, 50)
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert first != second != list(range(50))
+
+
+def test_a_batch_depends_on_nothing_but_seed_and_images_seen(shards):
+    one = Batches(shards, "shuffled", 3, CPU)
+    walked = [one.choose(seen, 7).tolist() for seen in range(0, 350, 7)]
+    assert walked[33] == indices(shards, 33 * 7)
+    assert walked[33] != indices(shards, 33 * 7, seed=4)
+
+
+def test_a_batch_may_span_epochs(shards):
+    assert indices(shards, 45, 10) == indices(shards, 45, 5) + indices(shards, 50, 5)
+    assert len(indices(shards, 0, 120)) == 120
+
+
+def test_the_batch_size_does_not_change_the_order(shards):
+    assert [index for seen in range(0, 60, 5) for index in indices(shards, seen, 5)] == indices(shards, 0, 60)
+
+
+def test_in_order_walks_through_the_files(shards):
+    assert indices(shards, 48, 5, order="in_order") == [48, 49, 0, 1, 2]
+
+
+def test_images_that_stay_on_disk_are_the_same(shards, monkeypatch):
+    resident = Batches(shards, "shuffled", 0, CPU)
+    monkeypatch.setattr(batches, "SHARE_OF_MEMORY", 0.0)
+    mapped = Batches(shards, "shuffled", 0, CPU)
+    assert resident.resident and not mapped.resident
+    chosen = torch.tensor([49, 0, 20, 19, 39, 40, 0])
+    assert torch.equal(resident.take(chosen), mapped.take(chosen))
+    assert resident.take(chosen)[:, 0, 0, 0].tolist() == chosen.tolist()
+
+
+def test_shards_from_disk_give_their_pictures(tmp_path):
+    project = copy_project(tmp_path)
+    make_shards(project, count=20)
+    images = open_split(project / "data" / "shards", "train")
+    assert Batches(images, "in_order", 0, CPU).take(torch.arange(18)).shape == (18, 3, 32, 32)
+
+
+def test_mixed_seeds_differ_and_fit():
+    seeds = {mix(a, b) for a in range(30) for b in range(30)}
+    assert len(seeds) == 900
+    assert all(0 <= seed < 2**63 for seed in seeds)

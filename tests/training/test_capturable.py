@@ -1,0 +1,70 @@
+"""What a CUDA graph asks of a step, checked without CUDA: everything on the device, fixed shapes, no wait for a number from it.
+
+The step runs on PyTorch's "meta" device, whose tensors have shapes but no values. Whatever reads a value on the host (``.item()``,
+``if tensor:``, a mask's indices) fails there, as it would during capture; and no operation may touch a tensor of the CPU, which
+capture could not copy. RMSprop, of the Keras presets, is PyTorch's own and does not accept that device.
+"""
+
+import contextlib
+
+import pytest
+import torch
+from presets import PRESETS, make_engine
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from facegan.training.augmentation import TRANSFORMATIONS, Augmentation
+from facegan.training.engine import ADAPT_STEPS, Hardware, Settings
+
+WITH_ADAM = [name for name, preset in PRESETS.items() if preset["train"]["optimizer"] == "adam"]
+META = torch.device("meta")
+BATCH = 8
+
+
+class NothingFromTheHost(TorchDispatchMode):
+    """Fails at an operation that reads or makes a tensor elsewhere than on the device."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        strangers = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor) and leaf.device != META]
+        assert not strangers, f"{operation} touches {strangers}"
+        return result
+
+
+class MetaGenerator(torch.Generator):
+    """A random generator of the meta device, which PyTorch has not."""
+
+    device = META
+
+    def __new__(cls, device="cpu"):
+        return super().__new__(cls)
+
+
+@pytest.mark.parametrize("preset", WITH_ADAM)
+def test_a_step_stays_on_the_device_and_waits_for_nothing(preset, monkeypatch):
+    monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: contextlib.nullcontext())  # there is none for this device
+    monkeypatch.setattr(torch, "Generator", MetaGenerator)
+    resolution = PRESETS[preset]["preprocess"]["resolution"]
+    images = torch.empty(20 * BATCH, 3, resolution, resolution, dtype=torch.uint8, device=META)  # more than the steps below take
+    engine = make_engine(preset, Hardware(META, torch.float32, True), images, BATCH, capturable=True)
+    settings = Settings(1e-3, 1e-3, (0.0, 0.9), gamma=1.0, strength=None, ema_decay=0.9)
+    engine.step(0, 0, settings)  # the first of an epoch draws its order on the CPU, before the graph
+    with NothingFromTheHost():
+        for step in (1, ADAPT_STEPS - 1, engine.game.penalty_interval):  # plain, adapting, with the penalty
+            engine.step(step * BATCH, 0, settings)
+    assert all(value.device == META for value in engine.tensors().values())
+
+
+def test_such_a_check_notices_a_wait_and_a_number_of_the_host():
+    with pytest.raises(RuntimeError, match="item"):
+        torch.ones((), device=META).item()
+    number = torch.ones(())
+    with NothingFromTheHost(), pytest.raises(AssertionError, match="add"):
+        torch.ones(2, device=META) + number
+
+
+@pytest.mark.parametrize("name", TRANSFORMATIONS)
+def test_each_transformation_stays_on_the_device_and_waits_for_nothing(name):
+    images, strength = torch.zeros(8, 3, 32, 32, device=META), torch.ones((), device=META)
+    with NothingFromTheHost():
+        assert Augmentation(name)(images, strength).shape == (8, 3, 32, 32)

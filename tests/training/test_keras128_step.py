@@ -1,0 +1,134 @@
+"""Steps of the Keras tutorial's recipe, as the project takes them, against a reference in float64 written from Keras' definitions.
+
+The reference knows nothing of facegan's losses, optimisers or sign conventions: its discriminator tells the probability of a
+fake, its cross-entropy clips probabilities, and its RMSprop is ten lines below. Networks are tiny, and without dropout, whose
+mask depends on the order of other draws.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
+
+from facegan.common.config import read_sections
+from facegan.common.shards import ShardWriter
+from facegan.models.keras128 import Keras128Arguments
+from facegan.training.batches import mix
+from facegan.training.distributed import World
+from facegan.training.engine import Hardware
+from facegan.training.run import Training, TrainParameters
+
+ROOT = Path(__file__).resolve().parents[2]
+BATCH, STEPS, RESOLUTION, WIDTH, LATENT_SIZE = 4, 6, 48, 4, 3
+LR, DECAY = 1e-4, 0.05  # so strong a decay that a few steps show it
+
+
+class KerasRMSprop:
+    """average ← ρ average + (1 − ρ) g²;  weight ← weight − lr / (1 + decay · step) · g / (√average + ε), with g clipped."""
+
+    def __init__(self, weights):
+        self.weights = weights
+        self.averages = [torch.zeros_like(weight) for weight in weights]
+        self.steps = 0
+
+    def step(self, loss, clip):
+        lr = LR / (1 + DECAY * self.steps)
+        self.steps += 1
+        gradients = torch.autograd.grad(loss, self.weights)
+        with torch.no_grad():
+            for weight, average, gradient in zip(self.weights, self.averages, gradients, strict=True):
+                gradient = gradient.clip(-clip, clip)
+                average.copy_(0.9 * average + 0.1 * gradient**2)
+                weight -= lr * gradient / (average.sqrt() + 1e-7)
+        return max(gradient.abs().max().item() for gradient in gradients)
+
+
+def read_weights(network):
+    """Returns copies of a network's weights in float64, in the order of its layers: weight, bias, weight, …"""
+    return [parameter.detach().double().clone().requires_grad_() for parameter in network.parameters()]
+
+
+def generate(weights, latents):
+    """Returns images (B, 3, 48, 48) from latents (B, LATENT_SIZE), as the tutorial's Keras lines do."""
+    pairs = list(zip(weights[::2], weights[1::2], strict=True))
+    images = leaky_relu(latents @ pairs[0][0].T + pairs[0][1], 0.3).reshape(-1, WIDTH // 2, 6, 6)
+    images = leaky_relu(conv2d(images, *pairs[1], padding=2), 0.3)
+    for pair in pairs[2:5]:
+        images = leaky_relu(conv_transpose2d(images, *pair, stride=2, padding=1), 0.3)
+    for pair in pairs[5:7]:
+        images = leaky_relu(conv2d(images, *pair, padding=2), 0.3)
+    return conv2d(images, *pairs[7], padding=3).tanh()
+
+
+def chance_of_fake(weights, images):
+    """Returns P(fake) for each image: the tutorial's sigmoid output. Facegan's logits are of the opposite sign."""
+    pairs = list(zip(weights[::2], weights[1::2], strict=True))
+    features = leaky_relu(conv2d(images, *pairs[0]), 0.3)
+    for pair in pairs[1:5]:
+        features = leaky_relu(conv2d(features, *pair, stride=2), 0.3)
+    return torch.sigmoid(-(features.flatten(1) @ pairs[5][0].T + pairs[5][1])).flatten()
+
+
+def cross_entropy(labels, chances):
+    chances = chances.clip(1e-7, 1 - 1e-7)
+    return -(labels * chances.log() + (1 - labels) * (1 - chances).log()).mean()
+
+
+def make_training(tmp_path, clip):
+    random = np.random.default_rng(0)
+    with ShardWriter(tmp_path, RESOLUTION) as writer:
+        for _ in range(10):  # two and a half batches: the walk through the images wraps round
+            writer.add("train", random.integers(0, 256, (3, RESOLUTION, RESOLUTION), dtype=np.uint8))
+        writer.finish("none", "lanczos", "a test")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"preset": "celeba128_keras_taught", "train": {}}
+    (preset,) = read_sections(params, train=TrainParameters)
+    parameters = dataclasses.replace(preset, clip_value=clip, batch=BATCH, images=BATCH * STEPS, lr_decay=DECAY, seed=5)
+    hardware = Hardware(torch.device("cpu"), torch.float32, deterministic=True)
+    model = "keras128", Keras128Arguments(WIDTH, LATENT_SIZE, dropout=0.0)
+    training = Training(tmp_path, model, parameters, hardware, World())
+    with torch.no_grad():
+        for network, gain in ((training.networks.generator, 1.5), (training.networks.discriminator, 2.5)):
+            for parameter in network.parameters():
+                parameter.mul_(gain)  # Glorot's weights make tiny networks whose gradients no clip would ever touch
+    return training
+
+
+def images_of_step(step, images):
+    """Returns the step's images, in order, in [-1, 1]."""
+    return torch.stack([images[(step * BATCH + place) % len(images)] for place in range(BATCH)]).double() / 127.5 - 1
+
+
+@pytest.mark.parametrize("clip", [1.0, 0.01])
+def test_steps_are_keras_steps(tmp_path, clip):
+    training = make_training(tmp_path, clip)
+    images = training.engine.batches.images.clone()
+    generator, discriminator = read_weights(training.networks.generator), read_weights(training.networks.discriminator)
+    first = [weight.detach().clone() for weight in generator + discriminator]
+    for_generator, for_discriminator = KerasRMSprop(generator), KerasRMSprop(discriminator)
+    steepest = 0.0
+    for step in range(STEPS):
+        seed = mix(5, step * BATCH, 0)
+        latents = torch.Generator().manual_seed(seed)
+        torch.manual_seed(mix(seed, 0))
+        noise = 0.05 * torch.rand(2 * BATCH).double()
+
+        fake = generate(generator, torch.randn(BATCH, LATENT_SIZE, generator=latents).double()).detach()
+        labels = torch.cat([torch.ones(BATCH), torch.zeros(BATCH)]).double() + noise  # fake 1, real 0, mixed in one batch
+        chances = chance_of_fake(discriminator, torch.cat([fake, images_of_step(step, images)]))
+        slope = for_discriminator.step(cross_entropy(labels, chances), clip)
+
+        fake = generate(generator, torch.randn(BATCH, LATENT_SIZE, generator=latents).double())
+        misleading = torch.zeros(BATCH).double()
+        steepest = max(steepest, slope, for_generator.step(cross_entropy(misleading, chance_of_fake(discriminator, fake)), clip))
+
+        training.step()
+        taken = [*training.networks.generator.parameters(), *training.networks.discriminator.parameters()]
+        for own, reference in zip(taken, generator + discriminator, strict=True):
+            torch.testing.assert_close(own.detach().double(), reference.detach(), rtol=0, atol=1e-5)
+    moved = [(weight.detach() - before).abs().max().item() for weight, before in zip(generator + discriminator, first, strict=True)]
+    assert min(moved) > 5e-4  # fifty times the tolerance
+    assert steepest > 0.01  # the smaller clip did cut gradients

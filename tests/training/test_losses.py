@@ -1,0 +1,189 @@
+"""Objectives and penalties against values computed by hand, and against what theory says their optima are."""
+
+import math
+
+import pytest
+import torch
+
+from facegan.training.losses import KERAS_LOGIT_LIMIT, OBJECTIVES, gradient_penalty, interpolate, squared_gradient_norms
+
+REAL, FAKE = [2.0, -0.5, 0.25], [-1.0, 0.75, 3.0]
+
+
+def sigmoid(t):
+    return 1 / (1 + math.exp(-t))
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def play(name, real=REAL, fake=FAKE, dtype=torch.float64):
+    real, fake = torch.tensor(real, dtype=dtype), torch.tensor(fake, dtype=dtype)
+    return OBJECTIVES[name].discriminator(real, fake), OBJECTIVES[name].generator(real, fake)
+
+
+CROSS_ENTROPY = -mean([math.log(sigmoid(t)) for t in REAL]) - mean([math.log(1 - sigmoid(t)) for t in FAKE])
+BY_HAND = {
+    "non_saturating": (CROSS_ENTROPY, -mean([math.log(sigmoid(t)) for t in FAKE])),
+    "minimax": (CROSS_ENTROPY, mean([math.log(1 - sigmoid(t)) for t in FAKE])),
+    "hinge": ((0 + 1.5 + 0.75) / 3 + (0 + 1.75 + 4) / 3, -2.75 / 3),
+    "wasserstein": (2.75 / 3 - 1.75 / 3, -2.75 / 3),
+    "relativistic": (
+        mean([-math.log(sigmoid(r - f)) for r, f in zip(REAL, FAKE, strict=True)]),
+        mean([-math.log(sigmoid(f - r)) for r, f in zip(REAL, FAKE, strict=True)]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_losses_are_their_equations(name):
+    discriminator_loss, generator_loss = play(name)
+    assert discriminator_loss.item() == pytest.approx(BY_HAND[name][0], abs=1e-12)
+    assert generator_loss.item() == pytest.approx(BY_HAND[name][1], abs=1e-12)
+
+
+def test_noisy_labels_are_keras_cross_entropy():
+    torch.manual_seed(3)
+    loss, generator_loss = play("noisy_labels")
+    torch.manual_seed(3)
+    noise = 0.05 * torch.rand(6, dtype=torch.float64)
+    labels = [1 + noise[i].item() for i in range(3)] + [noise[i].item() for i in range(3, 6)]
+    probabilities = [sigmoid(-t) for t in FAKE + REAL]  # of being fake, as the tutorial has it
+    by_hand = mean([-y * math.log(p) - (1 - y) * math.log(1 - p) for y, p in zip(labels, probabilities, strict=True)])
+    assert loss.item() == pytest.approx(by_hand, abs=1e-12)
+    assert generator_loss.item() == pytest.approx(-mean([math.log(1 - sigmoid(-t)) for t in FAKE]), abs=1e-12)
+
+
+def test_noisy_labels_stop_where_keras_clips():
+    logits = torch.tensor([-KERAS_LOGIT_LIMIT - 0.1], requires_grad=True)
+    torch.manual_seed(0)
+    OBJECTIVES["noisy_labels"].discriminator(torch.zeros(1), logits).backward()
+    assert logits.grad.item() == 0  # a label above 1 would otherwise push it on for ever
+    assert sigmoid(-KERAS_LOGIT_LIMIT) == pytest.approx(1e-7, rel=1e-6)
+
+
+def test_noisy_labels_want_the_mean_label():
+    torch.manual_seed(0)
+    logits = torch.full((100_000,), math.log(0.975 / 0.025), requires_grad=True)  # P(fake) = 0.025, the mean label of a real image
+    OBJECTIVES["noisy_labels"].discriminator(logits, torch.zeros(100_000)).backward()
+    assert abs(logits.grad.sum().item()) < 1e-4
+
+
+# Two distributions over three places, as eight draws each
+P, Q = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2]), torch.tensor([0, 1, 1, 1, 2, 2, 2, 2])
+DENSITIES = [(4 / 8, 1 / 8), (3 / 8, 3 / 8), (1 / 8, 4 / 8)]
+
+
+def best_discriminator(name, real=P, fake=Q, start=0.0, steps=3000, lr=0.5):
+    """Returns the logits of the three places that gradient descent finds, and the loss there."""
+    logits = torch.full((3,), start, dtype=torch.float64, requires_grad=True)
+    for _ in range(steps):
+        loss = OBJECTIVES[name].discriminator(logits[real], logits[fake])
+        (slope,) = torch.autograd.grad(loss, logits)
+        logits = (logits - lr * slope).detach().requires_grad_()
+    return logits.detach(), loss.item()
+
+
+@pytest.mark.parametrize("name", ["minimax", "non_saturating"])
+def test_best_discriminator_is_the_ratio_of_densities(name):
+    logits, loss = best_discriminator(name)
+    assert torch.sigmoid(logits).tolist() == pytest.approx([p / (p + q) for p, q in DENSITIES], abs=1e-6)
+    divergence = sum(p / 2 * math.log(2 * p / (p + q)) + q / 2 * math.log(2 * q / (p + q)) for p, q in DENSITIES)  # Jensen-Shannon
+    assert -loss == pytest.approx(-math.log(4) + 2 * divergence, abs=1e-9)
+
+
+def test_minimax_optimum_is_minus_log_4():
+    logits, loss = best_discriminator("minimax", fake=P, start=1.0)  # the generator has learned the data
+    assert torch.sigmoid(logits).tolist() == pytest.approx([0.5] * 3, abs=1e-6)
+    assert -loss == pytest.approx(-math.log(4), abs=1e-9)
+
+
+def test_minimax_generator_learns_nothing_from_a_sure_discriminator_where_the_other_does():
+    slopes = {}
+    for name in ("minimax", "non_saturating"):
+        logits = torch.tensor([-12.0], requires_grad=True)
+        OBJECTIVES[name].generator(logits, logits).backward()
+        slopes[name] = abs(logits.grad.item())
+    assert slopes["minimax"] < 1e-5
+    assert slopes["non_saturating"] > 0.99
+
+
+def test_hinge_optimum():
+    signs = torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64)
+    best = sum(2 * min(p, q) for p, q in DENSITIES)
+    assert OBJECTIVES["hinge"].discriminator(signs[P], signs[Q]).item() == pytest.approx(best)
+    assert best_discriminator("hinge", lr=0.01)[1] == pytest.approx(best, abs=0.02)
+    assert OBJECTIVES["hinge"].discriminator(signs[P], signs[P]).item() == pytest.approx(2)
+
+
+def test_wasserstein_is_the_earth_movers_distance():
+    real = torch.tensor([0.0, 1.0, 5.0], dtype=torch.float64)
+    fake = real + 2.5
+    slope_one = -real, -fake  # the best function of slope at most 1 falls along the way that the earth is moved
+    assert -OBJECTIVES["wasserstein"].discriminator(*slope_one).item() == pytest.approx(2.5)
+
+
+def test_relativistic_optimum_is_log_2():
+    logits, loss = best_discriminator("relativistic", fake=P, start=0.7)
+    assert loss == pytest.approx(math.log(2), abs=1e-9)
+    assert logits.max() - logits.min() < 1e-6
+    assert OBJECTIVES["relativistic"].paired
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_losses_of_half_precision_logits_are_float32(name):
+    discriminator_loss, generator_loss = play(name, dtype=torch.bfloat16)
+    assert discriminator_loss.dtype == generator_loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_losses_stay_finite_at_extreme_logits(name):
+    assert all(torch.isfinite(loss) for loss in play(name, real=[-1e4, 1e4], fake=[1e4, -1e4], dtype=torch.float32))
+
+
+def quadratic(factor):
+    return lambda images: (factor * images.square()).sum((1, 2, 3)) / 2  # its slope is factor · image
+
+
+def test_penalty_is_the_squared_slope_and_differentiable():
+    images = torch.randn(4, 3, 2, 2, dtype=torch.float64)
+    factor = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    penalty = gradient_penalty(quadratic(factor), images)
+    squared_norms = images.square().sum((1, 2, 3))
+    assert torch.allclose(penalty, 9 * squared_norms)
+    (slope,) = torch.autograd.grad(penalty.sum(), factor)
+    assert slope.item() == pytest.approx(6 * squared_norms.sum().item())  # d(factor²)/d(factor) = 2 · factor
+    leaves = images.clone().requires_grad_()
+    assert torch.equal(squared_gradient_norms(quadratic(factor)(leaves), leaves), penalty)
+
+
+def test_penalty_around_one():
+    images = torch.randn(4, 3, 2, 2, dtype=torch.float64)
+    norms = images.flatten(1).norm(dim=1)
+    assert torch.allclose(gradient_penalty(quadratic(2.0), images, center=1), (2 * norms - 1).square())
+
+
+def test_penalty_around_one_has_a_finite_slope_on_a_flat_function():
+    factor = torch.tensor(0.0, requires_grad=True)
+    gradient_penalty(quadratic(factor), torch.ones(2, 3, 2, 2), center=1).sum().backward()
+    assert torch.isfinite(factor.grad)
+
+
+def test_penalty_of_a_network_in_bfloat16_is_float32():
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.LeakyReLU(0.2), torch.nn.Flatten(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        penalty = gradient_penalty(lambda images: network(images).reshape(len(images), -1).sum(1), torch.randn(2, 3, 5, 5))
+    penalty.sum().backward()
+    assert penalty.dtype == torch.float32
+    assert network[0].weight.grad.abs().sum() > 0
+
+
+def test_interpolation_lies_on_the_line():
+    torch.manual_seed(0)
+    real, fake = torch.zeros(1000, 3, 2, 2), torch.ones(1000, 3, 2, 2)
+    shares = interpolate(real, fake)
+    assert (shares.flatten(1) == shares[:, :1, 0, 0]).all()  # one share an image
+    assert shares.min() >= 0 and shares.max() <= 1
+    assert shares.mean().item() == pytest.approx(0.5, abs=0.03)
+    assert shares.var().item() == pytest.approx(1 / 12, abs=0.01)
