@@ -1,0 +1,123 @@
+"""The one way in which facegan writes files, reads small JSON files and keeps a folder to itself.
+
+Every output is written beside its place, made durable, and renamed into it: a crash leaves either the old file or the whole new
+one, and a file that shares its bytes with another (a hard link out of DVC's cache) is replaced, never written through.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import pydantic
+from filelock import FileLock, Timeout
+
+from facegan.common.errors import FaceganError
+
+Content = TypeVar("Content", bound=pydantic.BaseModel)
+
+
+@contextlib.contextmanager
+def replace_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
+    """Opens a file for writing that takes the place of ``path`` when the block ends well; otherwise ``path`` stays as it was.
+
+    The file has the permissions that the umask gives.
+
+    Args:
+        durable: wait until the bytes are on the disk, so that a power cut too leaves one whole file.
+
+    Raises:
+        FaceganError: a full disk, a folder that may not be written to.
+    """
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as file:
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        discard(unfinished)
+        raise FaceganError(f"expected to write {path}; found: {error.strerror or error}; mend that, and run the same command again") from error
+    except BaseException:
+        discard(unfinished)
+        raise
+
+
+def discard(path: Path) -> None:
+    """Removes a file, if it is there and may be removed."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
+    """Writes a file by ``replace_file``."""
+    with replace_file(path, durable) as file:
+        file.write(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text in UTF-8. What is no Unicode (the undecodable bytes of a file's name) becomes ``\\udcXX``."""
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes a small JSON file, in the order given."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, kind: type[Content], remedy: str) -> Content:
+    """Returns the content of a small JSON file, checked by its pydantic model.
+
+    Args:
+        remedy: what to do about a missing or foreign file, such as "run the stage preprocess again".
+
+    Raises:
+        FaceganError: no such file, or one that is torn or foreign.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FaceganError(f"expected {path}; found: {error.strerror}; {remedy}") from None
+    try:
+        return kind.model_validate_json(content)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise FaceganError(f"expected {kind.__name__} in {path}; found something else ({where or 'the file'}: {first['msg']}); {remedy}") from None
+
+
+def hash_file(path: Path) -> str:
+    """Returns the SHA-256 of a file in hexadecimal digits. Raises FaceganError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FaceganError(f"expected to read {path}; found: {error.strerror}; mend that, and run the same command again") from None
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path, work: str) -> Iterator[None]:
+    """Keeps a folder to this process for the length of the block; the lock goes with the process, however that ends.
+
+    Args:
+        work: what is done there, for the error: "preprocesses into it".
+
+    Raises:
+        FaceganError: another process holds it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), mode=0o666)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FaceganError(f"expected {folder} for this process alone; found another that {work}; wait for it or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
