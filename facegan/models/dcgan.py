@@ -14,6 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from facegan.common.config import AtLeast
 from facegan.common.errors import FaceganError
+from facegan.models.convolution import Conv2d
 from facegan.models.layers import BatchNorm2d, is_power_of_two
 
 
@@ -74,11 +75,11 @@ class Discriminator(nn.Module):
         super().__init__()
         widths = stage_widths(resolution, arguments.width)[::-1]
         spectral = arguments.discriminator_norm == "spectral"
-        layers = [nn.Conv2d(3, widths[0], 4, 2, 1, bias=spectral), nn.LeakyReLU(0.2)]
+        layers = [Conv2d(3, widths[0], 4, 2, 1, bias=spectral), nn.LeakyReLU(0.2)]
         for narrow, wide in itertools.pairwise(widths):
             norm = [] if spectral else [BatchNorm2d(wide)]
-            layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=spectral), *norm, nn.LeakyReLU(0.2)]
-        layers += [nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=spectral)]
+            layers += [Conv2d(narrow, wide, 4, 2, 1, bias=spectral), *norm, nn.LeakyReLU(0.2)]
+        layers += [Conv2d(widths[-1], 1, 4, 1, 0, bias=spectral)]
         self.layers = nn.Sequential(*layers)
         initialize(self)
         if spectral:

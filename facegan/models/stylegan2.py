@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from facegan.common.config import AtLeast
+from facegan.models.convolution import conv2d, conv_transpose2d
 from facegan.models.layers import full_precision, thinning_widths
-from facegan.models.resampling import double_size, halve_size, smooth
+from facegan.models.resampling import DoubleSize, HalveSize, Smooth
 
 MAPPING_LAYERS = 2  # the paper has eight; two are enough for small pictures (Karras et al. 2020, StyleGAN2-ADA)
 MAPPING_RATE = 0.01  # the mapping network learns so many times as fast as the rest
@@ -65,23 +66,28 @@ class Linear(nn.Module):
 
 
 class Convolution(nn.Module):
-    """Features (B, entering, H, W) to (B, leaving, H, W), or half that size, at an equalised learning rate."""
+    """Features (B, entering, H, W) to (B, leaving, H, W), at an equalised learning rate."""
 
-    def __init__(self, entering: int, leaving: int, kernel: int, halve: bool = False, bias: bool = True):
+    def __init__(self, entering: int, leaving: int, kernel: int, bias: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(leaving, entering, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(leaving)) if bias else None
         self.gain = 1 / math.sqrt(entering * kernel**2)
-        self.halve = halve
 
     def forward(self, features: Tensor) -> Tensor:
-        kernel = self.weight.shape[3]
-        weight = self.weight * self.gain
-        if not self.halve:
-            return functional.conv2d(features, weight, self.bias, padding=kernel // 2)
-        if kernel == 1:
-            return functional.conv2d(halve_size(features), weight, self.bias)
-        return functional.conv2d(smooth(features, 2), weight, self.bias, stride=2)
+        return conv2d(features, self.weight * self.gain, self.bias, padding=self.weight.shape[3] // 2)
+
+
+class HalvingConvolution(Convolution):
+    """Features (B, entering, size, size) to (B, leaving, size / 2, size / 2): smoothed before pixels are left out."""
+
+    def __init__(self, entering: int, leaving: int, kernel: int, size: int, bias: bool = True):
+        super().__init__(entering, leaving, kernel, bias)
+        self.resample = HalveSize(size) if kernel == 1 else Smooth(size, 2)
+        self.stride = 1 if kernel == 1 else 2
+
+    def forward(self, features: Tensor) -> Tensor:
+        return conv2d(self.resample(features), self.weight * self.gain, self.bias, stride=self.stride)
 
 
 class ModulatedConvolution(nn.Module):
@@ -91,16 +97,17 @@ class ModulatedConvolution(nn.Module):
     batch. The paper's equations 1 to 3.
 
     Args:
-        double: the result is twice as large as the features.
+        doubled_size: the result is twice as large as the features, and so many pixels high; None: as large as they are.
         demodulate: scale back.
     """
 
-    def __init__(self, entering: int, leaving: int, kernel: int, style_size: int, double: bool = False, demodulate: bool = True):
+    def __init__(self, entering: int, leaving: int, kernel: int, style_size: int, doubled_size: int | None = None, demodulate: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(leaving, entering, kernel, kernel))
         self.affine = Linear(style_size, entering, bias=1.0)
         self.gain = 1 / math.sqrt(entering * kernel**2)
-        self.double, self.demodulate = double, demodulate
+        self.smooth = Smooth(doubled_size + 1, 1) if doubled_size else None
+        self.demodulate = demodulate
 
     def forward(self, features: Tensor, styles: Tensor) -> Tensor:
         """Returns (B, leaving, H, W), or twice that size, of the features (B, entering, H, W) and styles (B, style_size)."""
@@ -111,11 +118,11 @@ class ModulatedConvolution(nn.Module):
                 power = functional.linear(scales.square(), weight.square().sum((2, 3)))  # (B, leaving)
                 rescales = torch.rsqrt(power + EPSILON)
         features = features * scales[:, :, None, None].to(features.dtype)
-        if self.double:
-            features = functional.conv_transpose2d(features, weight.transpose(0, 1), stride=2)  # (B, leaving, 2H + 1, 2W + 1)
-            features = 4 * smooth(features, 1)
+        if self.smooth:
+            features = conv_transpose2d(features, weight.transpose(0, 1), stride=2)  # (B, leaving, 2H + 1, 2W + 1)
+            features = 4 * self.smooth(features)
         else:
-            features = functional.conv2d(features, weight, padding=weight.shape[3] // 2)
+            features = conv2d(features, weight, padding=weight.shape[3] // 2)
         if self.demodulate:
             features = features * rescales[:, :, None, None].to(features.dtype)
         return features  # (B, leaving, H, W)
@@ -126,7 +133,7 @@ class StyledLayer(nn.Module):
 
     def __init__(self, entering: int, leaving: int, size: int, style_size: int, double: bool = False):
         super().__init__()
-        self.convolution = ModulatedConvolution(entering, leaving, 3, style_size, double)
+        self.convolution = ModulatedConvolution(entering, leaving, 3, style_size, size if double else None)
         self.register_buffer("noise", torch.randn(1, 1, size, size))  # where chance has no place
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(leaving))
@@ -192,6 +199,7 @@ class Generator(nn.Module):
         for stage, (wide, narrow) in enumerate(itertools.pairwise(widths), start=1):
             self.layers += [StyledLayer(wide, narrow, 4 * 2**stage, size, double=True), StyledLayer(narrow, narrow, 4 * 2**stage, size)]
         self.to_rgb = nn.ModuleList(ToRGB(width, size) for width in widths)
+        self.doublings = nn.ModuleList(DoubleSize(4 * 2**stage) for stage in range(len(widths) - 1))
 
     def forward(self, latents: Tensor) -> Tensor:
         """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, latent_size)."""
@@ -203,7 +211,7 @@ class Generator(nn.Module):
             features = self.layers[2 * stage - 1](features, styles[2 * stage - 1])
             features = self.layers[2 * stage](features, styles[2 * stage])
             with full_precision(features.device):
-                images = double_size(images)
+                images = self.doublings[stage - 1](images)
             images = images + to_rgb(features, styles[2 * stage + 1])
         return images  # (B, 3, H, W)
 
@@ -222,13 +230,13 @@ class Generator(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Features (B, entering, H, W) to (B, leaving, H / 2, W / 2): two convolutions, and a linear way around them."""
+    """Features (B, entering, size, size) to (B, leaving, size / 2, size / 2): two convolutions, and a linear way around them."""
 
-    def __init__(self, entering: int, leaving: int):
+    def __init__(self, entering: int, leaving: int, size: int):
         super().__init__()
         self.first = Convolution(entering, entering, 3)
-        self.second = Convolution(entering, leaving, 3, halve=True)
-        self.around = Convolution(entering, leaving, 1, halve=True, bias=False)
+        self.second = HalvingConvolution(entering, leaving, 3, size)
+        self.around = HalvingConvolution(entering, leaving, 1, size, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         change = activate(self.first(features))
@@ -256,7 +264,8 @@ class Discriminator(nn.Module):
         super().__init__()
         widths = thinning_widths("stylegan2", resolution, arguments.width)[::-1]
         self.from_rgb = Convolution(3, widths[0], 1)
-        self.blocks = nn.ModuleList(ResidualBlock(narrow, wide) for narrow, wide in itertools.pairwise(widths))
+        sizes = (resolution // 2**block for block in range(len(widths) - 1))
+        self.blocks = nn.ModuleList(ResidualBlock(narrow, wide, size) for (narrow, wide), size in zip(itertools.pairwise(widths), sizes, strict=True))
         self.last = Convolution(widths[-1] + 1, widths[-1], 3)
         self.gather = Linear(16 * widths[-1], widths[-1])
         self.judge = Linear(widths[-1], 1)

@@ -13,6 +13,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from facegan.common.config import AtLeast, Between
 from facegan.common.errors import FaceganError
+from facegan.models.convolution import Conv2d
 from facegan.models.layers import BatchNorm2d, initialize_as_keras
 
 SLOPE = 0.2
@@ -82,10 +83,10 @@ class Discriminator(nn.Module):
         check_resolution(resolution)
         spectral = arguments.discriminator_norm == "spectral"
         depths = [arguments.width // 16, arguments.width // 8, arguments.width // 4, arguments.width // 2]
-        layers = [nn.Conv2d(3, depths[0], 4, 2, 1), nn.LeakyReLU(SLOPE)]
+        layers = [Conv2d(3, depths[0], 4, 2, 1), nn.LeakyReLU(SLOPE)]
         for shallow, deep, kernel, stride in zip(depths, depths[1:], (3, 4, 3), (1, 2, 1), strict=False):
             norm = [] if spectral else [BatchNorm2d(deep)]
-            layers += [nn.Conv2d(shallow, deep, kernel, stride, 1, bias=spectral), *norm, nn.LeakyReLU(SLOPE)]
+            layers += [Conv2d(shallow, deep, kernel, stride, 1, bias=spectral), *norm, nn.LeakyReLU(SLOPE)]
         layers += [nn.Flatten(), nn.Linear(depths[-1] * (resolution // 4) ** 2, 1)]
         self.layers = nn.Sequential(*layers)
         initialize_as_keras(self)

@@ -7,9 +7,10 @@ Random numbers are a function of (seed, images_seen, draw, rank): the generators
 resumed run, a CUDA graph and its eager twin draw alike.
 """
 
+import contextlib
 import dataclasses
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from torch.nn.utils import parametrize
 
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import from_bytes
+from facegan.models.convolution import share_casts
 from facegan.models.latents import draw_latents
 from facegan.training.augmentation import adapt
 from facegan.training.batches import Batches, mix
@@ -38,9 +40,11 @@ class Hardware:
     precision: torch.dtype
     deterministic: bool
 
-    def autocast(self) -> AbstractContextManager:
-        """Returns the context in which networks run."""
-        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """The context in which networks run."""
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32), share_casts():
+            yield
 
     @property
     def uses_graph(self) -> bool:
