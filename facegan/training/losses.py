@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
+from facegan.models.layers import full_precision
+
 LABEL_NOISE = 0.05
 KERAS_LOGIT_LIMIT = 16.118095  # log((1 - 1e-7) / 1e-7): Keras clips probabilities to [1e-7, 1 - 1e-7]
 
@@ -159,7 +161,8 @@ def squared_gradient_norms(logits: Tensor, images: Tensor) -> Tensor:
         logits: (B,), computed from ``images``; an augmentation between the two is differentiated through.
         images: (B, 3, H, W), which require a gradient.
     """
-    (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, 3, H, W)
+    with full_precision(images.device):  # autocast would round what the network computed in float32
+        (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, 3, H, W)
     return at_least_float32(slopes).square().sum((1, 2, 3))  # (B,)
 
 
