@@ -9,6 +9,7 @@ from pathlib import Path
 
 from command import ROOT, parser, run
 from facegan.common.config import read_values
+from facegan.common.devices import find_device
 from facegan.models.generator_file import load_generator
 from facegan.parameters import read_parameters
 from facegan.sampling.drawing import draw_faces, draw_losses, draw_progress, draw_walk
@@ -18,13 +19,11 @@ MODEL = ROOT / "data/model"
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    import torch
-
     chosen = {name: getattr(arguments, name) for name in ("seed", "count") if getattr(arguments, name) is not None}
     parameters = read_parameters(arguments.params).sample
     parameters = read_values(SampleParameters, {**parameters.model_dump(), **chosen}, "the command line")
     path = arguments.model or MODEL / "generator.safetensors"
-    generator, card = load_generator(path, "cuda" if torch.cuda.is_available() else "cpu")
+    generator, card = load_generator(path, find_device())
     print(f"{path}: {card.model}, {card.resolution} px, trained on {card.images_seen:,} images")
     draw_faces(generator, parameters, arguments.out)
     draw_walk(generator, parameters, arguments.out)

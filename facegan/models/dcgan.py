@@ -8,11 +8,10 @@ stages: the width doubles at each stage towards 4 px, up to eight times ``width`
 import itertools
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from facegan.common.errors import FaceganError
 from facegan.models.convolution import Conv2d
-from facegan.models.layers import BatchNorm2d, is_power_of_two
+from facegan.models.layers import BatchNorm2d, is_power_of_two, normalize_spectrum
 from facegan.models.parameters import DCGANParameters
 
 
@@ -70,7 +69,7 @@ class Discriminator(nn.Module):
         if spectral:
             for index, layer in enumerate(self.layers):
                 if isinstance(layer, nn.Conv2d):
-                    self.layers[index] = spectral_norm(layer)
+                    self.layers[index] = normalize_spectrum(layer)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images).flatten()  # (B,)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
 from facegan.models.convolution import Conv2d, ConvTranspose2d
-from facegan.models.layers import initialize_as_keras
+from facegan.models.layers import Dropout, initialize_as_keras
 from facegan.models.parameters import Keras128Parameters
 
 SLOPE = 0.3  # of Keras's LeakyReLU
@@ -63,7 +63,7 @@ class Discriminator(nn.Module):
         for _ in range(4):
             layers += [Conv2d(width, width, 4, 2), nn.LeakyReLU(SLOPE)]
             size = size // 2 - 1
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(parameters.dropout), nn.Linear(width * size**2, 1))
+        self.layers = nn.Sequential(*layers, nn.Flatten(), Dropout(parameters.dropout), nn.Linear(width * size**2, 1))
         initialize_as_keras(self)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from facegan.models import whole_batch
 from facegan.models.convolution import conv2d, conv_transpose2d
 from facegan.models.layers import full_precision, thinning_widths
 from facegan.models.parameters import StyleGAN2Parameters
 from facegan.models.resampling import DoubleSize, HalveSize, Smooth
+from facegan.models.whole_batch import draw
 
 MAPPING_LAYERS = 2  # the paper has eight; two are enough for small pictures (Karras et al. 2020, StyleGAN2-ADA)
 MAPPING_RATE = 0.01  # the mapping network learns so many times as fast as the rest
@@ -127,10 +129,15 @@ class StyledLayer(nn.Module):
 
     def forward(self, features: Tensor, styles: Tensor) -> Tensor:
         features = self.convolution(features, styles)
-        noise = torch.randn_like(features[:, :1]) if self.training else self.noise
+        noise = self.draw_noise(features) if self.training else self.noise
         features = features + (noise * self.noise_strength).to(features.dtype)
         features = features + self.bias[:, None, None].to(features.dtype)
         return activate(features)
+
+    def draw_noise(self, features: Tensor) -> Tensor:
+        """Returns normal noise (B, 1, H, W) in the features' type."""
+        size, dtype, device = features.shape[2:], features.dtype, features.device
+        return draw(lambda count: torch.randn((count, 1, *size), dtype=dtype, device=device), len(features))
 
 
 class ToRGB(nn.Module):
@@ -208,12 +215,26 @@ class Generator(nn.Module):
         styles = self.mapping(latents)  # (B, latent_size)
         if not self.training:
             return torch.lerp(self.average_style, styles, self.truncation).expand(count, -1, -1)
-        self.average_style.lerp_(styles.detach().mean(0), 1 - AVERAGE_DECAY)
-        others = self.mapping(torch.randn_like(latents))
-        changes = torch.randint(1, count, (len(latents),), device=latents.device)  # the first layer with the other style
-        changes = torch.where(torch.rand(len(latents), device=latents.device) < MIXING, changes, count)
+        self.follow(styles.detach())
+        images, device = len(latents), latents.device
+        others = self.mapping(draw(lambda number: torch.randn((number, self.latent_size), device=device), images))
+        changes = draw(lambda number: torch.randint(1, count, (number,), device=device), images)  # the first layer with the other style
+        is_mixed = draw(lambda number: torch.rand(number, device=device), images) < MIXING
+        changes = torch.where(is_mixed, changes, count)
         is_other = torch.arange(count, device=latents.device)[:, None] >= changes  # (layers + 1, B)
         return torch.where(is_other[:, :, None], others, styles)
+
+
+    def follow(self, styles: Tensor) -> None:
+        """Moves the average style towards the mean of the whole batch's styles, of which (B, latent_size) are at hand."""
+        if whole_batch.is_repeat():
+            return
+        total = styles.sum(0)
+        if whole_batch.is_shared():
+            total = whole_batch.SumOverProcesses.apply(total)
+        if whole_batch.is_first():
+            self.average_style.mul_(AVERAGE_DECAY)
+        self.average_style.add_(total, alpha=(1 - AVERAGE_DECAY) / whole_batch.count_whole_batch(len(styles)))
 
 
 class ResidualBlock(nn.Module):
@@ -234,18 +255,26 @@ class ResidualBlock(nn.Module):
 def append_deviation(features: Tensor) -> Tensor:
     """Returns (B, C + 1, H, W): one more channel, how much the images in each group of four neighbours differ.
 
-    A batch that fours do not divide is grouped in twos or ones. Neighbours, not strangers, so that several processes see the
-    groups that one would.
+    A batch that fours do not divide is grouped in twos or ones. The groups are those of the whole batch: of neighbours, so that a
+    process mostly has them to itself; where its share cuts through them, it gathers the others' features.
     """
     height, width = features.shape[2:]
-    groups = features.unflatten(0, (-1, math.gcd(len(features), GROUP_IMAGES)))  # (groups, images, C, H, W)
+    group = math.gcd(whole_batch.count_whole_batch(len(features)), GROUP_IMAGES)
+    is_cut = len(features) % group > 0
+    groups = (whole_batch.gather(features) if is_cut else features).unflatten(0, (-1, group))  # (groups, images, C, H, W)
     deviation = (groups.var(1, correction=0) + EPSILON).sqrt().mean((1, 2, 3))  # (groups,)
-    channel = deviation[:, None, None, None, None].expand(-1, groups.shape[1], 1, height, width).flatten(0, 1)  # (B, 1, H, W)
-    return torch.cat([features, channel], 1)
+    channel = deviation[:, None, None, None, None].expand(-1, group, 1, height, width).flatten(0, 1)  # (B, 1, H, W)
+    return torch.cat([features, whole_batch.narrow(channel) if is_cut else channel], 1)
 
 
 class Discriminator(nn.Module):
-    """Images (B, 3, H, W) to logits (B,), by residual blocks; it also sees how much neighbours in the batch differ."""
+    """Images (B, 3, H, W) to logits (B,), by residual blocks; it also sees how much neighbours in the batch differ.
+
+    Attributes:
+        group_images: so many neighbours have to stay together where a batch is taken in pieces.
+    """
+
+    group_images = GROUP_IMAGES
 
     def __init__(self, parameters: StyleGAN2Parameters, resolution: int):
         super().__init__()

@@ -7,11 +7,10 @@ of layers; kernel sizes, the depths between and the rate of dropout are chosen h
 
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from facegan.common.errors import FaceganError
 from facegan.models.convolution import Conv2d
-from facegan.models.layers import BatchNorm2d, initialize_as_keras
+from facegan.models.layers import BatchNorm2d, Dropout, initialize_as_keras, normalize_spectrum
 from facegan.models.parameters import Tutorial28Parameters
 
 SLOPE = 0.2
@@ -36,7 +35,7 @@ class Generator(nn.Module):
         depths = [width, width // 2, width // 4, width // 8]
 
         def finish(depth: int) -> list[nn.Module]:
-            return [BatchNorm2d(depth), nn.LeakyReLU(SLOPE), nn.Dropout(parameters.dropout)]
+            return [BatchNorm2d(depth), nn.LeakyReLU(SLOPE), Dropout(parameters.dropout)]
 
         self.layers = nn.Sequential(
             nn.Linear(self.latent_size, width * start**2, bias=False), nn.Unflatten(1, (width, start, start)), *finish(depths[0]),
@@ -72,7 +71,7 @@ class Discriminator(nn.Module):
         if spectral:
             for index, layer in enumerate(self.layers):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
-                    self.layers[index] = spectral_norm(layer)
+                    self.layers[index] = normalize_spectrum(layer)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images).flatten()  # (B,)

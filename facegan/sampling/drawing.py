@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
-from facegan.common.pictures import make_grid, save_png, to_bytes
+from facegan.common.pictures import make_grid, save_png
 from facegan.common.progress import Progress
-from facegan.models.latents import seeded_latents, truncate
+from facegan.models.latents import generate_images, seeded_latents, truncate
 from facegan.sampling.parameters import SampleParameters
 
 FACES_AT_ONCE = 16  # fixed: another number could round another way
@@ -120,11 +120,9 @@ def draw_loops(generator: nn.Module, count: int, frames: int, seed: int) -> Tens
 
 def generate(generator: nn.Module, latents: Tensor, title: str) -> Iterator[Tensor]:
     """Yields one face (3, H, W) in uint8 for each of the latents (N, latent_size), on the CPU."""
-    device = next(generator.parameters()).device
-    with Progress(title, len(latents), "faces") as progress, torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+    with Progress(title, len(latents), "faces") as progress:
         for batch in latents.split(FACES_AT_ONCE):
-            with torch.inference_mode():
-                faces = to_bytes(generator(batch.to(device))).cpu()  # (B, 3, H, W)
+            faces = generate_images(generator, batch).cpu()  # (B, 3, H, W)
             progress.add(len(faces))
             yield from faces
 

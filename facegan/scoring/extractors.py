@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from facegan.common.devices import find_device, reproducible
 from facegan.common.errors import FaceganError
 
 FRECHET_NAMES = {"inception": "fid", "inception_pytorch": "fid_pytorch", "inception_clean": "fid_clean"}
@@ -52,7 +53,7 @@ class Extractor:
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
         """Returns the features (B, D) of uint8 images (B, 3, H, W), in float32, on the extractor's device."""
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        with reproducible():
             return self.network(images.to(self.device))
 
 
@@ -91,7 +92,7 @@ def open_extractor(name: str, weights: Path | None = None, device: torch.device 
 
     Args:
         weights: a file; None: the published ones.
-        device: where it looks; None: on the GPU where there is one.
+        device: where it looks; None: on the CUDA GPU where there is one. On Apple's, which lack the scores' float64, it is the CPU.
 
     Raises:
         FaceganError: an unknown name, weights that cannot be had or read, or that belong to another network.
@@ -99,7 +100,8 @@ def open_extractor(name: str, weights: Path | None = None, device: torch.device 
     if name not in EXTRACTORS:
         raise FaceganError(f"expected an extractor among {', '.join(EXTRACTORS)}; found {name!r}; set evaluate.extractor")
     spec = EXTRACTORS[name]
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(device or find_device())
+    device = device if device.type in BATCH else torch.device("cpu")
     path = find_weights(name) if weights is None else Path(weights)
     digest = hash_file(path)
     try:

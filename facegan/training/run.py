@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 import torch
 
-from facegan.common.pictures import make_grid, to_bytes
+from facegan.common.pictures import make_grid
 from facegan.common.shards import Index
 from facegan.models.generator_file import Card, save_generator
-from facegan.models.latents import seeded_latents
+from facegan.models.latents import generate_images, seeded_latents
 from facegan.models.parameters import ModelParameters
 from facegan.training.augmentation import Augmentation
 from facegan.training.batches import Batches, mix
@@ -33,7 +33,7 @@ ROWS = 200  # of losses.csv; in long runs more, so that none stands for over ROW
 ROW_IMAGES = 10_000
 PROGRESS_FACES = 36
 QUICK_SCORE_IMAGES = 200
-HOW_NOT_WHAT = ("processes", "on_collapse")  # parameters that leave the outcome as it is
+HOW_NOT_WHAT = ("processes", "microbatch", "cuda_graph", "on_collapse")  # parameters that leave the outcome as it is
 
 
 class QuickScore(Protocol):
@@ -73,7 +73,7 @@ class Training:
             (parameters.beta1, value_at(parameters.beta2, 0, parameters.schedule_images)),
             parameters.clip_value,
             hardware.device,
-            hardware.uses_graph,
+            hardware.is_capturable,
         )
         batches = Batches(images, parameters.order, parameters.seed, hardware.device)
         self.engine = Engine(self.networks, self.game, batches, hardware, world, parameters.batch, parameters.flip, parameters.seed)
@@ -168,9 +168,8 @@ class Training:
     def draw_picture(self) -> Any:
         """Returns a grid of faces from the control latents, the same ones each time, as (H, W, 3) uint8."""
         generator = self.ema_generator()
-        with torch.no_grad():
-            faces = torch.cat([generator(latents) for latents in self.control_latents.split(CALIBRATION_BATCH)])
-        return make_grid(to_bytes(faces), columns=math.ceil(math.sqrt(len(faces))))
+        faces = torch.cat([generate_images(generator, latents) for latents in self.control_latents.split(CALIBRATION_BATCH)])
+        return make_grid(faces, columns=math.ceil(math.sqrt(len(faces))))
 
     def state(self) -> dict[str, Any]:
         """Returns everything that a resumed run needs."""
