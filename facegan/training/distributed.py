@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from facegan.common.devices import find_device
 from facegan.common.errors import FaceganError
 
 # A process that waits longer than this for the others takes them for dead. The first one may have weights to download or a slow
@@ -91,7 +92,7 @@ def join_world(device: torch.device) -> World:
         return World()
     patience = datetime.timedelta(seconds=TIMEOUT_SECONDS)
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    check_processes(local_rank + 1, device)
+    check_processes(local_rank + 1, device.type)
     if device.type == "cuda":
         torch.cuda.set_device(local_rank)
         distributed.init_process_group("nccl", timeout=patience)
@@ -102,11 +103,12 @@ def join_world(device: torch.device) -> World:
     return World(distributed.get_rank(), size, control)
 
 
-def check_processes(processes: int, device: torch.device) -> None:
-    """Raises FaceganError when so many processes on this machine cannot have a device each."""
-    if device.type == "mps" and processes > 1:
+def check_processes(processes: int, device: str) -> None:
+    """Raises FaceganError when so many processes on this machine cannot have a device each. ``device``: as the parameters have it."""
+    device = find_device().type if device == "auto" else device
+    if device == "mps" and processes > 1:
         raise FaceganError(f"train.processes: expected 1 on an Apple GPU, which processes cannot share; found {processes}; change it")
-    if device.type == "cuda" and processes > torch.cuda.device_count():
+    if device == "cuda" and processes > torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise FaceganError(
             f"train.processes: expected at most one for each of this machine's CUDA GPUs ({count}); found {processes}; lower it, or set train.device to cpu"

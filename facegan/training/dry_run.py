@@ -213,6 +213,8 @@ def describe(
         "time": f"{describe_seconds(seconds)} on this machine as busy as it is now",
         "memory": f"{memory_mb:,.0f} MB at most",
     }
+    if len(training.engine.pieces) > 1:
+        lines["microbatch"] = f"{len(training.engine.pieces)} pieces of at most {training.engine.microbatch} images, since all do not fit at once"
     if parameters.processes > 1:
         lines["processes"] = f"{parameters.processes}; time and memory are those of one process with the whole batch"
     return "\n".join(f"{name + ':':<11}{text}" for name, text in lines.items()) + "\na dry run: nothing was written"

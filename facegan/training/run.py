@@ -25,6 +25,7 @@ from facegan.training.ema import CALIBRATION_BATCH, CALIBRATION_BATCHES, decay_f
 from facegan.training.engine import STEP_SUMS, Engine, Hardware, Settings
 from facegan.training.game import Game
 from facegan.training.losses import OBJECTIVES
+from facegan.training.microbatch import fit
 from facegan.training.networks import Networks
 from facegan.training.parameters import TrainParameters
 from facegan.training.schedules import gamma_for, value_at
@@ -76,12 +77,15 @@ class Training:
             hardware.is_capturable,
         )
         batches = Batches(images, parameters.order, parameters.seed, hardware.device)
-        self.engine = Engine(self.networks, self.game, batches, hardware, world, parameters.batch, parameters.flip, parameters.seed)
+        microbatch = None if parameters.microbatch == "auto" else parameters.microbatch
+        self.engine = Engine(self.networks, self.game, batches, hardware, world, parameters.batch, parameters.flip, parameters.seed, microbatch)
         self.collapse_detector = CollapseDetector(parameters.objective not in ("hinge", "wasserstein"), parameters.batch)
         self.control_latents = seeded_latents(self.networks.generator, PROGRESS_FACES, parameters.seed).to(hardware.device)
         self.calibration_latents = seeded_latents(self.networks.generator, CALIBRATION_BATCHES * CALIBRATION_BATCH, mix(parameters.seed, 1))
         self.row_images = max(1, min(ROW_IMAGES, parameters.images // ROWS))
         self.images_seen = 0
+        if parameters.microbatch == "auto" and hardware.device.type == "cuda":
+            self.engine.set_microbatch(fit(self.engine, self.settings()))
         self.seconds = 0.0
         self.rows: list[dict[str, float]] = []
         self.rewinds: list[dict[str, int]] = []
@@ -176,6 +180,7 @@ class Training:
         return {
             "tensors": self.engine.tensors(),
             "images_seen": self.images_seen,
+            "microbatch": self.engine.microbatch,
             "seconds": self.seconds,
             "rows": self.rows,
             "rewinds": self.rewinds,
@@ -190,6 +195,8 @@ class Training:
         for name, value in self.engine.tensors().items():
             value.copy_(state["tensors"][name])
         self.images_seen, self.seconds = state["images_seen"], state["seconds"]
+        if self.parameters.microbatch == "auto":  # as it began, for the same bytes, unless less memory is there now
+            self.engine.set_microbatch(min(self.engine.microbatch, state["microbatch"]))
         self.rows, self.rewinds, self.warnings = state["rows"], state["rewinds"], state["warnings"]
         self.collapse_detector.memory = state["collapse_detector"]
         self.scores, self.best = state["scores"], state["best"]
