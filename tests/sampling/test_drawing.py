@@ -1,6 +1,5 @@
 """Sampling: the same bytes for the same seed, walks without a seam, and the stage as a process."""
 
-import dataclasses
 import itertools
 import math
 import shutil
@@ -16,11 +15,9 @@ from torch import nn
 
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import save_png
-from facegan.models.dcgan import DCGANArguments
 from facegan.models.generator_file import Card, load_generator, save_generator
+from facegan.models.parameters import DCGANParameters, StyleGAN2Parameters, Tutorial28Parameters
 from facegan.models.registry import build_generator
-from facegan.models.stylegan2 import StyleGAN2Arguments
-from facegan.models.tutorial28 import Tutorial28Arguments
 from facegan.sampling.drawing import SampleParameters, choose_evenly, draw_faces, draw_loops, draw_losses, draw_progress, draw_walk, enlarge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +27,7 @@ HEADER = "images_seen,loss_generator,loss_discriminator,real_logit,fake_logit\n"
 def make_generator(seed=0, gain=20.0):
     """Returns a small generator with weights so large that its faces differ visibly."""
     torch.manual_seed(seed)
-    generator = build_generator("dcgan", 32, DCGANArguments(4, 16, "batch")).eval()
+    generator = build_generator(DCGANParameters(width=4, latent_size=16, discriminator_norm="batch"), 32).eval()
     with torch.no_grad():
         for layer in generator.layers:
             if isinstance(layer, nn.ConvTranspose2d):
@@ -39,7 +36,7 @@ def make_generator(seed=0, gain=20.0):
 
 
 def save(path, generator):
-    arguments = dataclasses.asdict(DCGANArguments(4, 16, "batch"))
+    arguments = DCGANParameters(width=4, latent_size=16, discriminator_norm="batch").model_dump(exclude={"name"})
     save_generator(path, generator, Card("dcgan", arguments, 32, 16, 1000, "data", "parameters"))
 
 
@@ -99,7 +96,7 @@ def test_truncation_makes_faces_alike(tmp_path):
 
 def test_truncation_moves_styles_where_a_generator_has_them(tmp_path):
     torch.manual_seed(0)
-    generator = build_generator("stylegan2", 32, StyleGAN2Arguments(width=8, latent_size=16)).eval()
+    generator = build_generator(StyleGAN2Parameters(width=8, latent_size=16), 32).eval()
     for truncation in (0.01, 1.0):
         draw_faces(generator, SampleParameters(0, 1, truncation), tmp_path / str(truncation))
         assert generator.truncation == truncation
@@ -118,7 +115,8 @@ def test_walk_has_no_seam(tmp_path):
 
 @pytest.mark.parametrize("kind", ["normal", "uniform"])
 def test_every_step_of_a_walk_is_a_likely_latent(kind):
-    generator = make_generator() if kind == "normal" else build_generator("tutorial28", 28, Tutorial28Arguments(16, 16, 0.5, "batch"))
+    uniform = Tutorial28Parameters(width=16, latent_size=16, dropout=0.5, discriminator_norm="batch")
+    generator = make_generator() if kind == "normal" else build_generator(uniform, 28)
     loops = draw_loops(generator, count=500, frames=24, seed=0)  # (24, 500, 16)
     assert loops.shape == (24, 500, 16)
     chances = (loops.double() + 1) / 2 if kind == "uniform" else torch.special.ndtr(loops.double())  # uniform in [0, 1]
