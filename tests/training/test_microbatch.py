@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from presets import KINDS, make_small_engine, measure_difference, play_steps
 from projects import copy_project, make_shards, run_stage
 
 from facegan.common.errors import FaceganError
 from facegan.training.engine import choose_hardware
 from facegan.training.microbatch import choose_size, cut, find_unit
+from presets import KINDS, make_small_engine, measure_difference, play_steps
 
 HARDWARE = choose_hardware("cpu", "fp32")
 BATCH, PIECE, STEPS = 8, 4, 3

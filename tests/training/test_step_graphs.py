@@ -8,9 +8,9 @@ import contextlib
 
 import pytest
 import torch
-from presets import make_small_engine, play_steps
 
 from facegan.training.engine import Hardware, choose_hardware
+from presets import make_small_engine, play_steps
 
 CPU = choose_hardware("cpu", "fp32")
 PRESET = "celeba64_stylegan2"  # with and without a penalty, and with random numbers of every kind
