@@ -1,18 +1,22 @@
-"""Draws faces, a grid and a walk from a generator, and shows how its training went.
+"""Draws faces, a grid and a walk from a generator, and writes a page that shows how good it is and how its training went.
 
     python stages/sample.py                                          # what dvc repro runs: data/model -> data/samples
     python stages/sample.py --model any.safetensors --out faces      # any generator, wherever it came from
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from command import ROOT, parser, read_params, run
 from facegan.common.config import read_sections
 from facegan.models.generator_file import load_generator
-from facegan.sampling.drawing import SampleParameters, draw_faces, draw_losses, draw_progress, draw_walk
-
-MODEL = ROOT / "data/model"
+from facegan.sampling.animations import draw_progress, draw_walk
+from facegan.sampling.chart_library import write_chart_library
+from facegan.sampling.curves import draw_losses
+from facegan.sampling.faces import draw_faces
+from facegan.sampling.parameters import SampleParameters
+from facegan.sampling.report import Sources, write_report
 
 
 def sample(arguments: argparse.Namespace) -> None:
@@ -22,22 +26,32 @@ def sample(arguments: argparse.Namespace) -> None:
     chosen = {name: getattr(arguments, name) for name in ("seed", "count") if getattr(arguments, name) is not None}
     params["sample"] = {**(params.get("sample") or {}), **chosen}
     (parameters,) = read_sections(params, sample=SampleParameters)
-    path = arguments.model or MODEL / "generator.safetensors"
+    alone = arguments.model.is_file()
+    path = arguments.model if alone else arguments.model / "generator.safetensors"
     generator, card = load_generator(path, "cuda" if torch.cuda.is_available() else "cpu")
     print(f"{path}: {card.model}, {card.resolution} px, trained on {card.images_seen:,} images")
     draw_faces(generator, parameters, arguments.out)
     draw_walk(generator, parameters, arguments.out)
-    made = ["grid.png", f"{parameters.count} faces in faces/", "walk.webp"]
-    if arguments.model is None:
-        draw_progress(MODEL / "progress", arguments.out)
-        draw_losses(ROOT / "metrics/losses.csv", arguments.out)
-        made += ["progress.gif", "losses.png"]
-    print(f"{arguments.out}: {', '.join(made)}")
+    pictures = {"grid": arguments.out / "grid.png", "walk": arguments.out / "walk.webp"}
+    sources = Sources()
+    if not alone:
+        sources = Sources(arguments.model / "training.json", arguments.losses, arguments.quick_scores, arguments.evaluation)
+        draw_progress(arguments.model / "progress", arguments.out)
+        draw_losses(arguments.losses, arguments.out)
+        write_chart_library(arguments.out)
+        pictures["progress"] = arguments.out / "progress.gif"
+    write_report(arguments.out, card, dataclasses.asdict(parameters), pictures, sources)
+    print(f"{arguments.out}: report.html shows it all; {parameters.count} faces in faces/")
 
 
 if __name__ == "__main__":
     options = parser(__doc__)
-    options.add_argument("--model", type=Path, help="a generator.safetensors (default: the pipeline's, with its progress and losses)")
+    options.add_argument(
+        "--model", type=Path, default=ROOT / "data/model", help="the training's folder, or one generator.safetensors alone (default: data/model)"
+    )
+    options.add_argument("--losses", type=Path, default=ROOT / "metrics/losses.csv", help="beside a folder (default: metrics/losses.csv)")
+    options.add_argument("--quick-scores", type=Path, default=ROOT / "metrics/quick_scores.csv", help="likewise (default: metrics/quick_scores.csv)")
+    options.add_argument("--evaluation", type=Path, default=ROOT / "data/evaluation", help="likewise, a folder (default: data/evaluation)")
     options.add_argument("--seed", type=int, help="another seed gives other faces (default: sample.seed)")
     options.add_argument("--count", type=int, help="how many single faces (default: sample.count)")
     options.add_argument("--out", type=Path, default=ROOT / "data/samples", help="folder for the pictures (default: data/samples)")
