@@ -5,12 +5,12 @@
 """
 
 import argparse
-import dataclasses
 from pathlib import Path
 
-from command import ROOT, parser, read_params, run
-from facegan.common.config import read_sections
+from command import ROOT, parser, run
+from facegan.common.config import read_values
 from facegan.models.generator_file import load_generator
+from facegan.parameters import read_parameters
 from facegan.sampling.animations import draw_progress, draw_walk
 from facegan.sampling.chart_library import write_chart_library
 from facegan.sampling.curves import draw_losses
@@ -22,10 +22,9 @@ from facegan.sampling.report import Sources, write_report
 def sample(arguments: argparse.Namespace) -> None:
     import torch
 
-    params = read_params(arguments.params)
     chosen = {name: getattr(arguments, name) for name in ("seed", "count") if getattr(arguments, name) is not None}
-    params["sample"] = {**(params.get("sample") or {}), **chosen}
-    (parameters,) = read_sections(params, sample=SampleParameters)
+    parameters = read_parameters(arguments.params).sample
+    parameters = read_values(SampleParameters, {**parameters.model_dump(), **chosen}, "the command line")
     alone = arguments.model.is_file()
     path = arguments.model if alone else arguments.model / "generator.safetensors"
     generator, card = load_generator(path, "cuda" if torch.cuda.is_available() else "cpu")
@@ -36,11 +35,13 @@ def sample(arguments: argparse.Namespace) -> None:
     sources = Sources()
     if not alone:
         sources = Sources(arguments.model / "training.json", arguments.losses, arguments.quick_scores, arguments.evaluation)
-        draw_progress(arguments.model / "progress", arguments.out)
-        draw_losses(arguments.losses, arguments.out)
         write_chart_library(arguments.out)
-        pictures["progress"] = arguments.out / "progress.gif"
-    write_report(arguments.out, card, dataclasses.asdict(parameters), pictures, sources)
+        if arguments.losses.is_file():
+            draw_losses(arguments.losses, arguments.out)
+        if any((arguments.model / "progress").glob("*.png")):
+            draw_progress(arguments.model / "progress", arguments.out)
+            pictures["progress"] = arguments.out / "progress.gif"
+    write_report(arguments.out, card, parameters.as_plain(), pictures, sources)
     print(f"{arguments.out}: report.html shows it all; {parameters.count} faces in faces/")
 
 

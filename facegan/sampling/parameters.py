@@ -1,18 +1,21 @@
 """The section ``sample`` of the parameters."""
 
-import dataclasses
 from typing import Annotated
 
-from facegan.common.config import Above, AtLeast
+from annotated_types import Ge, Gt, Le
+
+from facegan.common.config import Number, Section, Seed, WholeNumber
 
 
-@dataclasses.dataclass(frozen=True)
-class SampleParameters:
+class SampleParameters(Section):
     """What to draw.
 
-    ``truncation`` below 1 draws nearer to the middle of the latents or styles, for faces that are more typical and less varied.
+    Attributes:
+        seed: of the latents.
+        count: how many single faces.
+        truncation: below 1 it draws nearer to the middle of the latents or styles, for faces that are more typical and less varied.
     """
 
-    seed: Annotated[int, AtLeast(0)]
-    count: Annotated[int, AtLeast(1)]
-    truncation: Annotated[float, Above(0)]
+    seed: Seed
+    count: Annotated[WholeNumber, Ge(1), Le(1_000_000)]
+    truncation: Annotated[Number, Gt(0), Le(10)]

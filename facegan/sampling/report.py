@@ -14,8 +14,8 @@ from typing import Any
 import pydantic
 
 from facegan.common.files import read_json, write_text
-from facegan.models import describe_model
 from facegan.models.generator_file import Card
+from facegan.models.registry import describe_model
 from facegan.sampling.curves import DIVERSITY, LOGITS, LOSSES, QUICK_SCORES, draw_svg, read_columns
 from facegan.sampling.explanations import read_scores
 
@@ -110,7 +110,7 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
     environment.filters |= {"embed": embed, "figure": show_figure, "value": show_value}
     page = environment.get_template("report.html.jinja").render(
         card=card,
-        model=describe_model(card.model, card.arguments),
+        model=describe_model(card.parameters),
         sample=sample,
         pictures=pictures,
         training=training,
