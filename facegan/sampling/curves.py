@@ -138,7 +138,7 @@ def read_columns(table: Path, charts: tuple[Chart, ...]) -> "pd.DataFrame":
     """Returns a table that has all columns that the charts draw.
 
     Raises:
-        FaceganError: no such file, no table, or a column is missing.
+        FaceganError: no such file, no table, or a column that is missing or holds no numbers.
     """
     import pandas as pd
 
@@ -152,4 +152,7 @@ def read_columns(table: Path, charts: tuple[Chart, ...]) -> "pd.DataFrame":
     missing = [name for name in names if name not in columns]
     if missing:
         raise FaceganError(f"expected columns {', '.join(names)} in {table}; found no {', '.join(missing)}; train again")
+    wrong = [name for name in names if not pd.api.types.is_numeric_dtype(columns[name]) and len(columns)]
+    if wrong:
+        raise FaceganError(f"expected numbers in {table}; found others ({', '.join(wrong)}); train again")
     return columns
