@@ -1,4 +1,4 @@
-"""Moving pictures: a walk through the latents, and how the faces came out of the noise in training.
+"""Moving pictures: a walk through the latents, one face turning into another, and how the faces came out of the noise in training.
 
 In: a generator, or the progress pictures that training left. Out: an endless WebP or GIF animation.
 """
@@ -15,12 +15,13 @@ from facegan.common.errors import FaceganError
 from facegan.common.files import replace_file
 from facegan.common.pictures import make_grid
 from facegan.models.latents import truncate
-from facegan.sampling.faces import enlarge, generate
+from facegan.sampling.faces import check_numbers, draw_batches, enlarge, generate
 from facegan.sampling.parameters import SampleParameters
 
 LOOP_HARMONICS = 2
 WALK_COLUMNS, WALK_FACES, WALK_FRAMES, WALK_FRAME_MILLISECONDS = 3, 6, 120, 50
 WALK_FACE_PIXELS = 96  # at least
+BLEND_FRAMES, BLEND_FACE_PIXELS = 80, 256  # there and back; at least
 PROGRESS_FRAMES, PROGRESS_FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 100, 150, 2_000
 PROGRESS_PIXELS = 640  # at most, the longer side
 
@@ -47,6 +48,41 @@ def draw_loops(generator: nn.Module, count: int, frames: int, seed: int) -> Tens
     waves = torch.stack([angles.cos(), angles.sin()])  # (2, K, frames)
     ways = torch.einsum("pkf,pkcn->fcn", waves, weights) / math.sqrt(LOOP_HARMONICS)  # (frames, count, latent_size)
     return torch.erf(ways / math.sqrt(2)) if generator.latent_distribution == "uniform" else ways
+
+
+def draw_blend(generator: nn.Module, parameters: SampleParameters, numbers: tuple[int, int], out: Path, pixels: int = BLEND_FACE_PIXELS) -> Path:
+    """Writes seed…_face…_to_….webp: one of a seed's faces turns into another and back, without a halt; returns the file.
+
+    Args:
+        pixels: the face is enlarged to at least this; 1 leaves it at the network's own size.
+    """
+    first, second = (find_latent(generator, parameters.seed, number) for number in numbers)
+    ways = blend(generator, first, second, BLEND_FRAMES)  # (frames, latent_size)
+    faces = generate(generator, truncate(generator, ways, parameters.truncation), "blend")
+    path = out / f"seed{parameters.seed}_face{numbers[0]:04d}_to_{numbers[1]:04d}.webp"
+    save_animation(path, (enlarge(make_grid(face[None], 1), face.shape[-1], pixels) for face in faces), WALK_FRAME_MILLISECONDS, quality=80)
+    return path
+
+
+def find_latent(generator: nn.Module, seed: int, number: int) -> Tensor:
+    """Returns the latent (latent_size,) of one of a seed's faces. Raises FaceganError for a number that no face has."""
+    check_numbers([number])
+    *_, (first, latents) = draw_batches(generator, seed, number + 1)
+    return latents[number - first]
+
+
+def blend(generator: nn.Module, first: Tensor, second: Tensor, frames: int) -> Tensor:
+    """Returns a closed way (frames, latent_size) from one latent (latent_size,) to another and back, slow at both.
+
+    z(θ) = z₁ cos θ + z₂ sin θ with θ from 0 to π/2: of two normal latents that were drawn by themselves this is, at every θ, exactly
+    as likely as they are. Uniform latents go that way as normal ones and come back.
+    """
+    uniform = generator.latent_distribution == "uniform"
+    if uniform:
+        first, second = (torch.special.ndtri((latent.double() + 1) / 2).clamp(-8, 8) for latent in (first, second))
+    angles = math.pi / 4 * (1 - torch.cos(2 * math.pi * torch.arange(frames, dtype=torch.float64) / frames))[:, None]  # (frames, 1)
+    ways = first * angles.cos() + second * angles.sin()  # (frames, latent_size)
+    return (torch.special.ndtr(ways) * 2 - 1 if uniform else ways).float()
 
 
 def draw_progress(folder: Path, out: Path) -> None:

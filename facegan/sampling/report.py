@@ -111,6 +111,7 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
     page = environment.get_template("report.html.jinja").render(
         card=card,
         model=describe_model(card.parameters),
+        alone=sources == Sources(),
         sample=sample,
         pictures=pictures,
         training=training,

@@ -148,7 +148,7 @@ def test_a_fid_is_called_one(tmp_path, pictures, sources):
 def test_the_memorisation_verdict_is_told(tmp_path, pictures, sources, found, words):
     change(sources.evaluation / "report.json", memorisation=found)
     _, page = write(tmp_path, pictures, sources)
-    assert page.says(words)
+    assert page.says(words) and page.says("None of these people exist.") == ("positive" not in words)
 
 
 def test_what_went_wrong_in_training_is_told(tmp_path, pictures, sources):
@@ -170,7 +170,7 @@ def test_a_generator_alone_gives_a_page_that_says_what_is_not_there(tmp_path, pi
     text, page = write(tmp_path, pictures)
     assert page.says("Not on this page, for want of its files: how it was trained; scores; the course of its training.")
     assert not any(page.says(heading) for heading in ("How good is it?", "How the training went", "by heart"))
-    assert page.says("width 4") and page.says("1,000 times")
+    assert page.says("width 4") and page.says("1,000 times") and page.says("sample.py --model FILE --face 12 --seed 0")
     assert text.count("<img") == 2
 
 

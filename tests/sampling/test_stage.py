@@ -1,6 +1,7 @@
 """The stage sample as a process."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from facegan.common.pictures import save_png
 from facegan.models.generator_file import load_generator
 from facegan.sampling.faces import draw_faces
 
-FACES = [f"faces/{number:04d}.png" for number in range(10)]
+FACES = [f"faces/seed0_face{number:04d}.png" for number in range(10)]
 LOSSES = "images_seen,loss_generator,loss_discriminator,real_logit,fake_logit,diversity\n0,1,1,0,0,1\n1000,2,0.5,1,-1,0.9\n"
 
 
@@ -71,9 +72,65 @@ def test_stage_needs_nothing_but_a_model(project, tmp_path):
     save_small_generator(tmp_path / "elsewhere.safetensors")
     result = run_stage(project, "--model", tmp_path / "elsewhere.safetensors", "--seed", 7, "--count", 4, "--out", tmp_path / "faces")
     assert result.returncode == 0, result.stderr
-    assert sorted(read_all(tmp_path / "faces")) == [*FACES[:4], "grid.png", "report.html", "walk.webp"]
+    assert sorted(read_all(tmp_path / "faces")) == [*(name.replace("seed0", "seed7") for name in FACES[:4]), "grid.png", "report.html", "walk.webp"]
     draw_faces(make_generator(), choose(seed=7, count=4), tmp_path / "here")
     assert (tmp_path / "here/grid.png").read_bytes() == (tmp_path / "faces/grid.png").read_bytes()
+
+
+def test_chosen_faces_come_again_beside_the_pipelines_output(trained):
+    assert run_stage(trained, "--seed", 3, "--count", 20).returncode == 0
+    before = read_all(trained / "data")
+    result = run_stage(trained, "--seed", 3, "--face", 12, 1, "--between", 12, 1)
+    assert result.returncode == 0, result.stderr
+    chosen = read_all(trained / "faces")
+    assert sorted(chosen) == ["seed3_face0001.png", "seed3_face0012.png", "seed3_face0012_to_0001.webp"]
+    assert all(chosen[name] == before[f"samples/faces/{name}"] for name in chosen if name.endswith(".png"))
+    assert all(str(trained / "faces" / name) in result.stdout for name in chosen)
+    assert read_all(trained / "data") == before
+
+
+def test_native_faces_are_as_large_as_the_network_draws_them(trained):
+    assert run_stage(trained, "--native", "--count", 3).returncode == 0
+    sizes = {Image.open(path).size for path in (trained / "data/samples/faces").iterdir()}
+    assert sizes == {(32, 32)}
+
+
+def test_another_models_pictures_do_not_stay(trained, tmp_path):
+    assert run_stage(trained, "--out", tmp_path / "out").returncode == 0
+    assert run_stage(trained, "--model", trained / "data/model/generator.safetensors", "--count", 2, "--out", tmp_path / "out").returncode == 0
+    assert sorted(read_all(tmp_path / "out")) == [*FACES[:2], "grid.png", "report.html", "walk.webp"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--face", "-1"], "expected numbers of faces from 0 to 999,999; found -1"),
+        (["--between", "0", "1000000"], "found 1,000,000"),
+        (["--pixels", "0"], "expected --pixels from 1 to 4,096; found 0"),
+        (["--seed", "-1", "--face", "3"], "seed: expected a number of at least 0; found -1"),
+    ],
+)
+def test_impossible_choices_are_told(trained, arguments, message):
+    result = run_stage(trained, *arguments)
+    assert result.returncode == 1 and message in result.stderr and not (trained / "data/samples").exists()
+
+
+def test_outputs_replace_files_and_never_write_through_a_hard_link(trained):
+    """What DVC checks out is a hard link into its cache, for everybody to read and nobody to write."""
+    assert run_stage(trained).returncode == 0
+    samples, cache = trained / "data/samples", trained / "cache"
+    shutil.copytree(samples, cache, copy_function=os.link)
+    for path in cache.rglob("*.*"):
+        path.chmod(0o444)
+    before = read_all(cache)
+    (trained / "metrics/losses.csv").write_text(LOSSES.replace("0.5", "0.7"))
+    save_png(trained / "data/model/progress/0000000009.png", np.full((32, 32, 3), 99, np.uint8))
+    shutil.copy(ROOT / "pretrained/avatars.safetensors", trained / "data/model/generator.safetensors")
+    result = run_stage(trained, "--count", 9)
+    assert result.returncode == 0, result.stderr
+    assert read_all(cache) == before
+    after = read_all(samples)
+    assert all(after[name] != before[name] for name in after if name != "vega.js")
 
 
 def test_stage_errors_are_one_line(project, tmp_path):
