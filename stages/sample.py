@@ -18,7 +18,7 @@ from facegan.parameters import read_parameters
 from facegan.sampling.animations import BLEND_FACE_PIXELS, draw_blend, draw_progress, draw_walk
 from facegan.sampling.chart_library import write_chart_library
 from facegan.sampling.curves import draw_losses
-from facegan.sampling.faces import SINGLE_FACE_PIXELS, draw_chosen, draw_faces
+from facegan.sampling.faces import SINGLE_FACE_PIXELS, check_numbers, draw_chosen, draw_faces
 from facegan.sampling.parameters import SampleParameters
 from facegan.sampling.report import Sources, write_report
 
@@ -26,13 +26,14 @@ LARGEST_PIXELS = 4096
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    import torch
-
     chosen = {name: getattr(arguments, name) for name in ("seed", "count") if getattr(arguments, name) is not None}
     parameters = read_parameters(arguments.params).sample
     parameters = read_values(SampleParameters, {**parameters.model_dump(), **chosen}, "the command line")
     if arguments.pixels is not None and not 1 <= arguments.pixels <= LARGEST_PIXELS:
         raise FaceganError(f"expected --pixels from 1 to {LARGEST_PIXELS:,}; found {arguments.pixels}; name another size")
+    check_numbers([*(arguments.face or []), *(arguments.between or [])])
+    import torch
+
     path = arguments.model / "generator.safetensors" if arguments.model.is_dir() else arguments.model
     generator, card = load_generator(path, "cuda" if torch.cuda.is_available() else "cpu")
     print(f"{path}: {card.model}, {card.resolution} px, trained on {card.images_seen:,} images")
