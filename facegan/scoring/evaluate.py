@@ -20,7 +20,8 @@ from facegan.models.generator_file import Card
 from facegan.models.latents import seeded_latents, truncate
 from facegan.models.registry import build_generator, describe_model
 from facegan.scoring.extractors import BATCH, Extractor, extract, name_frechet, name_kernel
-from facegan.scoring.memorisation import draw_sheet, find_neighbours, measure_memorisation
+from facegan.scoring.memorisation import draw_sheet, measure_memorisation
+from facegan.scoring.neighbourhoods import find_neighbours
 from facegan.scoring.parameters import FEWEST_IMAGES, EvaluateParameters
 from facegan.scoring.protocol import Protocol
 from facegan.scoring.reference import Reference, gather

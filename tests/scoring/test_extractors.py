@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from facegan.common.files import hash_file
 from facegan.scoring.extractor_networks import TransformerSize, build_clip, build_efficientnet, fold_batch_norms
 from facegan.scoring.extractor_weights import find_weights, read_weights
 from facegan.scoring.extractors import EXTRACTORS, extract, open_extractor
+from facegan.scoring.parameters import ExtractorName
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +143,10 @@ def test_features_come_in_order_and_do_not_depend_on_their_fellows(lite, images)
 def test_colours_and_sizes_matter(lite, images):
     assert (lite(images.flip(1)) - lite(images)).abs().max() > 0.1
     assert lite(torch.zeros(1, 3, 300, 300, dtype=torch.uint8)).shape == (1, 1280)
+
+
+def test_the_parameters_know_every_name():
+    assert get_args(ExtractorName) == tuple(EXTRACTORS)
 
 
 def test_an_unknown_name_says_what_there_is():
