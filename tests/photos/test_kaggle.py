@@ -146,7 +146,7 @@ def test_starts_afresh_when_the_data_set_changed_meanwhile(fetch, fake, tmp_path
 
 def test_a_dead_connection_is_given_up_for_a_new_one(project, fetch, fake, tmp_path):
     fake.stall_after = CUT
-    module = project / "facegan" / "sources" / "kaggle.py"
+    module = project / "facegan" / "photos" / "sources" / "kaggle.py"
     source = module.read_text()
     module.write_text(source.replace("STALL_SECONDS = 120", "STALL_SECONDS = 1"))
     try:
@@ -239,7 +239,7 @@ def test_a_version_can_be_pinned(project, fetch, fake, tmp_path):
 @pytest.mark.parametrize("slug", ["faces", "painter/", "../faces", "https://www.kaggle.com/datasets/painter/faces"])
 def test_only_a_slug_is_taken(tmp_path, slug):
     with pytest.raises(FaceganError, match="expected owner/dataset"):
-        fetch_kaggle(slug, tmp_path)
+        fetch_kaggle(slug, tmp_path, tmp_path / "copy.zip")
 
 
 def test_retry_after_is_a_number_or_a_date():
@@ -248,5 +248,7 @@ def test_retry_after_is_a_number_or_a_date():
 
     later = email.utils.format_datetime(email.utils.localtime().replace(year=2100))
     assert read(**{"Retry-After": "17"}) == 17
-    assert read(**{"Retry-After": later}) > 10**9
+    assert read(**{"Retry-After": later}) == read(**{"Retry-After": "999999999"}) == read(**{"Retry-After": "1e400"}) == 600
+    assert read(**{"Retry-After": "-5"}) == read(**{"Retry-After": "nan"}) == read(**{"Retry-After": "²"}) == 0
+    assert read(**{"Retry-After": "Wed, 01 Jan 999999 00:00:00 GMT"}) == 0
     assert read(**{"Retry-After": "soon"}) == read() == read_retry_after(None) == 0
