@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from facegan.photos.celeba import LISTS
+from facegan.photos.formats import FORMATS
 
-SUFFIXES = (".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".sgi", ".tga")
-SUFFIXES += (".tif", ".tiff", ".webp")
+SUFFIXES = tuple(FORMATS)
 LARGEST_PHOTO_BYTES = 200_000_000  # of a file, unpacked: a JPEG of 200 megapixels has half of that, a TIFF of 30 with 16 bits all of it
 TOO_LARGE = f"over {LARGEST_PHOTO_BYTES // 10**6} MB"
 HIDDEN = "hidden"
