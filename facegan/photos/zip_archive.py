@@ -125,7 +125,7 @@ def read_table(path: Path) -> tuple[list[str], np.ndarray, int]:
     try:
         with open_archive(path) as file:
             for entry in read_directory(file):
-                if not entry.orig_filename.endswith("/"):
+                if entry.file_size or not entry.orig_filename.endswith("/"):  # else it is a folder
                     names.append(entry.orig_filename)
                     packed += pack(entry.header_offset, entry.compress_size, entry.file_size, entry.CRC, entry.compress_type, entry.flag_bits)
     except (*DAMAGE, OSError) as error:
