@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from facegan.common.errors import FaceganError
+from facegan.common.errors import FaceganError, printable
 from facegan.common.files import hash_file, read_json, write_json
 
 MANIFEST, ARCHIVE, FILES = "manifest.json", "photos.zip", "files.json"
@@ -42,7 +42,7 @@ class Manifest(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     def describe_left_out(self) -> str:
         """Returns what was not taken in one line, or nothing."""
-        return ", ".join(f"{count:,} {kind}" for kind, count in self.left_out.items())
+        return ", ".join(f"{count:,} {printable(kind)}" for kind, count in self.left_out.items())
 
 
 class Files(pydantic.RootModel[dict[str, Sha256]], frozen=True):
