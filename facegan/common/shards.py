@@ -181,7 +181,7 @@ def read_index(folder: Path) -> Index:
 def open_split(folder: Path, split: Split) -> list[Tensor]:
     """Returns the split's images: for each shard a uint8 tensor (n, 3, H, W), mapped from the file.
 
-    The first time in a process each file is read from end to end and its hash compared, 0.5 to 0.7 seconds a gigabyte.
+    The first time in a process each file is read from end to end and its hash compared: about two seconds a gigabyte.
 
     Raises:
         FaceganError: no index, or a shard that is missing, torn, or not the one that the index names.

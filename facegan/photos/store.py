@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Protocol
 
 from facegan.common.errors import FaceganError
+from facegan.photos.formats import FORMATS
 from facegan.photos.zip_archive import ZipStore
 
 MANIFEST, ARCHIVE, FILES = "manifest.json", "photos.zip", "files.json"
 UNFINISHED = "manifest.json.part"
 PARTITION = "list_eval_partition.csv"
 LIST_AGAIN = "run `dvc repro --force download` to list the folder again"
-SUFFIXES = (".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".sgi", ".tga")
-SUFFIXES += (".tif", ".tiff", ".webp")
+SUFFIXES = tuple(FORMATS)
 
 
 @dataclasses.dataclass(frozen=True)
