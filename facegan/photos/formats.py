@@ -18,7 +18,7 @@ FORMATS = {
     ".jpe": "JPEG",
     ".jpeg": "JPEG",
     ".jpg": "JPEG",
-    ".mpo": "JPEG",  # several pictures, the first of them a JPEG
+    ".mpo": "MPO",
     ".pbm": "PPM",
     ".pgm": "PPM",
     ".png": "PNG",

@@ -23,7 +23,7 @@ from facegan.common.errors import FaceganError, printable
 from facegan.photos.formats import FORMATS
 from facegan.preprocessing.parameters import Crop, Filter
 
-OPENED = sorted(set(FORMATS.values()))
+OPENED = sorted(set(FORMATS.values()) - {"MPO"})  # which begins as a JPEG and is opened as one
 FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(Filter)}
 MAX_PIXELS = 64_000_000  # decoded at once; 192 MB in RGB
 MAX_JPEG_PIXELS = 250_000_000  # of a JPEG that is shrunk while it is decoded, row by row
@@ -75,13 +75,17 @@ class Photo:
         self.size = (height, width) if self.orientation in SIDEWAYS else (width, height)
         self.was_decoded = False
 
-    def choose_shrink(self, needed: float) -> int:
-        """Returns the largest factor to shrink by, 8, 4, 2 or 1, that leaves ``needed`` pixels of each decoded one.
+    def choose_shrink(self, spare: float) -> int:
+        """Returns by how much to shrink while decoding: 8, 4, 2 or 1; always 1 for what is no JPEG.
 
         Args:
-            needed: how many pixels of the whole picture may become one.
+            spare: how many pixels of the whole picture, in a row, may become one. Where even the whole is more than is decoded at
+                once, the answer is larger.
         """
-        return next(shrink for shrink in SHRINKS if shrink <= max(1, needed)) if self.is_jpeg else 1
+        if not self.is_jpeg:
+            return 1
+        width, height = self.size
+        return max(next(shrink for shrink in SHRINKS if shrink <= max(1, spare)), min(s for s in SHRINKS if width * height <= MAX_PIXELS * s * s))
 
     def decode(self, shrink: int = 1) -> Image.Image:
         """Returns the upright RGB picture, a JPEG at 1/``shrink`` of its height and width.
