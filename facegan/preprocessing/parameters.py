@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, Len
 from pydantic import Strict
 
 from facegan.common.config import Number, Section, WholeNumber
 
-Box = Annotated[tuple[WholeNumber, WholeNumber, WholeNumber, WholeNumber], Strict(False)]  # a list in YAML
+Box = Annotated[tuple[WholeNumber, ...], Len(4, 4), Strict(False)]  # a list in YAML
 Crop = Literal["none", "square", "face"] | Box
 Template = Literal["celeba", "ffhq"]
 Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
