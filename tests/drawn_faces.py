@@ -36,9 +36,10 @@ def draw_head(seed: int = 0, scale: float = 3.0) -> Image.Image:
         ellipse(eye.real, eye.imag, 18, 9, (246, 243, 240, 255))
         ellipse(eye.real, eye.imag, 8.5, 8.5, (80, 55, 40, 255))
         ellipse(eye.real, eye.imag, 4, 4, (10, 10, 10, 255))
-        draw.arc([scale * (eye.real - 10), scale * (eye.imag - 7), scale * (eye.real + 10), scale * (eye.imag + 8)], 190, 350, fill=(50, 30, 25), width=round(1.6 * scale))
-        inner, outer = eye.real - side * 10, eye.real + side * 14
-        draw.line([scale * inner, scale * 76, scale * eye.real, scale * 73, scale * outer, scale * 77], fill=hair, width=round(3.6 * scale), joint="curve")
+        lid = [scale * (eye.real - 10), scale * (eye.imag - 7), scale * (eye.real + 10), scale * (eye.imag + 8)]
+        draw.arc(lid, 190, 350, fill=(50, 30, 25), width=round(1.6 * scale))
+        brow = ((eye.real - side * 10, 76), (eye.real, 73), (eye.real + side * 14, 77))
+        draw.line([(scale * x, scale * y) for x, y in brow], fill=hair, width=round(3.6 * scale), joint="curve")
         ellipse(eye.real + side * 4, 112, 22, 16, (*np.clip(skin * (1.03, 0.93, 0.92), 0, 255), 255))  # the cheek
     ellipse(105, 103, 10, 26, shade(0.9))
     ellipse(100, 110, 17, 10, shade(0.94))
@@ -48,7 +49,8 @@ def draw_head(seed: int = 0, scale: float = 3.0) -> Image.Image:
     ellipse(MOUTH.real, MOUTH.imag, 34, 11, (178, 78, 78, 255))
     ellipse(MOUTH.real, MOUTH.imag - 0.5, 26, 3.2, (90, 30, 32, 255))
     ellipse(100, 141, 20, 6, shade(0.9))
-    draw.polygon([(scale * x, scale * y) for x, y in ((48, 88), (54, 50), (80, 34), (120, 34), (146, 50), (152, 88), (143, 66), (120, 54), (80, 54), (57, 66))], fill=(*hair, 255))
+    fringe = ((48, 88), (54, 50), (80, 34), (120, 34), (146, 50), (152, 88), (143, 66), (120, 54), (80, 54), (57, 66))
+    draw.polygon([(scale * x, scale * y) for x, y in fringe], fill=(*hair, 255))
     light = np.linspace(1.08, 0.86, layer.width)[None, :, None]
     pixels = np.asarray(layer.filter(ImageFilter.GaussianBlur(0.9 * scale)), np.float32)
     pixels[..., :3] = (pixels[..., :3] * light + random.normal(0, 2, (*pixels.shape[:2], 1))).clip(0, 255)

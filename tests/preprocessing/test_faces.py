@@ -77,7 +77,7 @@ def test_small_heads_and_those_beside_the_middle_come_out_in_the_template():
 
 
 def test_the_picture_shows_the_face_where_the_square_says():
-    image, [places] = draw_photo((500, 500), [(240 + 230j, 60, -20)])
+    image, _ = draw_photo((500, 500), [(240 + 230j, 60, -20)])
     [picture], reasons = read_faces(Photo(encode(image, "PNG")), parameters(resolution=128))
     assert picture.shape == (3, 128, 128) and picture.dtype == np.uint8 and reasons == []
     upright, _ = draw_photo((240, 240), [(120 + (0.474 * 240) * 1j, 60, 0)])  # the same head drawn where the template has it, on another ground

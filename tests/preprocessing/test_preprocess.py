@@ -357,8 +357,8 @@ def test_the_sheet_shows_what_is_cut_out_and_what_is_not(tmp_path):
     out, _ = run(tmp_path, photos, crop="face")
     sheet = np.asarray(Image.open(out / "faces.png")).astype(int)
     assert sheet.shape == (22 + 4 * 160 + 22 + 160, 6 * 160, 3)  # 24 of 30 in four rows, then the one
-    green = (np.abs(sheet - (0, 160, 60)).sum(2) == 0).sum((1))
-    red = (np.abs(sheet - (210, 40, 40)).sum(2) == 0).sum((1))
+    green = (np.abs(sheet - (0, 160, 60)).sum(2) == 0).sum(1)
+    red = (np.abs(sheet - (210, 40, 40)).sum(2) == 0).sum(1)
     assert all(green[22 + 160 * row : 182 + 160 * row].sum() > 2000 for row in range(4)) and red[: 22 + 640].sum() == 0
     assert red[22 + 640 :].sum() > 50 and green[22 + 640 :].sum() == 0
 
@@ -400,7 +400,7 @@ def test_what_an_earlier_run_left_stays_until_the_new_is_whole(tmp_path):
         os.link(file, tmp_path / "cache" / file.name)
         file.chmod(0o444)
     before = read_files(out)
-    with pytest.raises(FaceganError, match="change preprocess.crop"):
+    with pytest.raises(FaceganError, match=r"change preprocess\.crop"):
         preprocess(raw, parameters(crop=(0, 0, 100, 100)), out, 1)
     assert read_files(out) == before
     preprocess(raw, parameters(resolution=32), out, 1)
