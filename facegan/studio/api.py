@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import fastapi
 import pydantic
-from fastapi import Query, Response
+from fastapi import Path, Query, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
@@ -17,6 +17,7 @@ from facegan.studio import codes, requests
 from facegan.studio.generators import Busy
 from facegan.studio.pictures import write_animation, write_face, write_faces, write_grid, write_png
 from facegan.studio.service import PREVIEWS, Studio
+from facegan.studio.trainings import list_trainings, read_training
 
 ERRORS: dict[int | str, dict[str, Any]] = {422: {"description": "what was expected, what was found, what to do"}, 503: {"description": "busy; try again in a moment"}}
 
@@ -25,6 +26,20 @@ class GeneratorInfo(pydantic.BaseModel):
     """A generator that can be asked for."""
 
     name: str
+
+
+class TrainingInfo(pydantic.BaseModel):
+    """How a training goes."""
+
+    name: str
+    state: Literal["running", "stopped", "finished"]
+    images_seen: int
+    images: int
+    images_per_second: float | None
+    seconds_left: float | None
+    warnings: list[str]
+    rows: dict[str, list[float]]
+    scores: dict[str, list[float]]
 
 
 def files(kind: str) -> dict[str, Any]:
@@ -79,6 +94,18 @@ def add_interface(app: fastapi.FastAPI, studio: Studio) -> None:
     @routes.get("/walk.{kind}", summary="A walk through faces, as an endless animation", **files("image/webp"))
     def walk(kind: Literal["webp", "gif"], asked: Annotated[requests.Walk, Query()]) -> Response:
         return answer(write_animation(studio.walk(asked), kind), f"image/{kind}")
+
+    @routes.get("/trainings", summary="Trainings that run, were stopped, or left the workspace's generator")
+    def show_trainings() -> list[TrainingInfo]:
+        trainings = (read_training(studio.project, name) for name in list_trainings(studio.project))
+        return [TrainingInfo.model_validate(training, from_attributes=True) for training in trainings]
+
+    @routes.get("/trainings/{name}/{images_seen}.png", summary="A training's progress picture after so many images", **files("image/png"))
+    def show_progress(name: Annotated[str, Path(max_length=64)], images_seen: Annotated[int, Path(ge=0)]) -> Response:
+        pictures = read_training(studio.project, name).pictures
+        if images_seen not in pictures:
+            raise FaceganError(f"expected a progress picture after {', '.join(map(str, pictures)) or 'no'} images; found {images_seen}; choose one of those")
+        return answer(pictures[images_seen].read_bytes(), "image/png")
 
     app.include_router(routes)
 

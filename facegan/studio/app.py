@@ -11,19 +11,21 @@ import gradio as gr
 from facegan.studio.components import FaceGrid, telling
 from facegan.studio.page import Page, show_tray, toggle
 from facegan.studio.service import Studio
-from facegan.studio.tabs import between, directions, wall
+from facegan.studio.tabs import between, directions, wall, watch
 
 MOST_QUEUED = 128
-TABS = {"wall": ("Wall", wall), "between": ("Between", between), "directions": ("Directions", directions)}
+TABS = {"wall": ("Wall", wall), "between": ("Between", between), "directions": ("Directions", directions), "watch": ("Watch", watch)}
 
 
 def build_page(studio: Studio) -> gr.Blocks:
     """Returns the page."""
     with gr.Blocks(title="facegan studio", analytics_enabled=False) as blocks:
         with gr.Row(elem_classes="controls"):
-            gr.HTML("<h1>facegan studio</h1><p>Watch, look, compare, play.</p>", elem_id="heading")
+            with gr.Column(min_width=240):
+                gr.HTML("<h1>facegan studio</h1><p>Watch, look, compare, play.</p>", elem_id="heading")
             names = list(studio.generators.known())
-            generator = gr.Dropdown(names, value=names[0] if names else None, label="Generator", interactive=True, min_width=200)
+            with gr.Column(min_width=240):
+                generator = gr.Dropdown(names, value=names[0] if names else None, label="Generator", interactive=True)
         about = gr.HTML(elem_id="about")
         tray = FaceGrid(elem_id="tray")
         page = Page(studio, generator, gr.BrowserState([], storage_key="facegan-picked", secret="facegan"), tray, gr.State("wall"))

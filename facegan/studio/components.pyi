@@ -25,7 +25,7 @@ class FaceGrid(gr.HTML):
 
     def __init__(self, value: dict[str, Any] | None = None, **options: Any):
         template = '<div class="faces"></div>'
-        super().__init__(value or {"faces": []}, html_template=template, js_on_load=(STATIC / "faces.js").read_text(), **options)
+        super().__init__(value or {"faces": []}, html_template=template, js_on_load=(STATIC / "faces.js").read_text(), apply_default_css=False, **options)
 
     def get_block_name(self) -> str:
         return "html"

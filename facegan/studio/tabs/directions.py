@@ -35,7 +35,7 @@ def build(page: Page) -> None:
         offered = gr.Dropdown([(f"{number + 1}: {describe_face(name)}", name) for number, name in enumerate(faces)], value=face)
         drawn = page.studio.preview_directions(requests.check(requests.Previews, generator=generator, face=face))
         given = page.studio.read_names(generator)
-        steps = [f"{step - PREVIEWS // 2:+d}" for step in range(PREVIEWS)]
+        steps = [f"{step - REACH:+d}" for step in range(PREVIEWS)]
         shown = [
             show_faces(drawn[number], steps, captions=steps, labels=[f"direction {number + 1} at {step}" for step in steps])
             if number < len(drawn) else {"faces": []}
@@ -67,8 +67,9 @@ def take_step(event: gr.EventData) -> int:
 def build_row(number: int) -> tuple[gr.Textbox, gr.Slider, FaceGrid]:
     """Returns a direction's name, slider and previews."""
     with gr.Row(elem_classes="way"):
-        with gr.Column(scale=1, min_width=220):
-            name = gr.Textbox(label=f"Direction {number + 1}", placeholder="name it", max_length=LONGEST_NAME, min_width=100)
-            amount = gr.Slider(-REACH, REACH, 0, step=0.1, label=f"Amount of direction {number + 1}", show_label=False)
-        preview = FaceGrid(elem_classes="preview", scale=2, min_width=240)
+        with gr.Column(scale=1, min_width=130):
+            name = gr.Textbox(label=f"Direction {number + 1}", placeholder="name it", max_length=LONGEST_NAME)
+        with gr.Column(scale=3, min_width=260):
+            preview = FaceGrid(elem_classes="preview")
+            amount = gr.Slider(-REACH, REACH, 0, step=0.1, label=f"Amount of direction {number + 1}", show_label=False, elem_classes="bare")
     return name, amount, preview
