@@ -19,7 +19,10 @@ from facegan.studio.pictures import write_animation, write_face, write_faces, wr
 from facegan.studio.service import PREVIEWS, Studio
 from facegan.studio.trainings import list_trainings, read_training
 
-ERRORS: dict[int | str, dict[str, Any]] = {422: {"description": "what was expected, what was found, what to do"}, 503: {"description": "busy; try again in a moment"}}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    422: {"description": "what was expected, what was found, what to do"},
+    503: {"description": "busy; try again in a moment"},
+}
 
 
 class GeneratorInfo(pydantic.BaseModel):

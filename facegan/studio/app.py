@@ -8,13 +8,15 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported: n
 
 import gradio as gr
 
-from facegan.studio.components import FaceGrid, telling
+from facegan.studio.components import face_grid, telling
 from facegan.studio.page import Page, show_tray, toggle
+from facegan.studio.sections import between, directions, wall, watch
 from facegan.studio.service import Studio
-from facegan.studio.tabs import between, directions, wall, watch
 
 MOST_QUEUED = 128
-TABS = {"wall": ("Wall", wall), "between": ("Between", between), "directions": ("Directions", directions), "watch": ("Watch", watch)}
+SECTIONS = {"wall": ("Wall", wall), "between": ("Between", between), "directions": ("Directions", directions), "watch": ("Watch", watch)}
+# In the browser alone, so that it is there at once. Gradio's tabs hide what does not fit a phone in a menu; these buttons wrap.
+SHOW_SECTION = "(name) => document.querySelectorAll('.section').forEach((part) => part.classList.toggle('open', part.id === `section-${name}`))"
 
 
 def build_page(studio: Studio) -> gr.Blocks:
@@ -27,13 +29,14 @@ def build_page(studio: Studio) -> gr.Blocks:
             with gr.Column(min_width=240):
                 generator = gr.Dropdown(names, value=names[0] if names else None, label="Generator", interactive=True)
         about = gr.HTML(elem_id="about")
-        tray = FaceGrid(elem_id="tray")
-        page = Page(studio, generator, gr.BrowserState([], storage_key="facegan-picked", secret="facegan"), tray, gr.State("wall"))
-        with gr.Tabs():
-            for name, (title, module) in TABS.items():
-                with gr.Tab(title, id=name) as tab:
-                    module.build(page)
-                tab.select(lambda name=name: name, None, page.open, show_progress="hidden", api_visibility="private")
+        tray = face_grid(elem_id="tray")
+        titles = [(title, name) for name, (title, _) in SECTIONS.items()]
+        open_section = gr.Radio(titles, value="wall", show_label=False, label="What to do", elem_id="sections", container=False)
+        page = Page(studio, generator, gr.BrowserState([], storage_key="facegan-picked", secret="facegan"), tray, open_section)
+        for name, (_, module) in SECTIONS.items():
+            with gr.Column(elem_id=f"section-{name}", elem_classes=["section", "open"] if name == "wall" else "section"):
+                module.build(page)
+        open_section.change(None, open_section, None, js=SHOW_SECTION)
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         gr.on([page.picks.change, generator.input], telling(lambda *values: show_tray(studio, *values)), [generator, page.picks], tray, **quiet)
         gr.on([blocks.load, generator.change], telling(lambda name: describe(studio, name)), generator, about, **quiet)

@@ -19,21 +19,16 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
-class FaceGrid(gr.HTML):
-    """A grid of faces, each a button; ``show_faces`` makes its value, its event ``pick`` names the face that was pressed."""
-
-    def __init__(self, value: dict[str, Any] | None = None, **options: Any):
-        template = '<div class="faces"></div>'
-        super().__init__(value or {"faces": []}, html_template=template, js_on_load=(STATIC / "faces.js").read_text(), apply_default_css=False, **options)
-
-    def get_block_name(self) -> str:
-        return "html"
+def face_grid(**options: Any) -> gr.HTML:
+    """Returns a grid of faces, each a button; ``show_faces`` makes its value, and its event ``pick`` names the face that was pressed."""
+    # no subclass of gr.HTML: Gradio would write a .pyi file beside this module
+    return gr.HTML({"faces": []}, html_template='<div class="faces"></div>', js_on_load=(STATIC / "faces.js").read_text(), apply_default_css=False, **options)
 
 
 def show_faces(
     faces: Tensor, names: Sequence[str], picked: Sequence[str] | None = None, captions: Sequence[str] = (), labels: Sequence[str] = (), address: str = ""
 ) -> dict[str, Any]:
-    """Returns the value of a ``FaceGrid`` for faces (N, 3, H, W) in uint8.
+    """Returns the value of a ``face_grid`` for faces (N, 3, H, W) in uint8.
 
     Args:
         names: each face as text.
@@ -50,7 +45,7 @@ def show_faces(
 
 
 def show_hint(hint: str) -> dict[str, Any]:
-    """Returns the value of a ``FaceGrid`` without faces."""
+    """Returns the value of a ``face_grid`` without faces."""
     return {"faces": [], "hint": hint}
 
 
@@ -84,7 +79,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def status(facts: dict[str, Any]) -> str:
     """Returns a few facts side by side."""
-    return '<dl class="status">' + "".join(f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd></div>" for name, value in facts.items()) + "</dl>"
+    pairs = (f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd></div>" for name, value in facts.items())
+    return f'<dl class="status">{"".join(pairs)}</dl>'
 
 
 def told(words: str) -> str:

@@ -58,7 +58,8 @@ class Generators:
         """Returns the generators' files by name, the one to show first in front."""
         found = {"given": self.given} if self.given else {}
         model = self.project / "data" / "model"
-        found |= {name: path for name, path in (("workspace", model / "generator.safetensors"), ("workspace best", model / "best.safetensors")) if path.is_file()}
+        own = {"workspace": model / "generator.safetensors", "workspace best": model / "best.safetensors"}
+        found |= {name: path for name, path in own.items() if path.is_file()}
         found |= {path.stem: path for path in sorted((self.project / "pretrained").glob("*.safetensors"))}
         return found | {run.name: run.generator for run in self.runs if run.generator and run.name != "workspace"}
 

@@ -1,4 +1,4 @@
-"""What the tabs share: the studio, the generator chosen, the faces picked, and which tab is open."""
+"""What the sections share: the studio, the generator chosen, the faces picked, and which section is open."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from facegan.studio import requests
-from facegan.studio.components import FaceGrid, describe_face, show_faces, show_hint, telling
+from facegan.studio.components import describe_face, show_faces, show_hint, telling
 from facegan.studio.service import Studio
 
 NOTHING_PICKED = "No face is picked yet: press some on the wall. They stay here, for Between, Directions and Origins; press one here to put it back."
@@ -15,28 +15,28 @@ NOTHING_PICKED = "No face is picked yet: press some on the wall. They stay here,
 
 @dataclasses.dataclass
 class Page:
-    """The parts of the page that more than one tab uses.
+    """The parts of the page that more than one section uses.
 
     Attributes:
         studio: answers requests.
         generator: the drop-down of generators.
         picks: the picked faces as text, kept by the visitor's browser.
         tray: shows them.
-        open: the name of the open tab.
+        open: which section is open.
     """
 
     studio: Studio
     generator: gr.Dropdown
     picks: gr.BrowserState
-    tray: FaceGrid
-    open: gr.State
+    tray: gr.HTML
+    open: gr.Radio
 
-    def when(self, tab: str, function: Callable, inputs: Sequence[gr.Component], outputs: Sequence[gr.Component], also: Sequence[Any] = ()) -> None:
-        """Calls ``function`` when the tab is opened, and while it is open when picks, generator or one of ``also`` changes."""
+    def when(self, section: str, function: Callable, inputs: Sequence[gr.Component], outputs: Sequence[gr.Component], also: Sequence[Any] = ()) -> None:
+        """Calls ``function`` when the section is opened, and while it is open when picks, generator or one of ``also`` changes."""
 
         @telling
         def call(now: str, *values: Any) -> Any:
-            return function(*values) if now == tab else gr.skip()
+            return function(*values) if now == section else gr.skip()
 
         triggers = [self.open.change, self.picks.change, self.generator.input, *also]
         gr.on(triggers, call, [self.open, *inputs], list(outputs), show_progress="hidden", trigger_mode="always_last", api_visibility="private")

@@ -56,7 +56,7 @@ def read_runs(project: Path) -> list[Run]:
     cache = find_cache(project)
     revisions = [*list_experiments(project), *list_commits(project)]
     seen = set()
-    for (name, title, commit), texts in zip(revisions, read_commits(project, [commit for _, _, commit in revisions]), strict=True):
+    for (name, title, _), texts in zip(revisions, read_commits(project, [commit for _, _, commit in revisions]), strict=True):
         outcome = (texts["metrics/evaluate.json"], texts["metrics/losses.csv"])
         if outcome in seen or not any(outcome):
             continue

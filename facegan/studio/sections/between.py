@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from facegan.studio import codes, requests
-from facegan.studio.components import FaceGrid, hint, link, links, show_faces, show_hint, telling
+from facegan.studio.components import face_grid, hint, link, links, show_faces, show_hint, telling
 from facegan.studio.page import Page, clean_picks, toggle
 from facegan.studio.pictures import as_uri, write_animation
 
@@ -15,21 +15,21 @@ QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def build(page: Page) -> None:
-    """Lays out the tab."""
+    """Lays out the section."""
     with gr.Row():
         with gr.Column(min_width=280):
             gr.Markdown("### Blend\nHow much of each of the first four picked faces.")
-            sources = FaceGrid(elem_classes="pair")
+            sources = face_grid(elem_classes="pair")
             weights = [gr.Slider(0, 1, 0.5 if number < 2 else 0, step=0.02, label=f"Face {number + 1}", visible=number < 2) for number in range(BLENDED)]
         with gr.Column(min_width=280):
-            result, made = FaceGrid(elem_classes="big", elem_id="blend"), gr.State("")
+            result, made = face_grid(elem_classes="big", elem_id="blend"), gr.State("")
             keep = gr.Button("Pick this face")
     with gr.Row(visible=False) as mixing:
         with gr.Column(min_width=280):
             gr.Markdown("### Style mixing\nThe first face decides the coarse layers, the second the finer ones, from this layer on.")
             layer = gr.Slider(0, 64, 4, step=1, label="First layer of the second face")
         with gr.Column(min_width=280):
-            mixed, made_mixed = FaceGrid(elem_classes="big"), gr.State("")
+            mixed, made_mixed = face_grid(elem_classes="big"), gr.State("")
             keep_mixed = gr.Button("Pick this face")
     gr.Markdown("### Walk\nFrom each picked face to the next, and back to the first.")
     with gr.Row(elem_classes="controls"):

@@ -5,27 +5,29 @@ import time
 from typing import Any
 
 import gradio as gr
-import pandas as pd
 
 from facegan.studio.components import hint, status, telling, told
+from facegan.studio.curves import Curve, draw_all
 from facegan.studio.page import Page
 from facegan.studio.trainings import Training, list_trainings, read_training
 
 SECONDS = 2.0  # between two looks
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 NOTHING = "No training runs here, and none was stopped. Start one with: dvc repro, or: make demo"
-CURVES = {"Losses": ("loss_generator", "loss_discriminator"), "Mean logits": ("real_logit", "fake_logit"), "Diversity (of the real images' own)": ("diversity",)}
+CURVES = {
+    "Losses": ("loss_generator", "loss_discriminator"),
+    "Mean logits": ("real_logit", "fake_logit"),
+    "Diversity (1: as varied as the real images)": ("diversity",),
+}
 
 
 def build(page: Page) -> None:
-    """Lays out the tab."""
+    """Lays out the section."""
     chosen = gr.Dropdown([], label="Training", interactive=True)
     facts = gr.HTML(elem_id="facts")
     film = gr.HTML(elem_id="film", elem_classes="film-holder")
     time_slider = gr.Slider(0, 1, 0, step=1, label="Picture to put beside the newest", visible=False)
-    with gr.Row():
-        plots = [gr.LinePlot(x="images seen", y="value", color="curve", title=title, height=240, visible=False, x_title="real images seen") for title in CURVES]
-        plots.append(gr.LinePlot(x="images seen", y="value", title="Quick score", height=240, visible=False, x_title="real images seen"))
+    curves = gr.HTML(elem_id="curves")
     timer = gr.Timer(SECONDS, active=False)
     shown = gr.State(None)  # what is on the page: what has not changed is not sent again
 
@@ -33,7 +35,7 @@ def build(page: Page) -> None:
         project = page.studio.project
         names = list_trainings(project)
         if not names:
-            return [gr.Dropdown(choices=[]), hint(NOTHING), "", gr.Slider(visible=False), *(gr.LinePlot(visible=False) for _ in plots), None]
+            return [gr.Dropdown(choices=[]), hint(NOTHING), "", gr.Slider(visible=False), "", None]
         name = name if name in names else names[0]
         training = read_training(project, name)
         offered = gr.Dropdown([(title(project, other), other) for other in names], value=name)
@@ -42,10 +44,9 @@ def build(page: Page) -> None:
         index = max(0, last // 2) if follows else int(index)
         slider = gr.Slider(maximum=max(1, last), value=index, visible=last > 0)
         drawn = (name, len(training.rows.get("images_seen", [])), len(training.scores.get("images_seen", [])))
-        curves = [gr.skip() for _ in plots] if drawn == shown else draw_curves(training)
-        return [offered, describe(training), show_film(training, index), slider, *curves, drawn]
+        return [offered, describe(training), show_film(training, index), slider, gr.skip() if drawn == shown else show_curves(training), drawn]
 
-    inputs, outputs = [chosen, time_slider, shown], [chosen, facts, film, time_slider, *plots, shown]
+    inputs, outputs = [chosen, time_slider, shown], [chosen, facts, film, time_slider, curves, shown]
     timer.tick(telling(look), inputs, outputs, **QUIET)
     gr.on([chosen.input, time_slider.input], telling(look), inputs, outputs, trigger_mode="always_last", **QUIET)
     page.when("watch", look, inputs, outputs)
@@ -57,7 +58,8 @@ def title(project: Any, name: str) -> str:
     if name == "workspace":
         return "the finished training in data/model"
     training = read_training(project, name)
-    return f"{training.parameters.get('model', {}).get('name', 'training') if isinstance(training.parameters.get('model'), dict) else 'training'} {name} ({training.state})"
+    model = training.parameters.get("model")
+    return f"{model.get('name', '') if isinstance(model, dict) else 'training'} {name} ({training.state})"
 
 
 def describe(training: Training) -> str:
@@ -98,16 +100,12 @@ def show_film(training: Training, index: int) -> str:
     return f'<div class="film">{figures}</div>'
 
 
-def draw_curves(training: Training) -> list[Any]:
-    """Returns the plots: losses, logits, diversity, quick scores."""
-    plots = [as_plot(training.rows, names) for names in CURVES.values()]
-    return [*plots, as_plot(training.scores, ("score",), colour=False)]
+def show_curves(training: Training) -> str:
+    """Returns losses, logits, diversity and quick scores over the images seen."""
+    figures = {title: pick_curves(training.rows, names) for title, names in CURVES.items()}
+    return draw_all(figures | {"Quick score": pick_curves(training.scores, ("score",))})
 
 
-def as_plot(columns: dict[str, list[float]], names: tuple[str, ...], colour: bool = True) -> Any:
-    """Returns a plot of columns over the images seen, hidden while there is nothing to show."""
-    if not all(columns.get(name) for name in names):
-        return gr.LinePlot(visible=False)
-    words = {name: name.replace("_", " ") for name in names}
-    parts = [pd.DataFrame({"images seen": columns["images_seen"], "value": columns[name], "curve": words[name]}) for name in names]
-    return gr.LinePlot(pd.concat(parts), color="curve" if colour else None, visible=True)
+def pick_curves(columns: dict[str, list[float]], names: tuple[str, ...]) -> dict[str, Curve]:
+    """Returns the named columns over the images seen, those that are there."""
+    return {name.replace("_", " "): (columns["images_seen"], columns[name]) for name in names if columns.get(name) and columns.get("images_seen")}

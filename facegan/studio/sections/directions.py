@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from facegan.studio import requests
-from facegan.studio.components import FaceGrid, describe_face, show_faces, telling
+from facegan.studio.components import describe_face, face_grid, show_faces, telling
 from facegan.studio.directions import COUNT, LONGEST_NAME, REACH
 from facegan.studio.page import Page, clean_picks, toggle
 from facegan.studio.service import PREVIEWS
@@ -15,13 +15,13 @@ DEFAULT_FACE = "0-0-1"
 
 
 def build(page: Page) -> None:
-    """Lays out the tab."""
+    """Lays out the section."""
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
             gr.Markdown("The directions that change the picture most, found in the weights (SeFa, Shen and Zhou 2021). "
                         "Give them names; they are kept with the generator.")
             chosen = gr.Dropdown([("the first face of seed 0", DEFAULT_FACE)], value=DEFAULT_FACE, label="Face (the picked ones)", interactive=True)
-            result, made = FaceGrid(elem_classes="big", elem_id="moved"), gr.State("")
+            result, made = face_grid(elem_classes="big", elem_id="moved"), gr.State("")
             with gr.Row():
                 keep, reset = gr.Button("Pick this face", min_width=100), gr.Button("Back to 0", min_width=100)
         with gr.Column(scale=2, min_width=300):
@@ -64,12 +64,12 @@ def take_step(event: gr.EventData) -> int:
     return int(step) if step in {f"{number:+d}" for number in range(-REACH, REACH + 1)} else gr.skip()
 
 
-def build_row(number: int) -> tuple[gr.Textbox, gr.Slider, FaceGrid]:
+def build_row(number: int) -> tuple[gr.Textbox, gr.Slider, gr.HTML]:
     """Returns a direction's name, slider and previews."""
     with gr.Row(elem_classes="way"):
         with gr.Column(scale=1, min_width=130):
             name = gr.Textbox(label=f"Direction {number + 1}", placeholder="name it", max_length=LONGEST_NAME)
         with gr.Column(scale=3, min_width=260):
-            preview = FaceGrid(elem_classes="preview")
+            preview = face_grid(elem_classes="preview")
             amount = gr.Slider(-REACH, REACH, 0, step=0.1, label=f"Amount of direction {number + 1}", show_label=False, elem_classes="bare")
     return name, amount, preview
