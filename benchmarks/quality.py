@@ -33,8 +33,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from facegan.models import count_parameters  # noqa: E402 (the path above must come first)
 from facegan.models.generator_file import load_generator  # noqa: E402
+from facegan.models.registry import count_parameters  # noqa: E402 (the path above must come first)
 
 PRESETS = ("celeba64_r3gan", "celeba64_stylegan2", "celeba64_dcgan")
 SHARE_OF_HALFLIFE = 20

@@ -41,8 +41,8 @@ sys.path.insert(0, str(ROOT))
 
 from facegan.common import config  # noqa: E402 (the path above must come first)
 from facegan.common.shards import ShardWriter, open_split  # noqa: E402
-from facegan.models import build_discriminator, build_generator  # noqa: E402
 from facegan.models.dcgan import DCGANArguments  # noqa: E402
+from facegan.models.registry import build_discriminator, build_generator  # noqa: E402
 from facegan.training.batches import Batches  # noqa: E402
 from facegan.training.distributed import World  # noqa: E402
 from facegan.training.engine import Hardware, choose_hardware  # noqa: E402

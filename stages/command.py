@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
 ROOT = Path(__file__).resolve().parents[1]
 # `dvc exp run --temp` and the queue run in a copy below the project's .dvc/tmp/exps: this is the person's own folder.
 HOME = next((parent.parents[2] for parent in ROOT.parents if parent.parts[-3:] == (".dvc", "tmp", "exps")), ROOT)
@@ -27,18 +25,10 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
-def read_params(path: Path) -> dict:
-    """Returns the whole of params.yaml. Raises FaceganError when it is missing or not YAML."""
-    try:
-        return yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise FaceganError(f"expected the parameters in {path}; found no such file; run from a checkout of the project") from None
-    except yaml.YAMLError as error:
-        raise FaceganError(f"expected YAML in {path}; found {' '.join(str(error).split())}; mend that line") from None
-
-
 def run(stage: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
     """Runs the stage. A FaceganError, or what the system refuses, becomes one clear line on stderr and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale
     try:
         stage(arguments)
     except FaceganError as error:

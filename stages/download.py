@@ -9,13 +9,13 @@ import argparse
 from pathlib import Path
 
 import command
-from facegan.common.config import read_sections
-from facegan.photos.sources import DataParameters, download
+from facegan.parameters import read_parameters
+from facegan.photos.sources import download
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Reads the parameters and fills the folder."""
-    (parameters,) = read_sections(command.read_params(arguments.params), data=DataParameters)
+    parameters = read_parameters(arguments.params).data
     manifest = download(parameters, arguments.out, command.HOME)
     where = manifest.folder or arguments.out / manifest.archive
     print(f"{manifest.images:,} photos ({manifest.bytes / 1e6:,.1f} MB) in {where}; listed in {arguments.out / 'manifest.json'}")

@@ -11,12 +11,12 @@ import os
 from pathlib import Path
 
 import command
-from facegan.common.config import read_sections
-from facegan.preprocessing.preprocess import PreprocessParameters, preprocess
+from facegan.parameters import read_parameters
+from facegan.preprocessing.preprocess import preprocess
 
 
 def main(arguments: argparse.Namespace) -> None:
-    (parameters,) = read_sections(command.read_params(arguments.params), preprocess=PreprocessParameters)
+    parameters = read_parameters(arguments.params).preprocess
     index = preprocess(arguments.raw, parameters, arguments.out, arguments.workers)
     print(
         f"{index.train:,} pictures of {index.resolution} px to train on and {index.holdout:,} held out, in {arguments.out}; "

@@ -1,26 +1,33 @@
-"""Looks at the real images once, for every later score: data/shards to data/reference."""
+"""Stage reference: what the real images look like to the extractor, once for every later score.
+
+    python stages/reference.py [--shards data/shards] [--out data/reference]
+
+Reads the section `evaluate` of params.yaml. Leaves the real images' features, and the floor: their distance from other real images.
+"""
 
 import argparse
+from pathlib import Path
 
-from command import HOME, ROOT, parser, read_params, run
-from facegan.common.config import read_sections
-from facegan.scoring.protocol import EvaluateParameters
-
-FOLDER = ROOT / "data/reference"
+import command
+from facegan.parameters import read_parameters
 
 
-def look_at_real_images(arguments: argparse.Namespace) -> None:
+def main(arguments: argparse.Namespace) -> None:
+    """Reads the parameters and makes the reference."""
     from facegan.scoring.extractors import name_frechet, open_extractor
     from facegan.scoring.reference import make_reference
 
-    (parameters,) = read_sections(read_params(arguments.params), evaluate=EvaluateParameters)
-    extractor = open_extractor(parameters.extractor, parameters.weights and HOME / parameters.weights)
-    reference = make_reference(ROOT / "data/shards", FOLDER, extractor, parameters.images, parameters.split, parameters.memorisation_images)
-    print(f"{FOLDER}: {reference.protocol.real:,} real images; {len(reference.train):,} training images to seek neighbours among")
+    parameters = read_parameters(arguments.params).evaluate
+    extractor = open_extractor(parameters.extractor, parameters.weights and command.HOME / parameters.weights)
+    reference = make_reference(arguments.shards, arguments.out, extractor, parameters.images, parameters.memorisation_images)
+    print(f"{arguments.out}: {reference.protocol.real:,} real images; {len(reference.train):,} training images to seek neighbours among")
     name = name_frechet(extractor.space)
     if name in reference.floor:
         print(f"the floor, {reference.floor['images']:,} real images against as many others: {name} {reference.floor[name]:.4g}")
 
 
 if __name__ == "__main__":
-    run(look_at_real_images, parser(__doc__).parse_args())
+    parser = command.parser(__doc__)
+    parser.add_argument("--shards", type=Path, default=command.ROOT / "data/shards", help="the images (default: data/shards)")
+    parser.add_argument("--out", type=Path, default=command.ROOT / "data/reference", help="where the features go (default: data/reference)")
+    command.run(main, parser.parse_args())

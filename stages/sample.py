@@ -7,10 +7,12 @@
 import argparse
 from pathlib import Path
 
-from command import ROOT, parser, read_params, run
-from facegan.common.config import read_sections
+from command import ROOT, parser, run
+from facegan.common.config import read_values
 from facegan.models.generator_file import load_generator
-from facegan.sampling.drawing import SampleParameters, draw_faces, draw_losses, draw_progress, draw_walk
+from facegan.parameters import read_parameters
+from facegan.sampling.drawing import draw_faces, draw_losses, draw_progress, draw_walk
+from facegan.sampling.parameters import SampleParameters
 
 MODEL = ROOT / "data/model"
 
@@ -18,10 +20,9 @@ MODEL = ROOT / "data/model"
 def sample(arguments: argparse.Namespace) -> None:
     import torch
 
-    params = read_params(arguments.params)
     chosen = {name: getattr(arguments, name) for name in ("seed", "count") if getattr(arguments, name) is not None}
-    params["sample"] = {**(params.get("sample") or {}), **chosen}
-    (parameters,) = read_sections(params, sample=SampleParameters)
+    parameters = read_parameters(arguments.params).sample
+    parameters = read_values(SampleParameters, {**parameters.model_dump(), **chosen}, "the command line")
     path = arguments.model or MODEL / "generator.safetensors"
     generator, card = load_generator(path, "cuda" if torch.cuda.is_available() else "cpu")
     print(f"{path}: {card.model}, {card.resolution} px, trained on {card.images_seen:,} images")

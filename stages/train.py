@@ -1,47 +1,38 @@
 """Stage train: shards of images to a generator.
 
-Writes data/model/ (generator.safetensors, progress/*.png), metrics/train.json and metrics/losses.csv. Killed or interrupted,
-the same command goes on from its last checkpoint in .checkpoints/.
+    python stages/train.py               # what dvc repro runs: data/shards to data/model
+    python stages/train.py --dry-run     # says what it would be: networks, steps, time, memory; needs no data
+
+Reads the sections `model` and `train` of params.yaml. Leaves generator.safetensors and pictures of its progress in the model's
+folder, train.json and losses.csv in the metrics'. Killed or interrupted, the same command goes on from its last checkpoint.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
 import command
-from facegan.common import config
-from facegan.models import read_model
+from facegan.parameters import read_parameters
 from facegan.training.distributed import is_launched, join_world, launch, leave_world
 from facegan.training.engine import choose_hardware
-from facegan.training.loop import Folders, Interrupted, train
-from facegan.training.run import TrainParameters
+from facegan.training.loop import CHECKPOINT_SECONDS, Folders, Interrupted, train
 
 
-def main() -> None:
-    """Reads the arguments and runs the stage."""
-    parser = command.parser(__doc__)
-    parser.add_argument("--shards", type=Path, default=command.ROOT / "data" / "shards", help="the images (default: data/shards)")
-    parser.add_argument("--model", type=Path, default=command.ROOT / "data" / "model", help="where the generator goes (default: data/model)")
-    parser.add_argument("--metrics", type=Path, default=command.ROOT / "metrics", help="where losses and figures go (default: metrics)")
-    parser.add_argument("--checkpoints", type=Path, default=command.HOME / ".checkpoints", help="resumable state (default: .checkpoints)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would happen, and stop")
-    command.run(run_stage, parser.parse_args())
-
-
-def run_stage(arguments) -> None:
+def main(arguments: argparse.Namespace) -> None:
     """Trains, in as many processes as the parameters ask for."""
-    model, parameters = config.read_sections(command.read_params(arguments.params), model=read_model, train=TrainParameters)
-    if parameters.processes > 1 and not is_launched() and not arguments.dry_run:
-        sys.exit(launch(parameters.processes))
-    hardware = choose_hardware(parameters.device, parameters.precision, parameters.deterministic)
+    parameters = read_parameters(arguments.params)
+    if parameters.train.processes > 1 and not is_launched() and not arguments.dry_run:
+        sys.exit(launch(parameters.train.processes))
+    hardware = choose_hardware(parameters.train.device, parameters.train.precision)
     folders = Folders(arguments.shards, arguments.model, arguments.metrics, arguments.checkpoints)
     if arguments.dry_run:
         from facegan.training.dry_run import dry_run
 
-        print(dry_run(folders, model, parameters, hardware))
+        print(dry_run(folders, parameters.model, parameters.train, parameters.preprocess.resolution, hardware, open_quick_score))
         return
     world = join_world(hardware.device)
     try:
-        train(folders, model, parameters, hardware, world)
+        train(folders, parameters.model, parameters.train, hardware, world, arguments.checkpoint_seconds, open_quick_score)
     except Interrupted as interruption:
         if world.is_main:
             print(f"{interruption}; a checkpoint is in {arguments.checkpoints}; the same command goes on from it", flush=True)
@@ -52,5 +43,23 @@ def run_stage(arguments) -> None:
         print(f"made {arguments.model / 'generator.safetensors'}, its progress pictures beside it, and {arguments.metrics / 'losses.csv'}")
 
 
+def open_quick_score(*arguments):
+    """Returns a ``QuickScore`` with these arguments.
+
+    Training gets it handed in, and so knows nothing of scoring: a change there leaves every trained generator as it is.
+    """
+    from facegan.scoring.quick_score import QuickScore
+
+    return QuickScore(*arguments)
+
+
 if __name__ == "__main__":
-    main()
+    parser = command.parser(__doc__)
+    root = command.ROOT
+    parser.add_argument("--shards", type=Path, default=root / "data/shards", help="the images (default: data/shards)")
+    parser.add_argument("--model", type=Path, default=root / "data/model", help="where the generator goes (default: data/model)")
+    parser.add_argument("--metrics", type=Path, default=root / "metrics", help="where losses and figures go (default: metrics)")
+    parser.add_argument("--checkpoints", type=Path, default=command.HOME / ".checkpoints", help="resumable state (default: .checkpoints)")
+    parser.add_argument("--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, help="between two checkpoints, at least (default: %(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would happen, and stop")
+    command.run(main, parser.parse_args())

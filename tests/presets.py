@@ -9,7 +9,7 @@ from import_closure import ROOT
 from torch import Tensor
 
 from facegan.common import config
-from facegan.models import read_model
+from facegan.models.registry import read_model
 from facegan.training.augmentation import Augmentation
 from facegan.training.batches import Batches
 from facegan.training.distributed import World

@@ -1,210 +1,225 @@
-"""From params.yaml's nested dictionaries to frozen dataclasses, with every problem told at once.
+"""From params.yaml to frozen pydantic models, with every problem told at once and in words.
 
-In: the whole of params.yaml as a dictionary. Out: one frozen dataclass for each section that a stage asks for. A section's
-values are the preset's, overlaid by what stands in the section of the same name at the top level; null there means "as the
-preset says".
-
-A dataclass says what it accepts in its annotations alone::
-
-    lr: Annotated[float, Above(0)]
-    crop: Literal["none", "square"] | tuple[int, int, int, int]
-    limit: Annotated[int, AtLeast(1)] | None
-
-and may have a method ``problems()`` that yields what its fields do wrong together.
+In: the path of a YAML file, and the model that says what it holds. Out: that model. Each package has its own section's model in a
+module ``parameters``, free of heavy imports; ``facegan.parameters`` puts them together.
 """
 
-import dataclasses
 import difflib
 import math
-import types
-from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
 
-from facegan.common.errors import FaceganError
+import yaml
+from annotated_types import Ge, Lt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
-SECTIONS = ("data", "preprocess", "model", "train", "sample", "evaluate")
+from facegan.common.errors import FaceganError, printable
+
+LARGEST_FILE_BYTES = 1_000_000  # of parameters; what is larger is no such file
+LONGEST_VALUE = 200  # characters of a value in a message
+
+
+def read_number(value: Any) -> Any:
+    """Returns a text such as ``2e-4`` as the number that it is: YAML 1.1 takes it for a text, for want of a point."""
+    if isinstance(value, str) and value[:1] in "+-.0123456789":
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def read_whole_number(value: Any) -> Any:
+    """Returns ``1e5`` and ``100000.0`` as the whole number that they are."""
+    number = read_number(value)
+    return int(number) if isinstance(number, float) and math.isfinite(number) and number.is_integer() else number
+
+
+Number = Annotated[FiniteFloat, BeforeValidator(read_number)]
+WholeNumber = Annotated[int, BeforeValidator(read_whole_number)]
+Seed = Annotated[WholeNumber, Ge(0), Lt(2**63)]
+
+
+class Section(BaseModel):
+    """A part of the parameters: frozen, without unknown keys, and of exact types (no text for a number, no number for a bool)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "Section":
+        problems = list(self.problems())
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def problems(self) -> Iterator[str]:
+        """Yields what the fields do wrong together, as «field: expected …; found …»."""
+        yield from ()
+
+    def as_plain(self) -> dict[str, Any]:
+        """Returns the fields as values that JSON can hold."""
+        return self.model_dump(mode="json")
+
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class ConfigurationError(FaceganError):
     """Everything that is wrong with the parameters, one line each, in ``problems``."""
 
-    def __init__(self, problems: list[str]):
+    def __init__(self, where: str, problems: list[str]):
         self.problems = problems
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__(f"{count} in params.yaml; nothing was run\n" + "\n".join(f"  {problem}" for problem in problems))
+        super().__init__(f"{count} in {where}; nothing was run\n" + "\n".join(f"  {problem}" for problem in problems))
 
 
-@dataclasses.dataclass(frozen=True)
-class AtLeast:
-    """The value is this or more."""
-
-    bound: float
-
-    def __call__(self, value: float) -> bool:
-        return value >= self.bound
-
-    def __str__(self) -> str:
-        return f"at least {self.bound}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Above:
-    """The value is more than this."""
-
-    bound: float
-
-    def __call__(self, value: float) -> bool:
-        return value > self.bound
-
-    def __str__(self) -> str:
-        return f"above {self.bound}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Between:
-    """The value lies in the closed interval."""
-
-    low: float
-    high: float
-
-    def __call__(self, value: float) -> bool:
-        return self.low <= value <= self.high
-
-    def __str__(self) -> str:
-        return f"from {self.low} to {self.high}"
-
-
-def read_sections(params: Mapping[str, Any], **kinds: type | Callable[[dict[str, Any], list[str]], Any]) -> tuple[Any, ...]:
-    """Returns one frozen dataclass for each ``section=Dataclass``, in the order asked for.
-
-    In place of a dataclass there may be a function, where the values themselves decide which one it is: it gets the section's
-    values and the list of problems to add to. Of sections that are not asked for, unknown keys alone are told.
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Returns the content of a YAML file that holds a mapping.
 
     Raises:
-        ConfigurationError: an unknown preset, section or key, a missing key, a wrong type or an impossible value; all of
-            them at once.
+        FaceganError: no such file, not text in UTF-8, not YAML, or no mapping.
     """
-    preset = choose_preset(params)
-    problems = [unknown_key("params.yaml", key, ("preset", "presets", *SECTIONS)) for key in params if key not in ("preset", "presets", *SECTIONS)]
-    problems += [unknown_key(f"presets.{params['preset']}", key, SECTIONS) for key in preset if key not in SECTIONS]
-    for section in (section for section in SECTIONS if section not in kinds):  # another stage would tell, after a night of training perhaps
-        known = preset.get(section) or {}
-        problems += [unknown_key(section, key, known) for key in merge(params, section) if key not in known]
-    results = tuple(
-        read_dataclass(kind, merge(params, name), name, problems) if isinstance(kind, type) else kind(merge(params, name), problems)
-        for name, kind in kinds.items()
-    )
-    if problems:
-        raise ConfigurationError(problems)
-    return results
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise FaceganError(f"expected the parameters in {path}; found: {error.strerror}; take some: cp presets/demo.yaml params.yaml") from None
+    remedy = "mend it, or take a whole one: cp presets/demo.yaml params.yaml"
+    if len(content) > LARGEST_FILE_BYTES:
+        raise FaceganError(f"expected parameters of at most {LARGEST_FILE_BYTES:,} bytes in {path}; found more; {remedy}")
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content.decode("utf-8-sig"), yaml.SafeLoader)):
+            raise FaceganError(f"expected every value written out in {path}; found an alias (*name); {remedy}")
+        values = yaml.safe_load(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise FaceganError(f"expected a text in UTF-8 in {path}; found other bytes ({error.reason}); {remedy}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: an impossible date
+        reason = printable(" ".join(str(error).split()))[:LONGEST_VALUE] or type(error).__name__
+        raise FaceganError(f"expected YAML in {path}; found {reason}; mend that line") from None
+    if not isinstance(values, dict):
+        found = {type(None): "nothing", list: "a list"}.get(type(values), "a single value")
+        raise FaceganError(f"expected sections such as data: and train: in {path}; found {found}; {remedy}")
+    return values
 
 
-def choose_preset(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns the preset that ``preset`` names. Raises ConfigurationError when there is none of that name."""
-    presets = params.get("presets") or {}
-    name = params.get("preset")
-    if name not in presets:
-        raise ConfigurationError([f"preset: expected one of {', '.join(presets)}; found {name!r}{suggest(name, presets)}"])
-    return presets[name]
+def read_values(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind:
+    """Returns ``kind`` filled from the values.
 
+    Args:
+        where: what to call their place in a message, such as "params.yaml".
 
-def merge(params: Mapping[str, Any], section: str) -> dict[str, Any]:
-    """Returns the preset's values for one section, overlaid by the non-null ones at the top level."""
-    overrides = params.get(section) or {}
-    return {**(choose_preset(params).get(section) or {}), **{key: value for key, value in overrides.items() if value is not None}}
-
-
-def read_dataclass(kind: type, values: Mapping[str, Any], where: str, problems: list[str]) -> Any:
-    """Returns ``kind(**values)``, or None after adding to ``problems`` what does not fit."""
-    hints = get_type_hints(kind, include_extras=True)
-    before = len(problems)
-    problems += [unknown_key(where, key, hints) for key in values if key not in hints]
-    fields = {}
-    for field in dataclasses.fields(kind):
-        if field.name not in values:
-            problems.append(f"{where}.{field.name}: expected {describe(hints[field.name])}; found nothing; add it to the preset")
-            continue
-        fits, fields[field.name] = convert(values[field.name], hints[field.name])
-        if not fits:
-            problems.append(f"{where}.{field.name}: expected {describe(hints[field.name])}; found {values[field.name]!r}")
-    if len(problems) > before:
-        return None
-    result = kind(**fields)
-    problems += [f"{where}.{problem}" for problem in getattr(result, "problems", lambda: ())()]
-    return result
-
-
-def convert(value: Any, hint: Any) -> tuple[bool, Any]:
-    """Returns whether the value fits the annotation, and the value as that type.
-
-    A float may be written as an integer, or as ``2e-4``, which YAML 1.1 reads as a text.
+    Raises:
+        ConfigurationError: unknown or missing keys, wrong types, impossible values; all of them at once.
     """
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        fits, converted = convert(value, arguments[0])
-        return fits and all(check(converted) for check in arguments[1:]), converted
-    if origin in (Union, types.UnionType):
-        return next((result for result in (convert(value, option) for option in arguments) if result[0]), (False, value))
-    if origin is Literal:
-        return any(value == option and type(value) is type(option) for option in arguments), value
-    if origin is tuple:
-        return convert_sequence(value, arguments)
-    if hint is float:
-        return convert_float(value)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool), value
-    return isinstance(value, hint), value
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(where, describe_problems(kind, values, error.errors())) from None
 
 
-def convert_sequence(value: Any, hints: tuple[Any, ...]) -> tuple[bool, Any]:
-    """Like ``convert``, for ``tuple[int, int]`` (so many) and ``tuple[int, ...]`` (any number)."""
-    if not isinstance(value, list | tuple):
-        return False, value
-    if hints[-1] is Ellipsis:
-        hints = (hints[0],) * len(value)
-    if len(value) != len(hints):
-        return False, value
-    results = [convert(item, hint) for item, hint in zip(value, hints, strict=True)]
-    return all(fits for fits, _ in results), tuple(item for _, item in results)
+def describe_problems(kind: type[BaseModel], values: Mapping[str, Any], errors: list[ErrorDetails]) -> list[str]:
+    """Returns pydantic's errors in words, one line for each key that is wrong."""
+    problems: list[str] = []
+    expected: dict[tuple, list[str]] = {}
+    for error in errors:
+        place = error["loc"]
+        if error["type"] == "value_error":
+            prefix = "".join(f"{name}." for name in find_key(values, place))
+            problems += [f"{prefix}{line}" for line in str(error["ctx"]["error"]).splitlines()]
+        elif error["type"] == "extra_forbidden":
+            problems.append(describe_unknown(".".join(map(show, find_key(values, place))), place[-1], list_fields(kind, place[:-1])))
+        else:
+            key = find_key(values, place, missing=error["type"] == "missing")
+            phrases = expected.setdefault(key, [])
+            phrases += [phrase for phrase in [describe_expected(error)] if phrase not in phrases]
+    for key, phrases in expected.items():
+        found = look_up(values, key)
+        problems.append(f"{'.'.join(map(show, key))}: expected {' or '.join(phrases)}; found {show_value(found)}")
+    return problems
 
 
-def convert_float(value: Any) -> tuple[bool, Any]:
-    """Like ``convert``, for finite numbers."""
-    if isinstance(value, str) and value[:1] in "+-.0123456789":
-        try:
-            value = float(value)
-        except ValueError:
-            return False, value
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return fits, float(value) if fits else value
+MISSING = object()
 
 
-def describe(hint: Any) -> str:
-    """Returns the annotation in words, for an error message."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        return " ".join([describe(arguments[0]), *map(str, arguments[1:])])
-    if origin in (Union, types.UnionType):
-        return " or ".join(map(describe, arguments))
-    if origin is Literal:
-        return " or ".join(map(str, arguments))
-    if origin is tuple:
-        return f"[{', '.join('…' if item is Ellipsis else describe(item) for item in arguments)}]"
-    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false", types.NoneType: "null"}.get(hint, str(hint))
+def find_key(values: Any, place: tuple, missing: bool = False) -> tuple:
+    """Returns that beginning of pydantic's place of an error that leads to a key of the file; the rest names types within a union."""
+    key: list[Any] = []
+    for step in place:
+        if isinstance(values, Mapping) and step in values:
+            values = values[step]
+            key.append(step)
+        elif missing and step == place[-1]:
+            key.append(step)
+    return tuple(key)
 
 
-def unknown_key(where: str, key: str, known: Any) -> str:
+def look_up(values: Any, key: tuple) -> Any:
+    """Returns the value at a key, or MISSING."""
+    for step in key:
+        values = values.get(step, MISSING) if isinstance(values, Mapping) else MISSING
+    return values
+
+
+def list_fields(kind: Any, place: tuple) -> list[str]:
+    """Returns the keys that are known at pydantic's place of an error, which names a union's choice by its tag."""
+    for step in place:
+        if isinstance(kind, type):
+            kind = kind.model_fields[step].annotation
+        else:
+            kind = next(option for option in get_args(kind) if step in get_args(option.model_fields["name"].annotation))
+    return list(kind.model_fields)
+
+
+def describe_expected(error: ErrorDetails) -> str:
+    """Returns what was expected, in words."""
+    context = error.get("ctx", {})
+    bounds = {"greater_than": "above {gt}", "greater_than_equal": "of at least {ge}", "less_than": "below {lt}", "less_than_equal": "of at most {le}"}
+    if error["type"] in bounds:
+        return "a number " + bounds[error["type"]].format(**context)
+    phrases = {
+        "literal_error": "{expected}",
+        "union_tag_invalid": "{expected_tags}",
+        "union_tag_not_found": "a name",
+        "int_type": "a whole number",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "bool_type": "true or false",
+        "string_type": "a text",
+        "tuple_type": "a list",
+        "too_short": "a list of {min_length}",
+        "too_long": "a list of {max_length}",
+        "missing": "a value",
+        "model_type": "keys and values",
+        "model_attributes_type": "keys and values",
+        "dict_type": "keys and values",
+        "none_required": "null",
+    }
+    return phrases.get(error["type"], error["msg"]).format(**context).replace("'", "")
+
+
+def describe_unknown(where: str, key: Any, known: Iterable[str]) -> str:
     """Returns the message for a key that means nothing."""
-    return f"{where}.{key}: expected one of {', '.join(known)}; found an unknown key{suggest(key, known)}"
+    known = list(known)
+    return f"{where}: expected one of {', '.join(known)}; found an unknown key{suggest(key, known)}"
 
 
-def suggest(word: Any, known: Any) -> str:
+def suggest(word: Any, known: Iterable[str]) -> str:
     """Returns «; did you mean …?», or nothing when no known word is near."""
     near = difflib.get_close_matches(str(word), list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def as_plain(parameters: Any) -> Iterator[tuple[str, Any]]:
-    """Yields a dataclass's fields as values that JSON can hold, in order."""
-    for name, value in dataclasses.asdict(parameters).items():
-        yield name, list(value) if isinstance(value, tuple) else value
+def show(step: Any) -> str:
+    """Returns one step of a key for a message."""
+    return printable(str(step))[:LONGEST_VALUE]
+
+
+def show_value(value: Any) -> str:
+    """Returns a value for a message, as YAML writes it."""
+    if value is MISSING:
+        return "nothing; add it"
+    if value is None:
+        return "null"
+    return printable(repr(value))[:LONGEST_VALUE]

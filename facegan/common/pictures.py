@@ -1,11 +1,12 @@
 """Tensors to pictures: rounding to bytes, grids, PNG files."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from facegan.common.files import replace_file
 
 
 def to_bytes(images: Tensor) -> Tensor:
@@ -35,7 +36,5 @@ def save_png(path: Path, picture: np.ndarray) -> None:
     """Writes a picture (H, W, 3) in uint8 so that a crash leaves either the whole file or none."""
     from PIL import Image
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    Image.fromarray(picture).save(unfinished, format="PNG")
-    os.replace(unfinished, path)
+    with replace_file(path, durable=False) as file:
+        Image.fromarray(picture).save(file, format="PNG")

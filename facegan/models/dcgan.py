@@ -5,29 +5,14 @@ the defaults of the paper these are the networks of every DCGAN tutorial, to the
 stages: the width doubles at each stage towards 4 px, up to eight times ``width``.
 """
 
-import dataclasses
 import itertools
-from typing import Annotated, Literal
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from facegan.common.config import AtLeast
 from facegan.common.errors import FaceganError
 from facegan.models.layers import BatchNorm2d, is_power_of_two
-
-
-@dataclasses.dataclass(frozen=True)
-class DCGANArguments:
-    """What a DCGAN is built from.
-
-    ``discriminator_norm``: "batch" as the paper has it, or "spectral" (Miyato et al. 2018), which keeps the discriminator's
-    slope in bounds and with it the early epochs from saturating.
-    """
-
-    width: Annotated[int, AtLeast(1)]
-    latent_size: Annotated[int, AtLeast(1)]
-    discriminator_norm: Literal["batch", "spectral"]
+from facegan.models.parameters import DCGANParameters
 
 
 def stage_widths(resolution: int, width: int) -> list[int]:
@@ -52,10 +37,10 @@ class Generator(nn.Module):
 
     latent_distribution = "normal"
 
-    def __init__(self, resolution: int, arguments: DCGANArguments):
+    def __init__(self, parameters: DCGANParameters, resolution: int):
         super().__init__()
-        self.latent_size = arguments.latent_size
-        widths = stage_widths(resolution, arguments.width)
+        self.latent_size = parameters.latent_size
+        widths = stage_widths(resolution, parameters.width)
         layers = [nn.ConvTranspose2d(self.latent_size, widths[0], 4, 1, 0, bias=False), BatchNorm2d(widths[0]), nn.ReLU()]
         for wide, narrow in itertools.pairwise(widths):
             layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False), BatchNorm2d(narrow), nn.ReLU()]
@@ -70,10 +55,10 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images (B, 3, H, W) to logits (B,): one strided convolution a stage, each halving the size."""
 
-    def __init__(self, resolution: int, arguments: DCGANArguments):
+    def __init__(self, parameters: DCGANParameters, resolution: int):
         super().__init__()
-        widths = stage_widths(resolution, arguments.width)[::-1]
-        spectral = arguments.discriminator_norm == "spectral"
+        widths = stage_widths(resolution, parameters.width)[::-1]
+        spectral = parameters.discriminator_norm == "spectral"
         layers = [nn.Conv2d(3, widths[0], 4, 2, 1, bias=spectral), nn.LeakyReLU(0.2)]
         for narrow, wide in itertools.pairwise(widths):
             norm = [] if spectral else [BatchNorm2d(wide)]

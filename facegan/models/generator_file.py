@@ -1,33 +1,38 @@
 """generator.safetensors: one file that is enough to sample, score or publish a generator.
 
 In or out: a generator and its card. The weights are the tensors; the card, which rebuilds the network around them, is the
-file's metadata. Nothing is unpickled.
+file's metadata. Nothing is unpickled, and nothing that the card says is believed before it is checked: the network is laid out
+without memory first, and its shapes are compared with the file's header.
 """
 
-import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Le
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
-from facegan.common import config
-from facegan.common.errors import FaceganError
-from facegan.models import MODELS, build_generator
+from facegan.common.config import ConfigurationError, Section, read_values
+from facegan.common.errors import FaceganError, printable
+from facegan.common.files import write_bytes
+from facegan.models.parameters import ModelParameters
+from facegan.models.registry import MODELS, build_generator
 
 FORMAT = "facegan-generator-1"
+REMEDY = "name a generator.safetensors that facegan wrote"
+DTYPES = {"F32", "F16", "I64"}  # weights, halved weights, batch norm's counter
 
 
-@dataclasses.dataclass(frozen=True)
-class Card:
+class Card(BaseModel):
     """What a generator is and where it comes from.
 
     Attributes:
-        model: the architecture's name in ``facegan.models.MODELS``.
-        arguments: the fields of that model's dataclass.
+        model: the architecture's name in ``facegan.models.registry.MODELS``.
+        arguments: the rest of that model's parameters.
         resolution: the pictures' height and width, in pixels.
         latent_size: how many numbers one latent has.
         images_seen: real images shown in training.
@@ -35,51 +40,87 @@ class Card:
         parameters_fingerprint: the parameters that trained it.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
     model: str
     arguments: dict[str, Any]
-    resolution: int
-    latent_size: int
-    images_seen: int
+    resolution: Annotated[int, Ge(4), Le(1024)]
+    latent_size: Annotated[int, Ge(1)]
+    images_seen: Annotated[int, Ge(0)]
     data_fingerprint: str
     parameters_fingerprint: str
+
+    @property
+    def parameters(self) -> ModelParameters:
+        """The section ``model`` of the parameters. Raises pydantic's ValidationError where the card holds nothing of the kind."""
+        return TypeAdapter(ModelParameters).validate_python({"name": self.model, **self.arguments})
+
+
+class _CheckedCard(Section):
+    """A card's model, as one section, for the messages."""
+
+    model: ModelParameters
 
 
 def save_generator(path: Path, generator: nn.Module, card: Card, dtype: torch.dtype = torch.float32) -> None:
     """Writes the generator's weights and buffers and its card. The same generator and card give the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
     tensors = {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
-    metadata = {"card": json.dumps({"format": FORMAT, **dataclasses.asdict(card)})}  # one entry: safetensors shuffles several
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata)
+    metadata = {"card": json.dumps({"format": FORMAT, **card.model_dump()})}  # one entry: safetensors shuffles several
+    write_bytes(path, save(tensors, metadata))
 
 
 def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[nn.Module, Card]:
     """Returns the generator, in float32 and evaluation mode, and its card.
 
     Raises:
-        FaceganError: no such file, not a safetensors file, not one of ours, or weights that do not fit the card.
+        FaceganError: no such file, not a safetensors file, not one of ours, weights that do not fit the card or are not finite.
     """
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.is_file():
         raise FaceganError(f"expected a generator at {path}; found no such file; train one, or name another with --model")
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+            card = read_card(path, (file.metadata() or {}).get("card", ""))
+            header = {name: (tuple(file.get_slice(name).get_shape()), file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
+            check_shapes(path, card, header)
+            tensors = {name: file.get_tensor(name) for name in header}
     except SafetensorError as error:
-        raise FaceganError(f"expected a safetensors file at {path}; found another ({error}); name a generator.safetensors") from None
-    content = json.loads(metadata.get("card", "{}"))
-    if content.pop("format", None) != FORMAT:
-        raise FaceganError(f"expected a generator of format {FORMAT} in {path}; found another file; name one that facegan wrote")
-    card = Card(**content)
-    if card.model not in MODELS:
-        raise FaceganError(f"expected a model among {', '.join(MODELS)} in {path}; found {card.model!r}; update facegan")
-    problems: list[str] = []
-    arguments = config.read_dataclass(MODELS[card.model].arguments, card.arguments, f"{path}: model", problems)
-    if problems:
-        raise FaceganError("; ".join(problems))
-    generator = build_generator(card.model, card.resolution, arguments)
-    try:
-        generator.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()})
-    except RuntimeError as error:
-        raise FaceganError(f"expected the weights of a {card.model} in {path}; found others ({' '.join(str(error).split())[:200]})") from None
+        raise FaceganError(f"expected a safetensors file at {path}; found another ({printable(str(error))}); {REMEDY}") from None
+    except OSError as error:
+        raise FaceganError(f"expected to read {path}; found: {error.strerror or error}; mend that, and run the same command again") from None
+    if not all(value.isfinite().all() for value in tensors.values()):
+        raise FaceganError(f"expected finite weights in {path}; found NaN or infinity: its training exploded; {REMEDY}")
+    generator = build_generator(card.parameters, card.resolution)
+    generator.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()})
     return generator.to(device).eval(), card
+
+
+def read_card(path: Path, text: str) -> Card:
+    """Returns the card that a file's metadata hold. Raises FaceganError where they hold none, or one that makes no sense."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        raise FaceganError(f"expected a generator of format {FORMAT} in {path}; found another file; {REMEDY}")
+    try:
+        card = read_values(Card, content, f"the card of {path}")
+        if card.model not in MODELS:
+            raise FaceganError(f"expected a model among {', '.join(MODELS)} in {path}; found {printable(card.model)!r}; update facegan")
+        read_values(_CheckedCard, {"model": {"name": card.model, **card.arguments}}, f"the card of {path}")
+    except ConfigurationError as error:
+        raise FaceganError(f"expected a card that facegan wrote in {path}; found another ({'; '.join(error.problems)}); {REMEDY}") from None
+    return card
+
+
+def check_shapes(path: Path, card: Card, header: dict[str, tuple[tuple[int, ...], str]]) -> None:
+    """Raises FaceganError unless the file's tensors are those of the card's network; no memory is taken for either."""
+    with torch.device("meta"):
+        network = build_generator(card.parameters, card.resolution)
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    wrong = [name for name in expected if name not in header or header[name][0] != expected[name] or header[name][1] not in DTYPES]
+    wrong += [name for name in header if name not in expected]
+    if wrong or network.latent_size != card.latent_size:
+        first = printable(wrong[0]) if wrong else "latent_size"
+        raise FaceganError(f"expected the weights of a {card.model} in {path}; found others ({first}, and {max(0, len(wrong) - 1)} more); {REMEDY}")

@@ -5,33 +5,14 @@ In: latents (B, latent_size), normal; the tutorial's are 32 long. Out: images (B
 the discriminator 4,211,713. Nothing is normalised.
 """
 
-import dataclasses
-from typing import Annotated
 
 from torch import Tensor, nn
 
-from facegan.common.config import AtLeast, Between
 from facegan.common.errors import FaceganError
 from facegan.models.layers import initialize_as_keras
+from facegan.models.parameters import Keras128Parameters
 
 SLOPE = 0.3  # of Keras's LeakyReLU
-
-
-@dataclasses.dataclass(frozen=True)
-class Keras128Arguments:
-    """What the networks are built from.
-
-    ``width``: channels of the middle layers, 256 in the tutorial; the generator's first depth is half of it, its last two
-    twice. ``dropout``: the share of the discriminator's features that is dropped before its last layer, 0.4 in the tutorial.
-    """
-
-    width: Annotated[int, AtLeast(2)]
-    latent_size: Annotated[int, AtLeast(1)]
-    dropout: Annotated[float, Between(0, 0.9)]
-
-    def problems(self):
-        if self.width % 2:
-            yield f"width: expected an even number; found {self.width}"
 
 
 def check_resolution(resolution: int) -> None:
@@ -45,11 +26,11 @@ class Generator(nn.Module):
 
     latent_distribution = "normal"
 
-    def __init__(self, resolution: int, arguments: Keras128Arguments):
+    def __init__(self, parameters: Keras128Parameters, resolution: int):
         super().__init__()
         check_resolution(resolution)
-        self.latent_size = arguments.latent_size
-        width, start = arguments.width, resolution // 8
+        self.latent_size = parameters.latent_size
+        width, start = parameters.width, resolution // 8
         self.layers = nn.Sequential(
             nn.Linear(self.latent_size, width // 2 * start**2), nn.LeakyReLU(SLOPE), nn.Unflatten(1, (width // 2, start, start)),
             nn.Conv2d(width // 2, width, 5, padding=2), nn.LeakyReLU(SLOPE),
@@ -73,15 +54,15 @@ class Discriminator(nn.Module):
     in facegan. With weights and labels of either sign equally likely it is the same game.
     """
 
-    def __init__(self, resolution: int, arguments: Keras128Arguments):
+    def __init__(self, parameters: Keras128Parameters, resolution: int):
         super().__init__()
         check_resolution(resolution)
-        width, size = arguments.width, resolution - 2
+        width, size = parameters.width, resolution - 2
         layers = [nn.Conv2d(3, width, 3), nn.LeakyReLU(SLOPE)]
         for _ in range(4):
             layers += [nn.Conv2d(width, width, 4, 2), nn.LeakyReLU(SLOPE)]
             size = size // 2 - 1
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(arguments.dropout), nn.Linear(width * size**2, 1))
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(parameters.dropout), nn.Linear(width * size**2, 1))
         initialize_as_keras(self)
 
     def forward(self, images: Tensor) -> Tensor:

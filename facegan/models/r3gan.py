@@ -9,32 +9,22 @@ Under autocast everything from 8 px up runs in its type, and what is 4 px small 
 and float32 costs least.
 """
 
-import dataclasses
 import itertools
 import math
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from facegan.common.config import AtLeast
 from facegan.common.errors import FaceganError
 from facegan.models.layers import full_precision, thinning_widths
+from facegan.models.parameters import R3GANParameters
 from facegan.models.resampling import double_size, halve_size
 
 BLOCKS_A_STAGE = 2
 GROUP_CHANNELS = 16
 SLOPE = 0.2  # of leaky ReLU below zero
 ACTIVATION_GAIN = math.sqrt(2 / (1 + SLOPE**2))  # what leaky ReLU takes from the deviation, weights give back
-
-
-@dataclasses.dataclass(frozen=True)
-class R3GANArguments:
-    """What an R3GAN is built from. ``width``: the channels from 4 to 32 px; half as many at 64 px, and so on."""
-
-    width: Annotated[int, AtLeast(8)]
-    latent_size: Annotated[int, AtLeast(1)]
 
 
 def stage_widths(resolution: int, width: int) -> list[int]:
@@ -96,10 +86,10 @@ class Generator(nn.Module):
 
     latent_distribution = "normal"
 
-    def __init__(self, resolution: int, arguments: R3GANArguments):
+    def __init__(self, parameters: R3GANParameters, resolution: int):
         super().__init__()
-        self.latent_size = arguments.latent_size
-        widths = stage_widths(resolution, arguments.width)
+        self.latent_size = parameters.latent_size
+        widths = stage_widths(resolution, parameters.width)
         self.basis = nn.Parameter(torch.randn(widths[0], 4, 4))
         self.weigh = nn.Linear(self.latent_size, widths[0], bias=False)
         initialize(self.weigh)
@@ -124,9 +114,9 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images (B, 3, H, W) to logits (B,): the generator's mirror image. No statistics of the batch enter."""
 
-    def __init__(self, resolution: int, arguments: R3GANArguments):
+    def __init__(self, parameters: R3GANParameters, resolution: int):
         super().__init__()
-        widths = stage_widths(resolution, arguments.width)[::-1]
+        widths = stage_widths(resolution, parameters.width)[::-1]
         self.from_rgb = nn.Conv2d(3, widths[0], 1, bias=False)
         self.stages = make_stages(widths)
         self.transitions = nn.ModuleList(itertools.starmap(make_transition, itertools.pairwise(widths)))

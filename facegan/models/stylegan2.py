@@ -9,17 +9,15 @@ Weights are drawn from N(0, 1) and scaled as they are used (equalised learning r
 layer. Under autocast the convolutions run in its type; mapping, styles and what is 4 px small in the discriminator in float32.
 """
 
-import dataclasses
 import itertools
 import math
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from facegan.common.config import AtLeast
 from facegan.models.layers import full_precision, thinning_widths
+from facegan.models.parameters import StyleGAN2Parameters
 from facegan.models.resampling import double_size, halve_size, smooth
 
 MAPPING_LAYERS = 2  # the paper has eight; two are enough for small pictures (Karras et al. 2020, StyleGAN2-ADA)
@@ -28,17 +26,6 @@ MIXING = 0.9  # the share of training images whose finer layers get another late
 AVERAGE_DECAY = 0.998  # of the average style, a batch
 GROUP_IMAGES = 4  # neighbours in the batch, among which the discriminator sees how much they differ
 EPSILON = 1e-8
-
-
-@dataclasses.dataclass(frozen=True)
-class StyleGAN2Arguments:
-    """What a StyleGAN2 is built from.
-
-    ``width``: the channels from 4 to 32 px; half as many at 64 px, and so on. ``latent_size``: of latents and styles alike.
-    """
-
-    width: Annotated[int, AtLeast(1)]
-    latent_size: Annotated[int, AtLeast(1)]
 
 
 def activate(features: Tensor) -> Tensor:
@@ -180,11 +167,11 @@ class Generator(nn.Module):
 
     latent_distribution = "normal"
 
-    def __init__(self, resolution: int, arguments: StyleGAN2Arguments):
+    def __init__(self, parameters: StyleGAN2Parameters, resolution: int):
         super().__init__()
-        self.latent_size = size = arguments.latent_size
+        self.latent_size = size = parameters.latent_size
         self.truncation = 1.0
-        widths = thinning_widths("stylegan2", resolution, arguments.width)
+        widths = thinning_widths("stylegan2", resolution, parameters.width)
         self.mapping = Mapping(size)
         self.register_buffer("average_style", torch.zeros(size))
         self.basis = nn.Parameter(torch.randn(1, widths[0], 4, 4))
@@ -255,9 +242,9 @@ def append_deviation(features: Tensor) -> Tensor:
 class Discriminator(nn.Module):
     """Images (B, 3, H, W) to logits (B,), by residual blocks; it also sees how much neighbours in the batch differ."""
 
-    def __init__(self, resolution: int, arguments: StyleGAN2Arguments):
+    def __init__(self, parameters: StyleGAN2Parameters, resolution: int):
         super().__init__()
-        widths = thinning_widths("stylegan2", resolution, arguments.width)[::-1]
+        widths = thinning_widths("stylegan2", resolution, parameters.width)[::-1]
         self.from_rgb = Convolution(3, widths[0], 1)
         self.blocks = nn.ModuleList(ResidualBlock(narrow, wide) for narrow, wide in itertools.pairwise(widths))
         self.last = Convolution(widths[-1] + 1, widths[-1], 3)

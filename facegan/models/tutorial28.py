@@ -5,36 +5,15 @@ tutorial's size is 28 px; any multiple of 4 from 16 to 64 px works. The text giv
 of layers; kernel sizes, the depths between and the rate of dropout are chosen here.
 """
 
-import dataclasses
-from typing import Annotated, Literal
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from facegan.common.config import AtLeast, Between
 from facegan.common.errors import FaceganError
 from facegan.models.layers import BatchNorm2d, initialize_as_keras
+from facegan.models.parameters import Tutorial28Parameters
 
 SLOPE = 0.2
-
-
-@dataclasses.dataclass(frozen=True)
-class Tutorial28Arguments:
-    """What the networks are built from.
-
-    ``width``: the generator's deepest layer, 1024 in the tutorial. ``dropout``: the share of values dropped after each layer
-    of the generator but the last, while it trains. ``discriminator_norm``: "batch" as the text has it, or "spectral"
-    (Miyato et al. 2018), which keeps the discriminator's slope in bounds.
-    """
-
-    width: Annotated[int, AtLeast(16)]
-    latent_size: Annotated[int, AtLeast(1)]
-    dropout: Annotated[float, Between(0, 0.9)]
-    discriminator_norm: Literal["batch", "spectral"]
-
-    def problems(self):
-        if self.width % 16:
-            yield f"width: expected a multiple of 16; found {self.width}"
 
 
 def check_resolution(resolution: int) -> None:
@@ -48,15 +27,15 @@ class Generator(nn.Module):
 
     latent_distribution = "uniform"
 
-    def __init__(self, resolution: int, arguments: Tutorial28Arguments):
+    def __init__(self, parameters: Tutorial28Parameters, resolution: int):
         super().__init__()
         check_resolution(resolution)
-        self.latent_size = arguments.latent_size
-        width, start = arguments.width, resolution // 4
+        self.latent_size = parameters.latent_size
+        width, start = parameters.width, resolution // 4
         depths = [width, width // 2, width // 4, width // 8]
 
         def finish(depth: int) -> list[nn.Module]:
-            return [BatchNorm2d(depth), nn.LeakyReLU(SLOPE), nn.Dropout(arguments.dropout)]
+            return [BatchNorm2d(depth), nn.LeakyReLU(SLOPE), nn.Dropout(parameters.dropout)]
 
         self.layers = nn.Sequential(
             nn.Linear(self.latent_size, width * start**2, bias=False), nn.Unflatten(1, (width, start, start)), *finish(depths[0]),
@@ -77,11 +56,11 @@ class Discriminator(nn.Module):
     The input layer has a leaky ReLU but no norm: without any nonlinearity it would melt into the second.
     """
 
-    def __init__(self, resolution: int, arguments: Tutorial28Arguments):
+    def __init__(self, parameters: Tutorial28Parameters, resolution: int):
         super().__init__()
         check_resolution(resolution)
-        spectral = arguments.discriminator_norm == "spectral"
-        depths = [arguments.width // 16, arguments.width // 8, arguments.width // 4, arguments.width // 2]
+        spectral = parameters.discriminator_norm == "spectral"
+        depths = [parameters.width // 16, parameters.width // 8, parameters.width // 4, parameters.width // 2]
         layers = [nn.Conv2d(3, depths[0], 4, 2, 1), nn.LeakyReLU(SLOPE)]
         for shallow, deep, kernel, stride in zip(depths, depths[1:], (3, 4, 3), (1, 2, 1), strict=False):
             norm = [] if spectral else [BatchNorm2d(deep)]

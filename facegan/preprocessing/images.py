@@ -8,15 +8,14 @@ result. Colour profiles are not applied.
 """
 
 import io
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from facegan.common.errors import FaceganError
+from facegan.preprocessing.parameters import Crop, Filter
 
-Crop = Literal["none", "square"] | tuple[int, int, int, int]
-Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
 FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(Filter)}
 
 

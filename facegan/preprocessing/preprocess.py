@@ -12,48 +12,22 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from facegan.common.config import Between
 from facegan.common.errors import FaceganError
 from facegan.common.progress import Progress
 from facegan.common.shards import Index, ShardWriter, Split
 from facegan.photos.store import Photos, open_photos
 from facegan.photos.worker_pool import Workers
-from facegan.preprocessing.images import Crop, Filter, UnreadablePicture, read_image
+from facegan.preprocessing.images import UnreadablePicture, read_image
+from facegan.preprocessing.parameters import PreprocessParameters
 
 PREVIEW_COLUMNS = 5
 PIECE_BYTES = 1_000_000  # of pictures; the largest one has 786,432
 PIECES_PER_WORKER = 32  # at least, so that few photos too are shared out evenly
-
-
-@dataclasses.dataclass(frozen=True)
-class PreprocessParameters:
-    """How photos become pictures.
-
-    Attributes:
-        resolution: height and width, in pixels.
-        crop: what is taken of each photo; see ``facegan.preprocessing.images.read_image``.
-        filter: the resampling kernel.
-        holdout: the share of photos that training never sees, where the photos bring no list of their own.
-        max_bad: the largest share of unreadable photos that is put up with.
-    """
-
-    resolution: Annotated[int, Between(28, 512)]
-    crop: Crop
-    filter: Filter
-    holdout: Annotated[float, Between(0, 0.9)]
-    max_bad: Annotated[float, Between(0, 1)]
-
-    def problems(self) -> Iterator[str]:
-        if isinstance(self.crop, str):
-            return
-        left, top, right, bottom = self.crop
-        if not (0 <= left < right and 0 <= top < bottom):
-            yield f"crop: expected a box [left, top, right, bottom] with 0 <= left < right and 0 <= top < bottom; found {list(self.crop)}"
 
 
 @dataclasses.dataclass(frozen=True)

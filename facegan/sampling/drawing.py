@@ -6,21 +6,19 @@ by whole factors, pixel by pixel: nothing is invented.
 """
 
 import csv
-import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facegan.common.config import Above, AtLeast
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import make_grid, save_png, to_bytes
 from facegan.common.progress import Progress
 from facegan.models.latents import seeded_latents, truncate
+from facegan.sampling.parameters import SampleParameters
 
 FACES_AT_ONCE = 16  # fixed: another number could round another way
 GRID_COLUMNS, GRID_FACES = 8, 64
@@ -30,18 +28,6 @@ PROGRESS_FRAMES, PROGRESS_FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 100, 150
 GRID_FACE_PIXELS, WALK_FACE_PIXELS, SINGLE_FACE_PIXELS = 64, 96, 128  # at least
 ANIMATION_PIXELS = 640  # at most, the longer side of the progress animation
 CURVES = {"loss": ("loss_generator", "loss_discriminator"), "mean logit": ("real_logit", "fake_logit")}
-
-
-@dataclasses.dataclass(frozen=True)
-class SampleParameters:
-    """What to draw.
-
-    ``truncation`` below 1 draws nearer to the middle of the latents or styles, for faces that are more typical and less varied.
-    """
-
-    seed: Annotated[int, AtLeast(0)]
-    count: Annotated[int, AtLeast(1)]
-    truncation: Annotated[float, Above(0)]
 
 
 def draw_faces(generator: nn.Module, parameters: SampleParameters, out: Path) -> None:

@@ -1,7 +1,7 @@
 """A generator's scores, with the protocol they were taken under.
 
-In: a generator, the reference of the real images, and an extractor. Out: a dictionary for metrics/evaluate.json and a picture
-sheet of nearest neighbours. Images are generated, looked at and forgotten batch by batch; none is written to disk.
+In: a generator, the reference of the real images, and an extractor. Out: a report, the few numbers of
+it for metrics/evaluate.json, and a picture sheet of nearest neighbours. Images are generated, looked at and forgotten batch by batch; none is written to disk.
 """
 
 import dataclasses
@@ -16,10 +16,13 @@ from torch import Tensor, nn
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import to_bytes
 from facegan.common.progress import Progress
+from facegan.models.generator_file import Card
 from facegan.models.latents import seeded_latents, truncate
-from facegan.scoring.extractors import BATCH, Extractor, extract
+from facegan.models.registry import build_generator, describe_model
+from facegan.scoring.extractors import BATCH, Extractor, extract, name_frechet, name_kernel
 from facegan.scoring.memorisation import draw_sheet, find_neighbours, measure_memorisation
-from facegan.scoring.protocol import FEWEST_IMAGES, EvaluateParameters, Protocol
+from facegan.scoring.parameters import FEWEST_IMAGES, EvaluateParameters
+from facegan.scoring.protocol import Protocol
 from facegan.scoring.reference import Reference, gather
 from facegan.scoring.scores import compare, estimate_intervals
 
@@ -28,29 +31,73 @@ SHEET_NEIGHBOURS = 4
 
 
 def evaluate(
-    generator: nn.Module, reference: Reference, extractor: Extractor, parameters: EvaluateParameters
+    generator: nn.Module, card: Card, reference: Reference, extractor: Extractor, parameters: EvaluateParameters
 ) -> tuple[dict[str, Any], Tensor]:
     """Returns a report on ``parameters.images`` generated faces, and their features (images, D).
 
-    The report holds the scores by name, how far another seed's may lie, the floor (real against other real images), the memorisation
-    test and the protocol.
+    The report holds the scores by name, how far another seed's may lie, the same of real against other real images (the floor) and
+    of an untrained generator, the memorisation test and the protocol.
 
     Raises:
         FaceganError: a reference made with another extractor or other weights, or a generator that yields NaN.
     """
     check_extractor(reference, extractor)
-    features = extract(extractor, generate(generator, parameters, extractor.device))
     space = extractor.space
-    report: dict[str, Any] = compare(reference.real, features, space, extractor.classifier)
-    report["another_seed_95"] = estimate_intervals(reference.real, features, space)
-    report["floor"] = reference.floor
-    if len(reference.holdout) >= FEWEST_IMAGES:
-        report["memorisation"] = dataclasses.asdict(measure_memorisation(features, reference.holdout, reference.train, parameters.seed))
+    features = extract(extractor, generate(generator, parameters, extractor.device))
     protocol = Protocol(
         **dataclasses.asdict(reference.protocol), generated=parameters.images, seed=parameters.seed, truncation=parameters.truncation
     )
+    report: dict[str, Any] = {
+        "model": describe_model(card.parameters),
+        "images_seen": card.images_seen,
+        "generated": compare(reference.real, features, space, extractor.classifier),
+        "another_seed_95": estimate_intervals(reference.real, features, space),
+        "floor": reference.floor,
+        "untrained": score_untrained(card, reference, extractor, parameters),
+    }
+    if len(reference.holdout) >= FEWEST_IMAGES:
+        found = measure_memorisation(features, reference.holdout, reference.train, parameters.seed)
+        report["memorisation"] = dataclasses.asdict(found)
     report["protocol"] = {"fingerprint": protocol.fingerprint, **dataclasses.asdict(protocol)}
     return round_numbers(report), features
+
+
+def score_untrained(card: Card, reference: Reference, extractor: Extractor, parameters: EvaluateParameters) -> dict[str, float]:
+    """Returns the scores of a generator of the same architecture with fresh weights: the far end of every scale."""
+    torch.manual_seed(parameters.seed)
+    generator = build_generator(card.parameters, card.resolution).to(extractor.device).eval()
+    features = extract(extractor, generate(generator, parameters, extractor.device))
+    return compare(reference.real, features, extractor.space, extractor.classifier)
+
+
+def summarise(report: dict[str, Any], space: str) -> dict[str, Any]:
+    """Returns the few numbers of a report that runs are compared by, flat: what DVC shows."""
+    frechet, scores = name_frechet(space), report["generated"]
+    metrics = {frechet: scores[frechet], f"{frechet}_untrained": report["untrained"][frechet], name_kernel(space): scores[name_kernel(space)]}
+    if frechet in report["floor"]:
+        metrics[f"{frechet}_floor"] = report["floor"][frechet]
+    metrics |= {name: scores[name] for name in (f"precision_{space}", f"recall_{space}", f"inception_score_{space}") if name in scores}
+    if "memorisation" in report:
+        found = report["memorisation"]
+        metrics |= {
+            "memorised": found["detected"], "nearest_is_training": found["nearest_is_training"]["share"],
+            "nearest_is_training_expected": found["expected"],
+        }
+    return dict(sorted(metrics.items())) | {"protocol": report["protocol"]["fingerprint"]}
+
+
+def describe(report: dict[str, Any], space: str) -> str:
+    """Returns the distance between its two ends, and what the memorisation test says, in two lines."""
+    name = name_frechet(space)
+    ends = [f"{words} {report[end][name]:.4g}" for end, words in (("floor", "real photos"), ("untrained", "untrained")) if name in report[end]]
+    lines = [f"{name} {report['generated'][name]:.4g}, another seed within ±{report['another_seed_95'][name]:.2g} ({', '.join(ends)})"]
+    if "memorisation" not in report:
+        lines.append("too few held-out images to tell whether it replays training images")
+    else:
+        found = report["memorisation"]
+        verdict = "it replays training images" if found["detected"] else "no sign of replayed training images"
+        lines.append(f"nearest real image is a training image: {found['nearest_is_training']['share']:.2f}, expected {found['expected']:.2f}: {verdict}")
+    return "\n".join(lines)
 
 
 def round_numbers(value: Any) -> Any:

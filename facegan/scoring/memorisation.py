@@ -24,7 +24,7 @@ from facegan.common.pictures import make_grid
 from facegan.scoring.distances import CHUNK_ROWS
 
 RESAMPLES = 1000
-CHANCE = 0.01  # how often a generator without memory may be caught
+CHANCE = 0.01  # how often a generator that memorises nothing may be accused
 SHEET_PIXELS = 64
 CAPTION_PIXELS = 16
 
@@ -43,15 +43,15 @@ class Memorisation:
     """What a generator remembers.
 
     Attributes:
-        caught: whether training images come nearest more often than chance explains.
+        detected: whether training images come nearest more often than chance explains.
         nearest_is_training: the share of generated images whose nearest real image is a training image.
-        expected: that share for a generator without memory.
+        expected: that share for a generator that memorises nothing.
         chance: how often shuffled labels give that share or more.
         closer_than_holdout: the share of pairs in which the generated image is closer to a training image than the held-out one is.
         searched, holdout: how many training and held-out images there were.
     """
 
-    caught: bool
+    detected: bool
     nearest_is_training: Share
     expected: float
     chance: float
@@ -76,7 +76,7 @@ def measure_memorisation(fake: Tensor, holdout: Tensor, train: Tensor, seed: int
     hits = np.bincount(nearest, minlength=len(train) + len(holdout))
     chance = np.mean([random.permutation(hits)[: len(train)].sum() >= hits[: len(train)].sum() for _ in range(RESAMPLES)])
     return Memorisation(
-        caught=bool(chance < CHANCE), nearest_is_training=measure_hits(hits, len(train), random), expected=len(train) / len(hits),
+        detected=bool(chance < CHANCE), nearest_is_training=measure_hits(hits, len(train), random), expected=len(train) / len(hits),
         chance=float(chance), closer_than_holdout=measure_closeness(fake, holdout, train, random), searched=len(train), holdout=len(holdout),
     )
 

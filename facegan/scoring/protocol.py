@@ -7,45 +7,12 @@ short fingerprint. Two scores may be compared only when their fingerprints agree
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
-
-from facegan.common.config import Above, AtLeast, suggest
-from facegan.scoring.extractors import EXTRACTORS
-
-FEWEST_IMAGES = 20  # below this, neighbours and covariances mean nothing
+from typing import Any
 
 ROUNDING = "(x + 1) * 127.5, rounded to nearest, clipped, uint8"
 KERNEL_SUBSETS = 100
 KERNEL_SUBSET_IMAGES = 1000
 NEIGHBOUR_IMAGES = 5_000  # precision, recall, density and coverage need every pair's distance: 200 MB a matrix
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateParameters:
-    """How a generator is scored.
-
-    Attributes:
-        extractor: the feature space; see ``facegan.scoring.extractors.EXTRACTORS``.
-        weights: a local file of the extractor's weights; None: the published ones.
-        images: how many generated images, and how many real ones.
-        split: which real images.
-        memorisation_images: training images among which neighbours are sought; None: all.
-        seed: of the generated images.
-        truncation: of their latents; 1 is none.
-    """
-
-    extractor: str
-    weights: str | None
-    images: Annotated[int, AtLeast(FEWEST_IMAGES)]
-    split: Literal["train", "holdout"]
-    memorisation_images: Annotated[int, AtLeast(FEWEST_IMAGES)] | None
-    seed: int
-    truncation: Annotated[float, Above(0)]
-
-    def problems(self) -> Iterator[str]:
-        if self.extractor not in EXTRACTORS:
-            yield f"extractor: expected one of {', '.join(EXTRACTORS)}; found {self.extractor!r}{suggest(self.extractor, EXTRACTORS)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +22,7 @@ class RealProtocol:
     Attributes:
         data: the fingerprint of the shards.
         resolution, crop, filter: how photos became images; see preprocess.
-        split: "train" or "holdout", which the real images were drawn from.
+        split: "train": the training images, which the real ones were drawn from.
         real: how many of them.
         extractor: the feature space's name.
         weights_sha256: the hash of the extractor's weights.

@@ -12,6 +12,8 @@ from facegan.models.latents import seeded_latents
 from facegan.scoring.distances import fit_gaussian, frechet_distance
 from facegan.scoring.extractors import BATCH, extract, name_frechet, open_extractor
 
+EXTRACTOR = "efficientnet_lite0"  # quick, and its weights are always at hand
+
 
 class QuickScore:
     """Scores a generator on the same latents every time; it draws nothing from the default random generators.
@@ -20,9 +22,9 @@ class QuickScore:
         name: what the score is called, its sample's size included, since that is part of what it means: "fd_…_quick200".
     """
 
-    def __init__(self, real: Tensor, extractor: str, seed: int, device: torch.device | str):
+    def __init__(self, real: Tensor, seed: int, device: torch.device | str):
         """Looks at the real images, uint8 (N, 3, H, W), once. As many are generated each time."""
-        self.extractor = open_extractor(extractor, device=device)
+        self.extractor = open_extractor(EXTRACTOR, device=device)
         self.batch = BATCH[self.extractor.device.type]
         self.count, self.seed = len(real), seed
         self.name = f"{name_frechet(self.extractor.space)}_quick{self.count}"

@@ -3,8 +3,8 @@
 In: a folder of shards and an extractor. Out: a folder with ``features.safetensors`` and ``reference.json``. It depends on the
 images, the extractor and the sizes asked for, on no model and no seed, so experiments share it.
 
-Each split is put into one fixed random order. The score's real images are the first of the chosen split; the next ones, and
-where those do not suffice the other split's, are the second real set that the floor is measured with.
+Each split is put into one fixed random order. The score's real images are the first training images; the next ones, and
+where those do not suffice the held-out ones, are the second real set that the floor is measured with.
 """
 
 import dataclasses
@@ -21,7 +21,8 @@ from facegan.common.errors import FaceganError
 from facegan.common.progress import Progress
 from facegan.common.shards import Index, open_split, read_index
 from facegan.scoring.extractors import BATCH, Extractor, extract
-from facegan.scoring.protocol import FEWEST_IMAGES, RealProtocol
+from facegan.scoring.parameters import FEWEST_IMAGES
+from facegan.scoring.protocol import RealProtocol
 from facegan.scoring.scores import compare
 
 ORDER_SEED = 0
@@ -48,17 +49,16 @@ class Reference:
     @property
     def real(self) -> Tensor:
         """The features (N, D) that scores are taken against."""
-        return getattr(self, self.protocol.split)[: self.protocol.real]
+        return self.train[: self.protocol.real]
 
 
-def make_reference(shards: Path, folder: Path, extractor: Extractor, images: int, split: str, memorisation_images: int | None) -> Reference:
+def make_reference(shards: Path, folder: Path, extractor: Extractor, images: int, memorisation_images: int | None) -> Reference:
     """Computes, writes and returns the reference.
 
     Args:
         shards: the folder of shards.
         folder: where to write.
         images: how many real images scores are taken against; all of the split when it has fewer.
-        split: "train" or "holdout".
         memorisation_images: how many training images neighbours are sought among; None: all.
 
     Raises:
@@ -66,25 +66,23 @@ def make_reference(shards: Path, folder: Path, extractor: Extractor, images: int
     """
     index = read_index(shards)
     orders = {name: shuffle(getattr(index, name)) for name in ("train", "holdout")}
-    other = "holdout" if split == "train" else "train"
-    real = min(images, len(orders[split]))
+    real = min(images, len(orders["train"]))
     if real < FEWEST_IMAGES:
-        raise FaceganError(f"expected at least {FEWEST_IMAGES} real images to score against; the {split} split has {len(orders[split])}; give more photos")
+        raise FaceganError(f"expected at least {FEWEST_IMAGES} training images to score against; found {len(orders['train'])}; give more photos")
     searched = len(orders["train"]) if memorisation_images is None else min(memorisation_images, len(orders["train"]))
-    lacking = max(0, 2 * real - len(orders[split]))  # of the second real set, which the other split lends
-    wanted = {split: 2 * real, other: lacking}
-    kept = {"train": max(searched, real if split == "train" else 0), "holdout": real}
-    rows = {name: orders[name][: max(wanted[name], kept[name])] for name in ("train", "holdout")}
-    features = {split: extract(extractor, read_images(shards, split, rows[split], extractor))}
-    features[other] = extract(extractor, read_images(shards, other, rows[other], extractor)) if len(rows[other]) else features[split][:0]
-    second = torch.cat([features[split][real : 2 * real], features[other][:lacking]])
+    lacking = max(0, 2 * real - len(orders["train"]))  # of the second real set, which the held-out images lend
+    kept = {"train": max(searched, real), "holdout": real}
+    rows = {"train": orders["train"][: max(2 * real, kept["train"])], "holdout": orders["holdout"][: max(lacking, kept["holdout"])]}
+    train = extract(extractor, read_images(shards, "train", rows["train"], extractor))
+    holdout = extract(extractor, read_images(shards, "holdout", rows["holdout"], extractor)) if len(rows["holdout"]) else train[:0]
+    second = torch.cat([train[real : 2 * real], holdout[:lacking]])
     floor = {"images": len(second)}
     if len(second) >= FEWEST_IMAGES:
-        floor |= compare(features[split][: len(second)], second, extractor.space, extractor.classifier)
+        floor |= compare(train[: len(second)], second, extractor.space, extractor.classifier)
     result = Reference(
-        train=features["train"][: kept["train"]], train_rows=rows["train"][: kept["train"]],
-        holdout=features["holdout"][: kept["holdout"]], holdout_rows=rows["holdout"][: kept["holdout"]],
-        protocol=describe(index, extractor, split, real), floor=floor,
+        train=train[: kept["train"]], train_rows=rows["train"][: kept["train"]],
+        holdout=holdout[: kept["holdout"]], holdout_rows=rows["holdout"][: kept["holdout"]],
+        protocol=describe(index, extractor, real), floor=floor,
     )
     write_reference(folder, result)
     return result
@@ -95,10 +93,10 @@ def shuffle(count: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(ORDER_SEED))
 
 
-def describe(index: Index, extractor: Extractor, split: str, real: int) -> RealProtocol:
+def describe(index: Index, extractor: Extractor, real: int) -> RealProtocol:
     """Returns the real half of the protocol."""
     return RealProtocol(
-        data=index.fingerprint, resolution=index.resolution, crop=index.crop, filter=index.filter, split=split, real=real,
+        data=index.fingerprint, resolution=index.resolution, crop=index.crop, filter=index.filter, split="train", real=real,
         extractor=extractor.space, weights_sha256=extractor.weights_sha256, resize=extractor.resize,
     )
 

@@ -26,6 +26,7 @@ from facegan.common.errors import FaceganError
 
 FORMAT = b"facegan checkpoint 1\n"
 DIGEST_BYTES = 32
+CODE = ("facegan.common.", "facegan.models.", "facegan.training.")
 
 
 class HashingWriter:
@@ -158,7 +159,8 @@ def hash_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def hash_code(modules: dict[str, Any], package: str = "facegan") -> str:
-    """Returns a hash of the sources of all loaded modules of a package, and of PyTorch's version."""
-    files = {name: Path(module.__file__).read_bytes() for name, module in modules.items() if name.split(".")[0] == package and module.__file__}
+def hash_code(modules: dict[str, Any]) -> str:
+    """Returns a hash of the sources of all loaded modules that a training's outcome rests on, and of PyTorch's version."""
+    names = sorted(name for name in modules if name.startswith(CODE))
+    files = {name: Path(modules[name].__file__).read_bytes() for name in names}
     return hash_of({"torch": torch.__version__, **{name: hashlib.sha256(content).hexdigest() for name, content in files.items()}})

@@ -16,14 +16,21 @@ from typing import Any
 import torch
 
 from facegan.common.pictures import save_png
-from facegan.models import count_parameters
+from facegan.common.shards import Index, open_split, read_index
+from facegan.models.parameters import ModelParameters
+from facegan.models.registry import count_parameters
+from facegan.training.batches import SHARE_OF_MEMORY, free_memory
 from facegan.training.checkpoint import write_checkpoint
 from facegan.training.distributed import World
 from facegan.training.engine import GRAPH_WARM_UP_STEPS, Hardware
 from facegan.training.history import measure_peak_memory_mb
-from facegan.training.loop import CHECKPOINT_SHARE, Folders
-from facegan.training.run import Training, TrainParameters
+from facegan.training.loop import CHECKPOINT_SECONDS, CHECKPOINT_SHARE, Folders
+from facegan.training.parameters import TrainParameters
+from facegan.training.run import OpenQuickScore, Training
 
+STAND_IN_IMAGES = 1024
+PILOT_BATCHES = (2, 4)
+LONGEST_SECONDS = 30  # that a kind of step may be measured for
 WARM_UP_STEPS = GRAPH_WARM_UP_STEPS
 MEASURED_STEPS = 20
 MEASURED_SECONDS = 10  # slow steps: enough of them for so long, yet never fewer than FEWEST_STEPS
@@ -52,22 +59,67 @@ class Plan:
     scores: int
 
 
-def dry_run(folders: Folders, model: tuple[str, Any], parameters: TrainParameters, hardware: Hardware) -> str:
+def dry_run(
+    folders: Folders,
+    model: ModelParameters,
+    parameters: TrainParameters,
+    resolution: int,
+    hardware: Hardware,
+    open_quick_score: OpenQuickScore,
+) -> str:
     """Returns what ``train`` with the same arguments would do, how long it would take, and how much memory it would hold.
 
-    It is measured in one process with the whole batch, also where several would share it.
+    It is measured in one process with the whole batch, also where several would share it. Where there are no shards yet, grey
+    pictures stand in for them.
+
+    Args:
+        resolution: of the pictures that are not there yet.
 
     Raises:
         FaceganError: whatever would stop the run at its start.
     """
     seconds_before = time.process_time()  # nearly all of the start of Python and PyTorch is work, so this is its length
     began = time.perf_counter()
-    training = Training(folders.shards, model, parameters, hardware, World())
-    start = seconds_before + time.perf_counter() - began
+    if (folders.shards / "index.json").is_file():
+        index, images = read_index(folders.shards), open_split(folders.shards, "train")
+    else:
+        index, images = None, [torch.full((STAND_IN_IMAGES, 3, resolution, resolution), 127, dtype=torch.uint8)]
+    index = index or describe_stand_in(resolution)
+
+    def make_training(batch: int) -> Training:
+        return Training(index, images, model, parameters.model_copy(update={"batch": batch}), hardware, World(), open_quick_score)
+
+    seconds, memory = zip(*(measure_pilot(make_training(batch)) for batch in PILOT_BATCHES), strict=True)
+    start = seconds_before + time.perf_counter() - began - sum(seconds)
+    memory_an_image = (memory[1] - memory[0]) / (PILOT_BATCHES[1] - PILOT_BATCHES[0])
+    measured_batch = choose_batch(parameters.batch, seconds[1] / PILOT_BATCHES[1], memory_an_image * 1e6, hardware.device)
+    training = make_training(measured_batch)
     costs = measure_costs(training, folders.checkpoints, start)
+    scale = parameters.batch / measured_batch
+    costs = dataclasses.replace(costs, step=costs.step * scale, penalized_step=costs.penalized_step * scale)
+    memory_mb = measure_peak_memory_mb(hardware.device) + memory_an_image * (parameters.batch - measured_batch)
     plan = count_work(parameters)
-    memory_mb = measure_peak_memory_mb(hardware.device)
-    return describe(training, costs, plan, predict_seconds(costs, plan, parameters.checkpoint_seconds), memory_mb)
+    predicted = predict_seconds(costs, plan, CHECKPOINT_SECONDS)
+    return describe(training, parameters, costs, plan, predicted, memory_mb, has_data=bool(index.shards))
+
+
+def measure_pilot(training: Training) -> tuple[float, float]:
+    """Returns the seconds of one step with few images, and the peak memory in MB since the process began."""
+    return measure_seconds(training.step), measure_peak_memory_mb(training.hardware.device)
+
+
+def choose_batch(batch: int, seconds_an_image: float, bytes_an_image: float, device: torch.device) -> int:
+    """Returns the batch to measure with: the whole one, or as many images as can be afforded in time and memory."""
+    steps = WARM_UP_STEPS + FEWEST_STEPS
+    affordable = min(LONGEST_SECONDS / steps / seconds_an_image, SHARE_OF_MEMORY * free_memory(device) / max(bytes_an_image, 1))
+    return batch if affordable >= batch else min(batch, max(PILOT_BATCHES[0], 2 ** int(math.log2(max(1.0, affordable)))))
+
+
+def describe_stand_in(resolution: int) -> Index:
+    """Returns the index that so many grey pictures would have."""
+    return Index(
+        resolution=resolution, train=STAND_IN_IMAGES, holdout=0, crop="none", filter="lanczos", source_fingerprint="", fingerprint="", shards=()
+    )
 
 
 def count_work(parameters: TrainParameters) -> Plan:
@@ -132,22 +184,27 @@ def predict_seconds(costs: Costs, plan: Plan, checkpoint_seconds: float) -> floa
     return costs.start + steps + pictures + timed_checkpoints + plan.scores * costs.score
 
 
-def describe(training: Training, costs: Costs, plan: Plan, seconds: float, memory_mb: float) -> str:
+def describe(
+    training: Training, parameters: TrainParameters, costs: Costs, plan: Plan, seconds: float, memory_mb: float, has_data: bool
+) -> str:
     """Returns all of it in a few lines."""
-    parameters, hardware, networks = training.parameters, training.hardware, training.networks
+    hardware, networks = training.hardware, training.networks
     count, resolution = training.index.train, training.index.resolution
     generator, discriminator = count_parameters(networks.generator), count_parameters(networks.discriminator)
     threads = f", {torch.get_num_threads()} threads" if hardware.device.type == "cpu" else f", {torch.cuda.get_device_name()}"
     precision = str(hardware.precision).removeprefix("torch.")
-    step = f"{costs.step * 1000:,.0f} ms ({parameters.batch / costs.step:,.0f} images a second)"
+    step = f"{costs.step * 1000:,.0f} ms ({parameters.batch / costs.step:,.3g} images a second)"
     if plan.penalized_steps and parameters.penalty_interval > 1:
         step += f", with a penalty {costs.penalized_step * 1000:,.0f} ms"
+    if training.parameters.batch < parameters.batch:
+        step += f"; reckoned from steps of {training.parameters.batch} images"
     besides = f"{plan.pictures} pictures of {costs.picture:.1f} s, checkpoints of {costs.checkpoint:.1f} s, start {costs.start:.1f} s"
     if plan.scores:
         besides += f", {plan.scores} quick scores of {costs.score:.1f} s"
     lines = {
-        "model": f"{training.model[0]} at {resolution} px; generator {generator:,} parameters, discriminator {discriminator:,}",
-        "images": f"{parameters.images:,}, of {count:,} different ones ({parameters.images / count:.1f} epochs)",
+        "data": f"{count:,} training images" if has_data else "not there yet (dvc repro preprocess makes them): grey pictures stand in",
+        "model": f"{training.model.name} at {resolution} px; generator {generator:,} parameters, discriminator {discriminator:,}",
+        "images": f"{parameters.images:,}" + (f", of {count:,} different ones ({parameters.images / count:.1f} epochs)" if has_data else ""),
         "steps": f"{plan.steps:,} of {parameters.batch} images",
         "device": f"{hardware.device.type}{threads}",
         "precision": precision,

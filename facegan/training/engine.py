@@ -36,7 +36,6 @@ class Hardware:
 
     device: torch.device
     precision: torch.dtype
-    deterministic: bool
 
     def autocast(self) -> AbstractContextManager:
         """Returns the context in which networks run."""
@@ -48,7 +47,7 @@ class Hardware:
         return self.device.type == "cuda"
 
 
-def choose_hardware(device: str, precision: str, deterministic: bool) -> Hardware:
+def choose_hardware(device: str, precision: str) -> Hardware:
     """Returns the hardware to train on; ``auto`` takes a GPU where there is one, and bfloat16 where the chip computes in it.
 
     Raises:
@@ -60,13 +59,12 @@ def choose_hardware(device: str, precision: str, deterministic: bool) -> Hardwar
         raise FaceganError("train.device: expected a CUDA GPU; found none that PyTorch can use; set train.device to auto or cpu")
     if precision == "auto":
         precision = "bf16" if computes_bfloat16(device) else "fp32"
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with this, if set before its first use
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # it would fill each new tensor, for debugging; 3% of the time
-        torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = not deterministic
-    return Hardware(torch.device(device), {"bf16": torch.bfloat16, "fp32": torch.float32}[precision], deterministic)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with this, if set before its first use
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it would fill each new tensor, for debugging; 3% of the time
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    return Hardware(torch.device(device), {"bf16": torch.bfloat16, "fp32": torch.float32}[precision])
 
 
 def computes_bfloat16(device: str) -> bool:

@@ -10,18 +10,23 @@ import math
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 from facegan.common.errors import FaceganError
+from facegan.common.files import write_json
 from facegan.common.pictures import save_png
 from facegan.common.progress import Progress
+from facegan.common.shards import open_split, read_index
+from facegan.models.parameters import ModelParameters
 from facegan.training.checkpoint import RunFolder
 from facegan.training.distributed import World
 from facegan.training.engine import Hardware
-from facegan.training.history import COLUMNS, describe_row, measure_peak_memory_mb, write_json, write_rows
-from facegan.training.run import Training, TrainParameters
+from facegan.training.history import COLUMNS, describe_row, measure_peak_memory_mb, write_rows
+from facegan.training.parameters import TrainParameters
+from facegan.training.run import OpenQuickScore, Training
 from facegan.training.signals import Interruption
 
+CHECKPOINT_SECONDS = 20  # between two checkpoints, at least
+MAX_REWINDS = 3  # of one run, when its numbers explode
 CHECKPOINT_SHARE = 0.01  # of the time may go into timed checkpoints, however slow the disk
 
 
@@ -43,18 +48,33 @@ class Interrupted(Exception):
         self.status = 128 + signal
 
 
-def train(folders: Folders, model: tuple[str, Any], parameters: TrainParameters, hardware: Hardware, world: World) -> None:
+def train(
+    folders: Folders,
+    model: ModelParameters,
+    parameters: TrainParameters,
+    hardware: Hardware,
+    world: World,
+    checkpoint_seconds: float,
+    open_quick_score: OpenQuickScore,
+) -> None:
     """Trains a generator, from the last checkpoint on where there is one.
+
+    Args:
+        checkpoint_seconds: between two checkpoints, at least.
+        open_quick_score: makes the quick score, where the parameters ask for one.
 
     Raises:
         FaceganError: no images, numbers that keep exploding, or a collapse.
         Interrupted: a signal; the same call resumes.
     """
-    training = Training(folders.shards, model, parameters, hardware, world)
+    index, images = read_index(folders.shards), open_split(folders.shards, "train")
+    if not images:
+        raise FaceganError(f"expected training images in {folders.shards}; found none; look at its report.json")
+    training = Training(index, images, model, parameters, hardware, world, open_quick_score)
     run = RunFolder(folders.checkpoints, training.ingredients()) if world.is_main else None
     with Interruption() as interruption:
         begin(training, run)
-        clock = Clock(training, parameters.checkpoint_seconds)
+        clock = Clock(training, checkpoint_seconds)
         with Progress("training", parameters.images, "images", done=training.images_seen, quiet=not world.is_main) as progress:
             while not training.is_over():
                 run_step(training, run, clock, interruption, progress)
@@ -63,7 +83,7 @@ def train(folders: Folders, model: tuple[str, Any], parameters: TrainParameters,
 
 
 def run_step(training: Training, run: RunFolder | None, clock: "Clock", interruption: Interruption, progress: Progress) -> None:
-    """One step, and after it whatever is due: a row, a look by the collapse_detector, a picture, a checkpoint, an end.
+    """One step, and after it whatever is due: a row, a look for collapse, a picture, a checkpoint, an end.
 
     Raises:
         Interrupted: after the checkpoint that a signal asked for.
@@ -74,7 +94,7 @@ def run_step(training: Training, run: RunFolder | None, clock: "Clock", interrup
         row = training.add_row()
         if not all(map(math.isfinite, row.values())):
             return rewind(training, run, progress)
-        watch(training, row, progress)
+        check_collapse(training, row, progress)
         progress.annotate(describe_row(row))
 
     if training.quick_score and training.is_due(training.parameters.score_every_images):
@@ -143,7 +163,7 @@ def rewind(training: Training, run: RunFolder | None, progress: Progress) -> Non
         FaceganError: it has happened too often.
     """
     rewinds = [*training.rewinds, {"at_images_seen": training.images_seen}]
-    if len(rewinds) > training.parameters.max_rewinds:
+    if len(rewinds) > MAX_REWINDS:
         raise FaceganError(
             f"expected finite losses; found them infinite or NaN at {training.images_seen:,} images, after going back {len(rewinds) - 1} times; "
             "lower train.lr, or set train.precision to fp32, or train.penalty to r1 with train.gamma 1"
@@ -157,12 +177,12 @@ def rewind(training: Training, run: RunFolder | None, progress: Progress) -> Non
     rewinds = training.rewinds
     progress.say(
         f"losses were infinite or NaN at {rewinds[-1]['at_images_seen']:,} images: back to {training.images_seen:,}, "
-        f"with another draw ({len(rewinds)} of at most {training.parameters.max_rewinds})"
+        f"with another draw ({len(rewinds)} of at most {MAX_REWINDS})"
     )
 
 
-def watch(training: Training, row: dict[str, float], progress: Progress) -> None:
-    """Asks the collapse_detector about the new row. Raises FaceganError for a collapse, unless that is only to be told."""
+def check_collapse(training: Training, row: dict[str, float], progress: Progress) -> None:
+    """Asks the collapse detector about the new row. Raises FaceganError for a collapse, unless that is only to be told."""
     verdict = training.collapse_detector.observe(row)
     if verdict is None:
         return
@@ -185,15 +205,21 @@ def finish(training: Training, run: RunFolder, folders: Folders) -> None:
         folders.metrics / "train.json",
         {
             "images_seen": training.images_seen,
-            "seconds": round(training.seconds, 1),
             "images_per_second": round(training.images_seen / max(training.seconds, 1e-9), 1),
-            **{name: round(last[name], 4) for name in ("loss_generator", "loss_discriminator", "real_logit", "fake_logit", "diversity")},
-            "peak_memory_mb": round(measure_peak_memory_mb(training.hardware.device), 1),
+            "seconds": round(training.seconds, 1),
+            "peak_memory_mb": round(measure_peak_memory_mb(training.hardware.device)),
+            **{name: round(last[name], 4) for name in ("loss_generator", "loss_discriminator", "diversity")},
+        },
+    )
+    write_json(
+        folders.model / "training.json",
+        {
             "device": training.hardware.device.type,
             "precision": str(training.hardware.precision).removeprefix("torch."),
-            "quick_score": training.quick_score and training.quick_score.name,
             "rewinds": training.rewinds,
             "warnings": training.warnings,
+            "quick_score": training.quick_score and training.quick_score.name,
+            "parameters": {"model": training.model.as_plain(), "train": training.parameters.as_plain()},
         },
     )
     run.delete()

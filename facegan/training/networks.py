@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from facegan.models import build_discriminator, build_generator
 from facegan.models.layers import unshare_batch_norm
+from facegan.models.parameters import ModelParameters
+from facegan.models.registry import build_discriminator, build_generator
 from facegan.training.graph_adam import GraphAdam
 
 KERAS_RHO, KERAS_EPSILON = 0.9, 1e-7  # RMSprop's defaults where the Keras tutorial leaves them unsaid
@@ -22,7 +23,7 @@ class Networks:
     """The two networks, the generator's moving average (EMA), and an optimiser for each network.
 
     Args:
-        model: the architecture's name and its arguments.
+        model: the architecture.
         resolution: the pictures' size in pixels.
         optimizer: "adam" (Kingma and Ba 2014) or "rmsprop", with Keras' conventions: ρ 0.9, and ε added to the root.
         betas: Adam's decay rates (β1, β2).
@@ -33,7 +34,7 @@ class Networks:
 
     def __init__(
         self,
-        model: tuple[str, Any],
+        model: ModelParameters,
         resolution: int,
         optimizer: str,
         betas: tuple[float, float],
@@ -41,9 +42,8 @@ class Networks:
         device: torch.device,
         capturable: bool,
     ):
-        name, arguments = model
-        self.generator = build_generator(name, resolution, arguments).to(device, memory_format=torch.channels_last)
-        self.discriminator = build_discriminator(name, resolution, arguments).to(device, memory_format=torch.channels_last)
+        self.generator = build_generator(model, resolution).to(device, memory_format=torch.channels_last)
+        self.discriminator = build_discriminator(model, resolution).to(device, memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
         unshare_batch_norm(self.ema)  # the first process alone looks at it
         self.clip_value = clip_value

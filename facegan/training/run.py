@@ -1,23 +1,21 @@
 """One training run: its parameters, what changes in it, and what is done at each turn of the loop.
 
-In: shards of uint8 images, a model, ``TrainParameters``. ``facegan.training.loop`` is the loop over it.
+In: uint8 images, a model, ``TrainParameters``. ``facegan.training.loop`` is the loop over it.
 """
 
-import dataclasses
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Protocol
 
 import torch
 
-from facegan.common.config import Above, AtLeast, Between, as_plain
-from facegan.common.errors import FaceganError
 from facegan.common.pictures import make_grid, to_bytes
-from facegan.common.shards import Index, open_split, read_index
+from facegan.common.shards import Index
 from facegan.models.generator_file import Card, save_generator
 from facegan.models.latents import seeded_latents
+from facegan.models.parameters import ModelParameters
 from facegan.training.augmentation import Augmentation
 from facegan.training.batches import Batches, mix
 from facegan.training.checkpoint import hash_code, hash_of
@@ -28,98 +26,42 @@ from facegan.training.engine import STEP_SUMS, Engine, Hardware, Settings
 from facegan.training.game import Game
 from facegan.training.losses import OBJECTIVES
 from facegan.training.networks import Networks
+from facegan.training.parameters import TrainParameters
 from facegan.training.schedules import gamma_for, value_at
-
-Rate = Annotated[float, Above(0)]
-Share = Annotated[float, Between(0, 1)]
-Amount = Annotated[float, AtLeast(0)]
 
 ROWS = 200  # of losses.csv; in long runs more, so that none stands for over ROW_IMAGES
 ROW_IMAGES = 10_000
-HOW_NOT_WHAT = ("processes", "checkpoint_seconds", "on_collapse")  # parameters that leave the outcome as it is
+PROGRESS_FACES = 36
+QUICK_SCORE_IMAGES = 200
+HOW_NOT_WHAT = ("processes", "on_collapse")  # parameters that leave the outcome as it is
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainParameters:
-    """The section ``train``. A pair [start, end] runs along a cosine over ``schedule_images``, then stays.
+class QuickScore(Protocol):
+    """What scores a generator while it trains; see ``facegan.scoring.quick_score``. Training is handed one, and knows no other."""
 
-    Attributes:
-        objective: both networks' losses; see ``facegan.training.losses``.
-        penalty, gamma, penalty_interval: the gradient penalty, its weight ("auto": from resolution and data), and how often.
-        optimizer, lr, discriminator_lr_ratio, lr_decay, beta1, beta2, clip_value: the generator's learning rate is
-            lr / (1 + lr_decay · steps), the discriminator's so many times that; beta1 and beta2 are Adam's.
-        batch, images: real images a step, and in all.
-        fresh_batch: the generator's move gets images of its own.
-        order, flip: of the training images.
-        augment, augment_strength: what the discriminator sees; see ``facegan.training.augmentation``.
-        ema_halflife_images: the average forgets half in so many images.
-        progress_images, progress_count: a picture of so many faces every so many images.
-        seed, device, precision, processes, deterministic: how it runs.
-        score_every_images, score_sample, score_extractor: a quick score of so many faces every so many images (null: none);
-            the best-scoring weights are kept beside the last. See ``facegan.scoring.quick_score``.
-        checkpoint_seconds: between two checkpoints, at least.
-        max_rewinds: how often to go back when numbers explode.
-        on_collapse: what to do about a collapse.
-    """
+    name: str
 
-    objective: Literal[tuple(OBJECTIVES)]
-    penalty: Literal["none", "r1", "r1_r2", "wgan_gp"]
-    gamma: Literal["auto"] | Amount | tuple[Amount, Amount]
-    penalty_interval: Annotated[int, AtLeast(1)]
-    optimizer: Literal["adam", "rmsprop"]
-    lr: Rate | tuple[Rate, Rate]
-    discriminator_lr_ratio: Rate
-    lr_decay: Amount
-    beta1: Share
-    beta2: Share | tuple[Share, Share]
-    clip_value: Rate | None
-    schedule_images: Annotated[int, AtLeast(1)] | None
-    batch: Annotated[int, AtLeast(2)]
-    images: Annotated[int, AtLeast(1)]
-    fresh_batch: bool
-    order: Literal["shuffled", "in_order"]
-    flip: bool
-    augment: str
-    augment_strength: Literal["adaptive"] | Share | tuple[Share, Share]
-    ema_halflife_images: Amount | tuple[Amount, Amount]
-    progress_images: Annotated[int, AtLeast(1)]
-    progress_count: Annotated[int, AtLeast(1)]
-    score_every_images: Annotated[int, AtLeast(1)] | None
-    score_sample: Annotated[int, AtLeast(20)]
-    score_extractor: str
-    seed: Annotated[int, AtLeast(0)]
-    device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["auto", "fp32", "bf16"]
-    processes: Annotated[int, AtLeast(1)]
-    deterministic: bool
-    checkpoint_seconds: Annotated[float, AtLeast(0)]
-    max_rewinds: Annotated[int, AtLeast(0)]
-    on_collapse: Literal["stop", "warn"]
+    def __call__(self, generator: torch.nn.Module) -> float: ...
 
-    def problems(self) -> Iterator[str]:
-        """Yields what the fields do wrong together."""
-        for name in ("gamma", "lr", "beta2", "augment_strength", "ema_halflife_images"):
-            if isinstance(getattr(self, name), tuple) and self.schedule_images is None:
-                yield f"{name}: expected one number, or schedule_images to run a pair over; found a pair alone"
-        if self.batch % self.processes:
-            yield f"batch: expected a multiple of processes ({self.processes}); found {self.batch}"
-        if self.penalty == "none" and self.gamma not in ("auto", 0.0):
-            yield f"gamma: expected 0 without a penalty; found {self.gamma}"
-        try:
-            Augmentation(self.augment)
-        except FaceganError as error:
-            yield str(error).removeprefix("train.")
+
+OpenQuickScore = Callable[[torch.Tensor, int, torch.device], QuickScore]  # real images (N, 3, H, W) in uint8, seed, device
 
 
 class Training:
     """One run: what changes in it, and what is done at each turn of the loop."""
 
-    def __init__(self, shards: Path, model: tuple[str, Any], parameters: TrainParameters, hardware: Hardware, world: World):
+    def __init__(
+        self,
+        index: Index,
+        images: list[torch.Tensor],
+        model: ModelParameters,
+        parameters: TrainParameters,
+        hardware: Hardware,
+        world: World,
+        open_quick_score: OpenQuickScore,
+    ):
         self.parameters, self.model, self.hardware, self.world = parameters, model, hardware, world
-        self.index: Index = read_index(shards)
-        images = open_split(shards, "train")
-        if not images:
-            raise FaceganError(f"expected training images in {shards}; found none; look at its report.json")
+        self.index = index
         self.game = Game(
             OBJECTIVES[parameters.objective], parameters.penalty, parameters.penalty_interval, Augmentation(parameters.augment), parameters.fresh_batch
         )
@@ -136,7 +78,7 @@ class Training:
         batches = Batches(images, parameters.order, parameters.seed, hardware.device)
         self.engine = Engine(self.networks, self.game, batches, hardware, world, parameters.batch, parameters.flip, parameters.seed)
         self.collapse_detector = CollapseDetector(parameters.objective not in ("hinge", "wasserstein"), parameters.batch)
-        self.control_latents = seeded_latents(self.networks.generator, parameters.progress_count, parameters.seed).to(hardware.device)
+        self.control_latents = seeded_latents(self.networks.generator, PROGRESS_FACES, parameters.seed).to(hardware.device)
         self.calibration_latents = seeded_latents(self.networks.generator, CALIBRATION_BATCHES * CALIBRATION_BATCH, mix(parameters.seed, 1))
         self.row_images = max(1, min(ROW_IMAGES, parameters.images // ROWS))
         self.images_seen = 0
@@ -146,23 +88,20 @@ class Training:
         self.warnings: list[str] = []
         self.scores: list[dict[str, float]] = []
         self.best: dict[str, torch.Tensor] = {}
-        self.quick_score = self.make_quick_score(images) if parameters.score_every_images and world.is_main else None
+        self.quick_score = self.make_quick_score(images, open_quick_score) if parameters.score_every_images and world.is_main else None
 
-    def make_quick_score(self, images: list[torch.Tensor]) -> Any:
+    def make_quick_score(self, images: list[torch.Tensor], open_quick_score: OpenQuickScore) -> QuickScore:
         """Returns what scores the averaged generator against a fixed sample, the first training images."""
-        from facegan.scoring.quick_score import QuickScore
-
-        sample, count = [], self.parameters.score_sample
+        sample, count = [], QUICK_SCORE_IMAGES
         for shard in images:
             sample.append(shard[: count - sum(map(len, sample))])
-        return QuickScore(torch.cat(sample), self.parameters.score_extractor, self.parameters.seed, self.hardware.device)
+        return open_quick_score(torch.cat(sample), self.parameters.seed, self.hardware.device)
 
     def ingredients(self) -> dict[str, Any]:
         """Returns all that the outcome depends on, by kind."""
-        name, arguments = self.model
-        train = {key: value for key, value in as_plain(self.parameters) if key not in HOW_NOT_WHAT}
+        train = {key: value for key, value in self.parameters.as_plain().items() if key not in HOW_NOT_WHAT}
         hardware = {"device": self.hardware.device.type, "precision": str(self.hardware.precision)}
-        parameters = {"model": {"name": name, **dict(as_plain(arguments))}, "train": train, "hardware": hardware}
+        parameters = {"model": self.model.as_plain(), "train": train, "hardware": hardware}
         return {"parameters": parameters, "code": hash_code(sys.modules), "data": self.index.fingerprint}
 
     def is_over(self) -> bool:
@@ -274,10 +213,9 @@ class Training:
 
     def make_card(self, images_seen: int) -> Card:
         """Returns what a generator's file says about it."""
-        name, arguments = self.model
         return Card(
-            model=name,
-            arguments=dict(as_plain(arguments)),
+            model=self.model.name,
+            arguments=self.model.model_dump(exclude={"name"}),
             resolution=self.index.resolution,
             latent_size=self.networks.generator.latent_size,
             images_seen=images_seen,

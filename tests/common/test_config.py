@@ -10,7 +10,7 @@ from import_closure import ROOT
 
 from facegan.common import config
 from facegan.common.config import Above, AtLeast, Between, ConfigurationError
-from facegan.models import read_model
+from facegan.models.registry import read_model
 from facegan.photos.sources import DataParameters
 from facegan.preprocessing.preprocess import PreprocessParameters
 from facegan.sampling.drawing import SampleParameters

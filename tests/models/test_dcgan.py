@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from facegan.common.errors import FaceganError
-from facegan.models import build_discriminator, build_generator, count_parameters
 from facegan.models.dcgan import DCGANArguments
+from facegan.models.registry import build_discriminator, build_generator, count_parameters
 
 PAPER = DCGANArguments(width=64, latent_size=100, discriminator_norm="batch")
 

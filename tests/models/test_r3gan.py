@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from facegan.common.errors import FaceganError
-from facegan.models import count_parameters
 from facegan.models.r3gan import Block, Discriminator, Generator, R3GANArguments, stage_widths
+from facegan.models.registry import count_parameters
 from facegan.models.resampling import double_size, halve_size, smooth
 from facegan.training.losses import squared_gradient_norms
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from facegan.common.config import read_sections
 from facegan.common.errors import FaceganError
-from facegan.models import build_discriminator, build_generator, count_parameters, dcgan, keras128, read_model, tutorial28
+from facegan.models.registry import build_discriminator, build_generator, count_parameters, dcgan, keras128, read_model, tutorial28
 
 FULL_SIZE = {
     # parameters of generator and discriminator at the tutorial's width

@@ -16,9 +16,9 @@ from torch import nn
 
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import save_png
-from facegan.models import build_generator
 from facegan.models.dcgan import DCGANArguments
 from facegan.models.generator_file import Card, load_generator, save_generator
+from facegan.models.registry import build_generator
 from facegan.models.stylegan2 import StyleGAN2Arguments
 from facegan.models.tutorial28 import Tutorial28Arguments
 from facegan.sampling.drawing import SampleParameters, choose_evenly, draw_faces, draw_loops, draw_losses, draw_progress, draw_walk, enlarge

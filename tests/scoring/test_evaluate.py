@@ -11,9 +11,9 @@ from projects import copy_project, draw_pictures, make_shards, run_stage
 
 from facegan.common.pictures import from_bytes
 from facegan.common.shards import ShardWriter
-from facegan.models import build_generator
 from facegan.models.dcgan import DCGANArguments
 from facegan.models.generator_file import Card, save_generator
+from facegan.models.registry import build_generator
 from facegan.scoring.evaluate import evaluate
 from facegan.scoring.extractors import name_frechet, name_kernel, open_extractor
 from facegan.scoring.memorisation import draw_sheet, find_neighbours, measure_memorisation
@@ -113,14 +113,14 @@ def test_poor_images_are_no_memory():
     """All generated images alike: their one nearest neighbour is a training image, which says nothing."""
     train, holdout = draw(50, 5, seed=0), draw(50, 5, seed=1)
     memory = measure_memorisation(train[:1] + 1e-3 * draw(50, 5, seed=2), holdout, train, seed=0)
-    assert memory.nearest_is_training.share == 1 and not memory.caught
+    assert memory.nearest_is_training.share == 1 and not memory.detected
 
 
 def test_a_half_replayed_set_lies_between():
     train, holdout, fresh = draw(200, 5, seed=0), draw(200, 5, seed=1), draw(200, 5, seed=2)
     mixed = torch.cat([train[:100] + 1e-3, fresh[:100]])
     memory = measure_memorisation(mixed, holdout, train, seed=0)
-    assert memory.caught and memory.expected == 0.5
+    assert memory.detected and memory.expected == 0.5
     for share in (memory.nearest_is_training, memory.closer_than_holdout):
         assert share.share == pytest.approx(0.75, abs=0.07)
         assert share.low < share.share < share.high

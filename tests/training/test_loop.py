@@ -7,10 +7,10 @@ import pytest
 import torch
 from projects import copy_project, draw_pictures, make_shards, run_stage
 
-from facegan.models import build_generator
 from facegan.models.dcgan import DCGANArguments
 from facegan.models.generator_file import load_generator
 from facegan.models.latents import seeded_latents
+from facegan.models.registry import build_generator
 from facegan.training.ema import decay_factor, recalibrate_batch_norm, update_ema
 
 

@@ -4,45 +4,16 @@ In: the section ``data``. Out: ``data/raw`` with one archive (or, for a folder, 
 source is a function ``(parameters, raw, home) -> Manifest`` that fills the empty folder ``raw``.
 """
 
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
 
-from facegan.common.config import AtLeast
 from facegan.common.errors import FaceganError
+from facegan.photos.parameters import DataParameters
 from facegan.photos.sources.archive import take_archive
 from facegan.photos.sources.avatars import draw_avatars
 from facegan.photos.sources.folder import list_folder
 from facegan.photos.sources.kaggle import take_kaggle
 from facegan.photos.store import ARCHIVE, FILES, MANIFEST, UNFINISHED, Manifest, write_manifest
-
-
-@dataclasses.dataclass(frozen=True)
-class DataParameters:
-    """The section ``data``.
-
-    Attributes:
-        source: avatars (drawn), kaggle, folder or archive.
-        path: Kaggle's ``owner/dataset``, the folder, or the zip file; relative paths start at the project's folder.
-        seed, count: which avatars, and how many.
-        limit: use only the first so many photos by name; null: all.
-    """
-
-    source: Literal["avatars", "kaggle", "folder", "archive"]
-    path: str | None
-    seed: Annotated[int, AtLeast(0)]
-    count: Annotated[int, AtLeast(1)]
-    limit: Annotated[int, AtLeast(1)] | None
-
-    def problems(self) -> Iterator[str]:
-        """Yields a path that is missing or none of the source's kind."""
-        needed = {"kaggle": "Kaggle's owner/dataset", "folder": "a folder of photos", "archive": "a zip file"}.get(self.source)
-        if needed and not self.path:
-            yield f"path: expected {needed} for the source {self.source}; found null; set data.path"
-        if self.source == "kaggle" and self.path and len(self.path.split("/")) not in (2, 3):
-            yield f"path: expected owner/dataset (or owner/dataset/version), as in Kaggle's addresses; found {self.path!r}"
-
 
 SOURCES: dict[str, Callable[[DataParameters, Path, Path], Manifest]] = {
     "avatars": draw_avatars,

@@ -1,0 +1,95 @@
+"""The section ``model`` of the parameters: one class an architecture, told apart by ``name``."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+from pydantic import Field
+
+from facegan.common.config import Number, Section, WholeNumber
+
+Width = Annotated[WholeNumber, Ge(1), Le(16_384)]
+LatentSize = Annotated[WholeNumber, Ge(1), Le(16_384)]
+Dropout = Annotated[Number, Ge(0), Le(0.9)]
+
+
+class DCGANParameters(Section):
+    """What a DCGAN is built from.
+
+    Attributes:
+        width: channels of the stage next to the picture, 64 in the paper; up to eight times as many at 4 px.
+        discriminator_norm: "batch" as the paper has it, or "spectral" (Miyato et al. 2018), which keeps the discriminator's
+            slope in bounds and with it the early epochs from saturating.
+    """
+
+    name: Literal["dcgan"]
+    width: Width
+    latent_size: LatentSize
+    discriminator_norm: Literal["batch", "spectral"]
+
+
+class Tutorial28Parameters(Section):
+    """What the TensorFlow tutorial's networks are built from.
+
+    Attributes:
+        width: the generator's deepest layer, 1024 in the tutorial.
+        dropout: the share of values dropped after each layer of the generator but the last, while it trains.
+        discriminator_norm: "batch" as the text has it, or "spectral" (Miyato et al. 2018).
+    """
+
+    name: Literal["tutorial28"]
+    width: Annotated[Width, Ge(16)]
+    latent_size: LatentSize
+    dropout: Dropout
+    discriminator_norm: Literal["batch", "spectral"]
+
+    def problems(self) -> Iterator[str]:
+        """Yields a width that cannot be halved so often."""
+        if self.width % 16:
+            yield f"width: expected a multiple of 16; found {self.width}"
+
+
+class Keras128Parameters(Section):
+    """What the Keras tutorial's networks are built from.
+
+    Attributes:
+        width: channels of the middle layers, 256 in the tutorial; the generator's first depth is half of it, its last two twice.
+        dropout: the share of the discriminator's features that is dropped before its last layer, 0.4 in the tutorial.
+    """
+
+    name: Literal["keras128"]
+    width: Annotated[Width, Ge(2)]
+    latent_size: LatentSize
+    dropout: Dropout
+
+    def problems(self) -> Iterator[str]:
+        """Yields a width that cannot be halved."""
+        if self.width % 2:
+            yield f"width: expected an even number; found {self.width}"
+
+
+class R3GANParameters(Section):
+    """What an R3GAN is built from. ``width``: the channels from 4 to 32 px; half as many at 64 px, and so on."""
+
+    name: Literal["r3gan"]
+    width: Annotated[Width, Ge(8)]
+    latent_size: LatentSize
+
+
+class StyleGAN2Parameters(Section):
+    """What a StyleGAN2 is built from.
+
+    Attributes:
+        width: the channels from 4 to 32 px; half as many at 64 px, and so on.
+        latent_size: of latents and styles alike.
+    """
+
+    name: Literal["stylegan2"]
+    width: Width
+    latent_size: LatentSize
+
+
+ModelParameters = Annotated[
+    DCGANParameters | Tutorial28Parameters | Keras128Parameters | R3GANParameters | StyleGAN2Parameters,
+    Field(discriminator="name"),
+]

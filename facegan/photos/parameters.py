@@ -1,0 +1,35 @@
+"""The section ``data`` of the parameters."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+
+from facegan.common.config import Section, Seed, WholeNumber
+
+
+class DataParameters(Section):
+    """Where photos come from.
+
+    Attributes:
+        source: avatars (drawn), kaggle, folder or archive.
+        path: Kaggle's ``owner/dataset``, the folder, or the zip file; relative paths start at the project's folder.
+        seed, count: which avatars, and how many.
+        limit: use only the first so many photos by name; null: all.
+    """
+
+    source: Literal["avatars", "kaggle", "folder", "archive"]
+    path: str | None
+    seed: Seed
+    count: Annotated[WholeNumber, Ge(1), Le(1_000_000)]
+    limit: Annotated[WholeNumber, Ge(1)] | None
+
+    def problems(self) -> Iterator[str]:
+        """Yields a path that is missing or none of the source's kind."""
+        needed = {"kaggle": "Kaggle's owner/dataset", "folder": "a folder of photos", "archive": "a zip file"}.get(self.source)
+        if needed and not self.path:
+            yield f"path: expected {needed} for the source {self.source}; found null; set data.path"
+        if self.path and "\0" in self.path:
+            yield "path: expected a path; found one with a zero byte in it"
+        if self.source == "kaggle" and self.path and len(self.path.split("/")) not in (2, 3):
+            yield f"path: expected owner/dataset (or owner/dataset/version), as in Kaggle's addresses; found {self.path!r}"

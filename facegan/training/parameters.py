@@ -1,0 +1,85 @@
+"""The section ``train`` of the parameters."""
+
+import difflib
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+from pydantic import Strict
+
+from facegan.common.config import Number, Section, Seed, WholeNumber
+
+AUGMENTATIONS = ("color", "flip", "translation", "fractional_translation", "rotation", "scale", "cutout")
+
+Rate = Annotated[Number, Gt(0)]
+Share = Annotated[Number, Ge(0), Le(1)]
+Amount = Annotated[Number, Ge(0)]
+Count = Annotated[WholeNumber, Ge(1)]
+# [start, end]; a list in YAML
+RatePair = Annotated[tuple[Rate, Rate], Strict(False)]
+SharePair = Annotated[tuple[Share, Share], Strict(False)]
+AmountPair = Annotated[tuple[Amount, Amount], Strict(False)]
+
+
+class TrainParameters(Section):
+    """How a generator is trained. A pair [start, end] runs along a cosine over ``schedule_images``, then stays.
+
+    Attributes:
+        objective: both networks' losses; see ``facegan.training.losses``.
+        penalty, gamma, penalty_interval: the gradient penalty, its weight ("auto": from resolution and data), and how often.
+        optimizer, lr, discriminator_lr_ratio, lr_decay, beta1, beta2, clip_value: the generator's learning rate is
+            lr / (1 + lr_decay · steps), the discriminator's so many times that; beta1 and beta2 are Adam's.
+        batch, images: real images a step, and in all.
+        fresh_batch: the generator's move gets images of its own.
+        order, flip: of the training images.
+        augment, augment_strength: what the discriminator sees; see ``facegan.training.augmentation``.
+        ema_halflife_images: the moving average forgets half in so many images.
+        progress_images: a picture of the progress every so many images.
+        score_every_images: a quick score every so many images (null: none); the best-scoring weights are kept beside the last.
+            See ``facegan.scoring.quick_score``.
+        seed, device, precision, processes: how it runs.
+        on_collapse: what to do about a collapse.
+    """
+
+    objective: Literal["non_saturating", "minimax", "hinge", "wasserstein", "relativistic", "noisy_labels"]
+    penalty: Literal["none", "r1", "r1_r2", "wgan_gp"]
+    gamma: Literal["auto"] | Amount | AmountPair
+    penalty_interval: Count
+    optimizer: Literal["adam", "rmsprop"]
+    lr: Rate | RatePair
+    discriminator_lr_ratio: Rate
+    lr_decay: Amount
+    beta1: Share
+    beta2: Share | SharePair
+    clip_value: Rate | None
+    schedule_images: Count | None
+    batch: Annotated[WholeNumber, Ge(2), Le(65_536)]
+    images: Count
+    fresh_batch: bool
+    order: Literal["shuffled", "in_order"]
+    flip: bool
+    augment: str
+    augment_strength: Literal["adaptive"] | Share | SharePair
+    ema_halflife_images: Amount | AmountPair
+    progress_images: Count
+    score_every_images: Count | None
+    seed: Seed
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "fp32", "bf16"]
+    processes: Annotated[WholeNumber, Ge(1), Le(1024)]
+    on_collapse: Literal["stop", "warn"]
+
+    def problems(self) -> Iterator[str]:
+        """Yields what the fields do wrong together."""
+        for name in ("gamma", "lr", "beta2", "augment_strength", "ema_halflife_images"):
+            if isinstance(getattr(self, name), tuple) and self.schedule_images is None:
+                yield f"{name}: expected one number, or schedule_images to run a pair over; found a pair alone"
+        if self.batch % self.processes:
+            yield f"batch: expected a multiple of processes ({self.processes}); found {self.batch}"
+        if self.penalty == "none" and self.gamma not in ("auto", 0.0):
+            yield f"gamma: expected 0 without a penalty; found {self.gamma}"
+        for name in self.augment.split(","):
+            if self.augment not in ("none", "full") and name not in AUGMENTATIONS:
+                near = difflib.get_close_matches(name, AUGMENTATIONS, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                yield f"augment: expected none, full or some of {', '.join(AUGMENTATIONS)}, separated by commas; found {name!r}{hint}"
