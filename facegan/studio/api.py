@@ -13,7 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from facegan.common.errors import FaceganError
-from facegan.studio import codes, requests
+from facegan.sampling import codes
+from facegan.studio import requests
 from facegan.studio.generators import Busy
 from facegan.studio.pictures import write_animation, write_face, write_faces, write_grid, write_png
 from facegan.studio.service import PREVIEWS, Studio

@@ -6,8 +6,8 @@ import pydantic
 from pydantic import Field
 
 from facegan.common.errors import FaceganError, printable
-from facegan.studio.codes import HIGHEST_SEED, MOST_FACES
-from facegan.studio.directions import COUNT, REACH
+from facegan.sampling.codes import HIGHEST_SEED, MOST_FACES
+from facegan.sampling.directions import COUNT, REACH
 
 MOST_PICKED = 8
 LONGEST_FACE = 40_000  # characters: 19 styles of 512 numbers are 26,000

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import to_bytes
-from facegan.models import count_parameters
-from facegan.studio import codes, requests
-from facegan.studio.directions import COUNT, REACH, find_directions, move, name_direction, read_names
+from facegan.models.registry import count_parameters
+from facegan.sampling import codes
+from facegan.sampling.directions import COUNT, REACH, find_directions, move, name_direction, read_names
+from facegan.studio import requests
 from facegan.studio.generators import Generators, Loaded
 
 PREVIEWS = 7  # of each direction

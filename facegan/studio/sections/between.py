@@ -4,7 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from facegan.studio import codes, requests
+from facegan.sampling import codes
+from facegan.studio import requests
 from facegan.studio.components import face_grid, hint, link, links, show_faces, show_hint, telling
 from facegan.studio.page import Page, clean_picks, toggle
 from facegan.studio.pictures import as_uri, write_animation

@@ -4,9 +4,9 @@ from typing import Any
 
 import gradio as gr
 
+from facegan.sampling.directions import COUNT, LONGEST_NAME, REACH
 from facegan.studio import requests
 from facegan.studio.components import describe_face, face_grid, show_faces, telling
-from facegan.studio.directions import COUNT, LONGEST_NAME, REACH
 from facegan.studio.page import Page, clean_picks, toggle
 from facegan.studio.service import PREVIEWS
 

@@ -6,7 +6,8 @@ from urllib.parse import urlencode
 
 import gradio as gr
 
-from facegan.studio import codes, requests
+from facegan.sampling import codes
+from facegan.studio import requests
 from facegan.studio.components import face_grid, link, links, show_faces, telling
 from facegan.studio.page import Page, clean_picks, toggle
 

@@ -16,7 +16,7 @@ from facegan.common.errors import FaceganError
 from facegan.common.files import read_json, write_json
 from facegan.models import dcgan, keras128, r3gan, stylegan2, tutorial28
 from facegan.models.latents import seeded_latents
-from facegan.studio.codes import device_of, encode
+from facegan.sampling.codes import device_of, encode
 
 COUNT = 6
 REACH = 3  # standard deviations of the codes, both ways
@@ -36,7 +36,7 @@ def first_matrix(generator: nn.Module) -> Tensor:
         case stylegan2.Generator():
             affine = [layer.convolution.affine for layer in (*generator.layers, *generator.to_rgb)]
             return torch.cat([layer.weight * layer.gain for layer in affine])
-    raise FaceganError(f"expected a generator whose first layer is known; found {type(generator).__name__}; name its layer in facegan/studio/directions.py")
+    raise FaceganError(f"expected a generator whose first layer is known; found {type(generator).__name__}; name its layer in facegan/sampling/directions.py")
 
 
 @torch.no_grad()
