@@ -64,7 +64,12 @@ class Training:
         self.parameters, self.model, self.hardware, self.world = parameters, model, hardware, world
         self.index = index
         self.game = Game(
-            OBJECTIVES[parameters.objective], parameters.penalty, parameters.penalty_interval, Augmentation(parameters.augment), parameters.fresh_batch
+            OBJECTIVES[parameters.objective],
+            parameters.penalty,
+            parameters.penalty_interval,
+            parameters.penalty_share,
+            Augmentation(parameters.augment),
+            parameters.fresh_batch,
         )
         torch.manual_seed(parameters.seed)
         self.networks = Networks(
