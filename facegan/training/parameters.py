@@ -39,6 +39,9 @@ class TrainParameters(Section):
         score_every_images: a quick score every so many images (null: none); the best-scoring weights are kept beside the last.
             See ``facegan.scoring.quick_score``.
         seed, device, precision, processes: how it runs.
+        microbatch: how many images are before the networks at once; a batch is taken in pieces of so many ("auto": as many as
+            fit into a GPU's memory).
+        cuda_graph: whether a CUDA GPU replays whole steps ("auto"), or the host gives it every kernel ("off").
         on_collapse: what to do about a collapse.
     """
 
@@ -66,9 +69,11 @@ class TrainParameters(Section):
     progress_images: Count
     score_every_images: Count | None
     seed: Seed
-    device: Literal["auto", "cpu", "cuda"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "fp32", "bf16"]
     processes: Annotated[WholeNumber, Ge(1), Le(1024)]
+    microbatch: Literal["auto"] | Count
+    cuda_graph: Literal["auto", "off"]
     on_collapse: Literal["stop", "warn"]
 
     def problems(self) -> Iterator[str]:
