@@ -51,7 +51,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def choose_data_set(project: Path, slug: str) -> None:
     params = yaml.safe_load((project / "params.yaml").read_text())
-    params["presets"]["demo"]["data"] |= {"source": "kaggle", "path": slug}
+    params["data"] |= {"source": "kaggle", "path": slug}
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
