@@ -25,7 +25,7 @@ from facegan.common.config import ConfigurationError
 from facegan.common.errors import FaceganError
 from facegan.common.shards import Index, open_split
 from facegan.parameters import read_parameters
-from facegan.photos.store import Manifest, write_files, write_manifest
+from facegan.photos.manifest import Manifest, write_files, write_manifest
 from facegan.preprocessing.advice import advise_on_number
 from facegan.preprocessing.parameters import PreprocessParameters
 from facegan.preprocessing.preprocess import choose_split, preprocess
@@ -61,7 +61,8 @@ def make_raw(folder: Path, photos: dict[str, bytes], limit: int | None = None, c
         for name, content in photos.items():
             file.writestr(zipfile.ZipInfo(name), content, compression)
     sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
-    write_manifest(folder, Manifest("archive", "photos.zip", archive.name, None, sha256, archive.stat().st_size, len(photos), "", limit))
+    place = {"source": "archive", "path": "photos.zip", "archive": archive.name, "folder": None, "sha256": sha256, "bytes": archive.stat().st_size}
+    write_manifest(folder, Manifest(**place, images=len(photos), license="", limit=limit))
     return folder
 
 
@@ -205,7 +206,8 @@ def test_loose_photos_and_stored_ones_give_the_same_pictures(tmp_path):
     for name, content in photos.items():
         (loose / name).write_bytes(content)
     sha256 = write_files(raw, {name: hashlib.sha256(content).hexdigest() for name, content in photos.items()})
-    write_manifest(raw, Manifest("folder", "loose", None, str(loose), sha256, 0, 12, "", None))
+    place = {"source": "folder", "path": "loose", "archive": None, "folder": str(loose), "sha256": sha256, "bytes": 0}
+    write_manifest(raw, Manifest(**place, images=12, license="", limit=None))
     stored = make_raw(tmp_path / "stored", photos, compression=zipfile.ZIP_STORED)
     indexes = [preprocess(place, parameters(), tmp_path / f"{place.name}-shards", 2).index for place in (raw, stored)]
     assert [shard.sha256 for shard in indexes[0].shards] == [shard.sha256 for shard in indexes[1].shards]
@@ -426,7 +428,8 @@ def test_names_that_are_no_unicode_are_reported(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
     sha256 = write_files(raw, {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names})
-    write_manifest(raw, Manifest("folder", "photos", None, str(folder), sha256, 0, 3, "", None))
+    place = {"source": "folder", "path": "photos", "archive": None, "folder": str(folder), "sha256": sha256, "bytes": 0}
+    write_manifest(raw, Manifest(**place, images=3, license="", limit=None))
     (folder / "copy").mkdir()
     preprocess(raw, parameters(max_bad=0.5), tmp_path / "shards", 1)
     assert read_report(tmp_path / "shards")["unreadable"] == [{"name": "bild.png", "reason": "no picture in a format that is read"}]
