@@ -26,8 +26,8 @@ class TrainParameters(Section):
 
     Attributes:
         objective: both networks' losses; see ``facegan.training.losses``.
-        penalty, gamma, penalty_interval, penalty_share: the gradient penalty, its weight ("auto": from resolution and data), on every
-            so manieth step, and on which share of the batch.
+        penalty, gamma, penalty_interval, penalty_stride: the gradient penalty, its weight ("auto": from resolution and data), on every
+            so manieth step, and on every so manieth image there.
         optimizer, lr, discriminator_lr_ratio, lr_decay, beta1, beta2, clip_value: the generator's learning rate is
             lr / (1 + lr_decay · steps), the discriminator's so many times that; beta1 and beta2 are Adam's.
         batch, images: real images a step, and in all.
@@ -49,7 +49,7 @@ class TrainParameters(Section):
     penalty: Literal["none", "r1", "r1_r2", "wgan_gp"]
     gamma: Literal["auto"] | Amount | AmountPair
     penalty_interval: Count
-    penalty_share: Annotated[Number, Gt(0), Le(1)]
+    penalty_stride: Count
     optimizer: Literal["adam", "rmsprop"]
     lr: Rate | RatePair
     discriminator_lr_ratio: Rate

@@ -67,7 +67,7 @@ class Training:
             OBJECTIVES[parameters.objective],
             parameters.penalty,
             parameters.penalty_interval,
-            parameters.penalty_share,
+            parameters.penalty_stride,
             Augmentation(parameters.augment),
             parameters.fresh_batch,
         )
