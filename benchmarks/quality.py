@@ -86,26 +86,26 @@ def parse_setting(text: str) -> Setting:
 
 def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[str, Any]:
     """Returns the whole of params.yaml for one run: the preset, overlaid by what is the same for all, and by -S."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    train = params["presets"][preset]["train"]
+    params = yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text())
     photos = Path(arguments.path).resolve()
-    scored = {"extractor": arguments.extractor, "images": arguments.scored, "split": "train", "memorisation_images": arguments.scored}
-    params |= {
-        "preset": preset,
+    shared = {
         "data": {"source": "folder" if photos.is_dir() else "archive", "path": str(photos)},
         "preprocess": {"resolution": arguments.resolution, "crop": "square", "filter": "lanczos", "holdout": 0.1},
-        "model": {},
         "train": {
             "images": arguments.images,
-            "schedule_images": train["schedule_images"] and arguments.images,
+            "schedule_images": params["train"]["schedule_images"] and arguments.images,
             "ema_halflife_images": arguments.images / SHARE_OF_HALFLIFE,
             "progress_images": max(1, arguments.images // 10),
             "seed": seed,
             "device": arguments.device,
             "on_collapse": "warn",  # a collapse shows in the score
         },
-        "evaluate": {**scored, "seed": 0, "truncation": 1.0},
+        "evaluate": {
+            "extractor": arguments.extractor, "images": arguments.scored, "memorisation_images": arguments.scored, "seed": 0, "truncation": 1.0
+        },
     }
+    for section, values in shared.items():
+        params[section] |= values
     for setting in sorted(arguments.settings, key=lambda setting: setting.preset is not None):  # one preset's own have the last word
         if setting.preset in (None, preset):
             params[setting.section][setting.key] = yaml.safe_load(setting.value)
@@ -148,7 +148,7 @@ def score(arguments: argparse.Namespace, project: Path, preset: str, seed: int) 
         path.write_text(text)
         run_stage(project, "train", path, "--model", run / "model", "--metrics", run)
         run_stage(project, "sample", path, "--model", run / "model/generator.safetensors", "--out", run / "samples")
-        run_stage(project, "evaluate", path, "--model", run / "model/generator.safetensors", "--out", report, "--sheet", run / "neighbours.png")
+        run_stage(project, "evaluate", path, "--model", run / "model/generator.safetensors", "--metrics", report, "--out", run / "evaluation")
     generator, _ = load_generator(run / "model/generator.safetensors")
     return json.loads(report.read_text()) | {"train": json.loads((run / "train.json").read_text()), "parameters": count_parameters(generator)}
 

@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -39,14 +38,15 @@ from torch.utils.flop_counter import flop_registry
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from facegan.common import config  # noqa: E402 (the path above must come first)
-from facegan.common.shards import ShardWriter, open_split  # noqa: E402
-from facegan.models.dcgan import DCGANArguments  # noqa: E402
+from facegan.common.shards import ShardWriter, open_split, read_index  # noqa: E402
+from facegan.models.dcgan import DCGANParameters  # noqa: E402
 from facegan.models.registry import build_discriminator, build_generator  # noqa: E402
+from facegan.parameters import read_parameters  # noqa: E402 (the path above must come first)
 from facegan.training.batches import Batches  # noqa: E402
 from facegan.training.distributed import World  # noqa: E402
 from facegan.training.engine import Hardware, choose_hardware  # noqa: E402
-from facegan.training.run import Training, TrainParameters  # noqa: E402
+from facegan.training.parameters import TrainParameters  # noqa: E402
+from facegan.training.run import Training  # noqa: E402
 
 PHOTOS = 2_000
 CELEBA_WIDTH, CELEBA_HEIGHT = 178, 218
@@ -65,7 +65,7 @@ class Case:
 
     title: str
     resolution: int
-    arguments: DCGANArguments
+    network: DCGANParameters
     parameters: TrainParameters
 
 
@@ -110,11 +110,17 @@ class TimedBatches:
             return self.batches.take(indices)
 
 
+def make_training(case: Case, shards: Path, hardware: Hardware) -> Training:
+    """Returns a training of the case, as the stage makes it."""
+    images = open_split(shards, "train")
+    return Training(read_index(shards), images, case.network, case.parameters, hardware, World(), open_quick_score=None)
+
+
 class OurLoop:
     """Training as facegan does it."""
 
     def __init__(self, case: Case, shards: Path, hardware: Hardware):
-        self.training = Training(shards, ("dcgan", case.arguments), case.parameters, hardware, World())
+        self.training = make_training(case, shards, hardware)
         self.watch = Stopwatch(hardware.device)
         self.training.engine.batches = TimedBatches(self.training.engine.batches, self.watch)
 
@@ -139,8 +145,8 @@ class TutorialLoop:
         self.batches = self.endless()
         self.device = device
         self.watch = Stopwatch(device)
-        self.generator = build_generator("dcgan", size, case.arguments).to(device)
-        self.discriminator = build_discriminator("dcgan", size, case.arguments).to(device)
+        self.generator = build_generator(case.network, size).to(device)
+        self.discriminator = build_discriminator(case.network, size).to(device)
         lr, betas = parameters.lr, (parameters.beta1, parameters.beta2)
         self.generator_adam = torch.optim.Adam(self.generator.parameters(), lr=lr, betas=betas)
         self.discriminator_adam = torch.optim.Adam(self.discriminator.parameters(), lr=lr * parameters.discriminator_lr_ratio, betas=betas)
@@ -239,8 +245,8 @@ def synchronize(device: torch.device) -> None:
 
 def find_convolutions(case: Case, shards: Path) -> list[tuple[int, int]]:
     """Returns the (operations, numbers moved) of each convolution in one of our steps."""
-    hardware = Hardware(torch.device("cpu"), torch.float32, deterministic=False)
-    training = Training(shards, ("dcgan", case.arguments), case.parameters, hardware, World())
+    hardware = Hardware(torch.device("cpu"), torch.float32)
+    training = make_training(case, shards, hardware)
     with ConvolutionLog() as log:
         training.step()
     return log.entries
@@ -270,14 +276,11 @@ def measure_rates(hardware: Hardware) -> tuple[float, float]:
 
 def make_cases() -> list[Case]:
     """Returns the paper's DCGAN trained as in the tutorials, and the preset ``demo``."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"preset": "demo", "train": {}}
-    (demo,) = config.read_sections(params, train=TrainParameters)
-    sections = params["presets"]["demo"]
-    network = DCGANArguments(**{key: value for key, value in sections["model"].items() if key != "name"})
-    taught = dataclasses.replace(demo, **TAUGHT)
+    demo = read_parameters(ROOT / "presets/demo.yaml")
+    taught = demo.train.model_copy(update=TAUGHT)
     return [
-        Case("DCGAN-64 as taught", 64, DCGANArguments(width=64, latent_size=100, discriminator_norm="batch"), taught),
-        Case("demo", sections["preprocess"]["resolution"], network, demo),
+        Case("DCGAN-64 as taught", 64, DCGANParameters(width=64, latent_size=100, discriminator_norm="batch"), taught),
+        Case("demo", demo.preprocess.resolution, demo.model, demo.train),
     ]
 
 
@@ -322,7 +325,7 @@ def name_machine(hardware: Hardware) -> str:
 
 def main(device: str, source: Path | None, rounds: int, seconds: float) -> None:
     """Measures and prints the table."""
-    hardware = choose_hardware(device, "auto", deterministic=False)
+    hardware = choose_hardware(device, "auto")
     print(f"{name_machine(hardware)}, n = {rounds} rounds of {seconds:g} seconds, median (smallest to largest)", flush=True)
     rows = [measure_case(case, source, hardware, rounds, seconds) for case in make_cases()]
     print("\n| network | batch | tutorial, images/s | ours, images/s | ratio | its data wait | our data wait | share of the limit |")

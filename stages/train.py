@@ -13,17 +13,23 @@ from pathlib import Path
 
 import command
 from facegan.parameters import read_parameters
-from facegan.training.distributed import is_launched, join_world, launch, leave_world
+from facegan.training.distributed import check_processes, is_launched, join_world, launch, leave_world
 from facegan.training.engine import choose_hardware
 from facegan.training.loop import CHECKPOINT_SECONDS, Folders, Interrupted, train
+
+MORE_MEMORY = (
+    "set train.microbatch to a small number such as 8, which takes a batch in pieces of so many images to the same outcome; "
+    "or lower train.batch or model.width"
+)
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Trains, in as many processes as the parameters ask for."""
     parameters = read_parameters(arguments.params)
     if parameters.train.processes > 1 and not is_launched() and not arguments.dry_run:
+        check_processes(parameters.train.processes, parameters.train.device)
         sys.exit(launch(parameters.train.processes))
-    hardware = choose_hardware(parameters.train.device, parameters.train.precision)
+    hardware = choose_hardware(parameters.train.device, parameters.train.precision, parameters.train.cuda_graph)
     folders = Folders(arguments.shards, arguments.model, arguments.metrics, arguments.checkpoints)
     if arguments.dry_run:
         from facegan.training.dry_run import dry_run
@@ -62,4 +68,4 @@ if __name__ == "__main__":
     parser.add_argument("--checkpoints", type=Path, default=command.HOME / ".checkpoints", help="resumable state (default: .checkpoints)")
     parser.add_argument("--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, help="between two checkpoints, at least (default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="say what would happen, and stop")
-    command.run(main, parser.parse_args())
+    command.run(main, parser.parse_args(), MORE_MEMORY)

@@ -14,26 +14,25 @@ import yaml
 from facegan.common.shards import ShardWriter
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL_TRAIN = {"images": 960, "batch": 16, "progress_images": 80, "progress_count": 4, "checkpoint_seconds": 0.0, "device": "cpu"}
+SMALL_TRAIN = {"images": 960, "batch": 16, "progress_images": 80, "device": "cpu"}
 
 
-def copy_project(folder: Path, model: dict[str, Any] | None = None, **train: Any) -> Path:
-    """Returns a copy of the project below ``folder``, its demo preset made small and changed as told."""
+def copy_project(folder: Path, model: dict[str, Any] | None = None, preset: str = "demo", **train: Any) -> Path:
+    """Returns a copy of the project below ``folder``, its parameters those of the preset, made small and changed as told."""
     project = folder / "project"
-    for part in ("facegan", "stages"):
+    for part in ("facegan", "stages", "presets"):
         shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    preset = params["presets"]["demo"]
-    preset["model"] = model or {**preset["model"], "width": 8}
-    preset["train"] |= SMALL_TRAIN | train
+    params = yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text())
+    params["model"] = model or {**params["model"], "width": 8}
+    params["train"] |= SMALL_TRAIN | train
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     return project
 
 
-def change_params(project: Path, **train: Any) -> None:
-    """Changes the copy's parameters of training."""
+def change_params(project: Path, section: str = "train", **changes: Any) -> None:
+    """Changes some of the copy's parameters of one section."""
     params = yaml.safe_load((project / "params.yaml").read_text())
-    params["presets"]["demo"]["train"] |= train
+    params[section] |= changes
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
@@ -61,8 +60,9 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def start_stage(project: Path, name: str, *arguments: str, **extra: str) -> subprocess.Popen:
-    """Starts a stage's script in the copy."""
-    command = [sys.executable, f"stages/{name}.py", *arguments]
+    """Starts a stage's script in the copy; training writes a checkpoint after every step, unless told otherwise."""
+    often = ("--checkpoint-seconds", "0") if name == "train" and "--checkpoint-seconds" not in arguments else ()
+    command = [sys.executable, f"stages/{name}.py", *often, *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, cwd=project, env=environment(**extra), text=True, preexec_fn=heed_interrupts, **pipes)
 

@@ -131,7 +131,7 @@ def describe_problems(kind: type[BaseModel], values: Mapping[str, Any], errors: 
         elif error["type"] == "extra_forbidden":
             problems.append(describe_unknown(".".join(map(show, find_key(values, place))), place[-1], list_fields(kind, place[:-1])))
         else:
-            key = find_key(values, place, missing=error["type"] == "missing")
+            key = find_key(values, place, missing=error["type"] == "missing" and isinstance(place[-1], str))
             phrases = expected.setdefault(key, [])
             phrases += [phrase for phrase in [describe_expected(error)] if phrase not in phrases]
     for key, phrases in expected.items():
@@ -175,6 +175,8 @@ def list_fields(kind: Any, place: tuple) -> list[str]:
 def describe_expected(error: ErrorDetails) -> str:
     """Returns what was expected, in words."""
     context = error.get("ctx", {})
+    if error["type"] == "missing" and isinstance(error["loc"][-1], int):
+        return "a longer list"
     bounds = {"greater_than": "above {gt}", "greater_than_equal": "of at least {ge}", "less_than": "below {lt}", "less_than_equal": "of at most {le}"}
     if error["type"] in bounds:
         return "a number " + bounds[error["type"]].format(**context)

@@ -22,7 +22,7 @@ class DCGANParameters(Section):
             slope in bounds and with it the early epochs from saturating.
     """
 
-    name: Literal["dcgan"]
+    name: Literal["dcgan"] = "dcgan"
     width: Width
     latent_size: LatentSize
     discriminator_norm: Literal["batch", "spectral"]
@@ -37,7 +37,7 @@ class Tutorial28Parameters(Section):
         discriminator_norm: "batch" as the text has it, or "spectral" (Miyato et al. 2018).
     """
 
-    name: Literal["tutorial28"]
+    name: Literal["tutorial28"] = "tutorial28"
     width: Annotated[Width, Ge(16)]
     latent_size: LatentSize
     dropout: Dropout
@@ -57,7 +57,7 @@ class Keras128Parameters(Section):
         dropout: the share of the discriminator's features that is dropped before its last layer, 0.4 in the tutorial.
     """
 
-    name: Literal["keras128"]
+    name: Literal["keras128"] = "keras128"
     width: Annotated[Width, Ge(2)]
     latent_size: LatentSize
     dropout: Dropout
@@ -71,7 +71,7 @@ class Keras128Parameters(Section):
 class R3GANParameters(Section):
     """What an R3GAN is built from. ``width``: the channels from 4 to 32 px; half as many at 64 px, and so on."""
 
-    name: Literal["r3gan"]
+    name: Literal["r3gan"] = "r3gan"
     width: Annotated[Width, Ge(8)]
     latent_size: LatentSize
 
@@ -84,12 +84,24 @@ class StyleGAN2Parameters(Section):
         latent_size: of latents and styles alike.
     """
 
-    name: Literal["stylegan2"]
+    name: Literal["stylegan2"] = "stylegan2"
+    width: Width
+    latent_size: LatentSize
+
+
+class ResNetParameters(Section):
+    """What a plain residual GAN is built from.
+
+    Attributes:
+        width: the channels at 4 and 8 px; half as many at 16 px, and so on, but 16 at least.
+    """
+
+    name: Literal["resnet"]
     width: Width
     latent_size: LatentSize
 
 
 ModelParameters = Annotated[
-    DCGANParameters | Tutorial28Parameters | Keras128Parameters | R3GANParameters | StyleGAN2Parameters,
+    DCGANParameters | Tutorial28Parameters | Keras128Parameters | R3GANParameters | StyleGAN2Parameters | ResNetParameters,
     Field(discriminator="name"),
 ]

@@ -1,9 +1,12 @@
 """Work shared out to processes: results in the order of the tasks, a few tasks under way, and no process left behind."""
 
+import contextlib
 import itertools
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import threading
 import warnings
 from collections import deque
@@ -31,7 +34,7 @@ class Workers:
         page_bytes: the memory that each task of ``map_pages`` has for results too large for a message.
 
     Raises:
-        FaceganError: fewer than one.
+        FaceganError: fewer than one, or the system has no room for them.
     """
 
     def __init__(self, count: int, page_bytes: int = 0):
@@ -43,13 +46,18 @@ class Workers:
     def __enter__(self) -> "Workers":
         context = multiprocessing.get_context("spawn")
         lifeline, self.hold = context.Pipe(duplex=False)
-        shared = context.RawArray("B", self.page_bytes * (TASKS_AHEAD * self.count + 1))  # one page more than tasks under way
-        self.pages = view_pages(shared, self.page_bytes)
-        self.pool = ProcessPoolExecutor(self.count, context, initializer=start_worker, initargs=(lifeline, shared, self.page_bytes))
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the processes inherit that: Ctrl-C is for the parent to answer
-        for _ in range(self.count):
-            self.pool.submit(do_nothing)  # the pool starts a process when there is a task and nobody idle
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        shared_bytes = self.page_bytes * (TASKS_AHEAD * self.count + 1)  # one page more than tasks under way
+        check_room(shared_bytes)
+        try:
+            shared = context.RawArray("B", shared_bytes)
+            self.pages = view_pages(shared, self.page_bytes)
+            self.pool = ProcessPoolExecutor(self.count, context, initializer=start_worker, initargs=(lifeline, shared, self.page_bytes))
+            with defer_interrupts():
+                for _ in range(self.count):
+                    self.pool.submit(do_nothing)  # the pool starts a process when there is a task and nobody idle
+        except OSError as error:
+            problem = f"expected room for {self.count} worker processes and their locks, in /dev/shm on Linux; found: {error.strerror}"
+            raise FaceganError(f"{problem}; make some, or try fewer with --workers") from None
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -84,14 +92,48 @@ class Workers:
         return zip(itertools.cycle(self.pages), results, strict=False)
 
 
+def check_room(shared_bytes: int) -> None:
+    """Raises FaceganError where there is no room for so much shared memory: the system would end the program without a word.
+
+    It lies in /dev/shm where there is one with room for it, else among the temporary files.
+    """
+    free = {place: shutil.disk_usage(place).free for place in ("/dev/shm", find_temporary()) if os.path.isdir(place)}
+    if max(free.values(), default=0) < 2 * shared_bytes:  # others may take some before it is ours
+        found = " and ".join(f"{free_bytes / 1e6:.1f} MB in {place}" for place, free_bytes in free.items()) or "none"
+        problem = f"expected {2 * shared_bytes / 1e6:.1f} MB of room for pictures on their way between processes; found {found}"
+        raise FaceganError(f"{problem}; make some, or try fewer with --workers")
+
+
+def find_temporary() -> str:
+    """Returns the folder for temporary files, or nothing where none can be written to."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return ""
+
+
+@contextlib.contextmanager
+def defer_interrupts() -> Iterator[None]:
+    """Holds Ctrl-C back, also from the processes that are started meanwhile: it is for the parent to answer. Windows knows no such thing."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes inherit
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def view_pages(shared: Any, page_bytes: int) -> np.ndarray:
     """Returns shared memory as uint8 (pages, page_bytes)."""
     return np.frombuffer(shared, np.uint8).reshape(-1, page_bytes) if page_bytes else np.empty((0, 0), np.uint8)
 
 
 def start_worker(lifeline: Connection, shared: Any, page_bytes: int) -> None:
-    """Keeps warnings to itself, opens the pages, and watches the lifeline."""
+    """Leaves Ctrl-C to the parent, keeps warnings to itself, opens the pages, and watches the lifeline."""
     global pages
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")  # Pillow's, of oddities in photos; what cannot be read is an error all the same
     pages = view_pages(shared, page_bytes)
     threading.Thread(target=end_with_lifeline, args=(lifeline,), daemon=True).start()

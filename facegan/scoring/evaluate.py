@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
-from facegan.common.pictures import to_bytes
 from facegan.common.progress import Progress
 from facegan.models.generator_file import Card
-from facegan.models.latents import seeded_latents, truncate
+from facegan.models.latents import generate_images, seeded_latents, truncate
 from facegan.models.registry import build_generator, describe_model
 from facegan.scoring.extractors import BATCH, Extractor, extract, name_frechet, name_kernel
-from facegan.scoring.memorisation import draw_sheet, find_neighbours, measure_memorisation
+from facegan.scoring.memorisation import draw_sheet, measure_memorisation
+from facegan.scoring.neighbourhoods import find_neighbours
 from facegan.scoring.parameters import FEWEST_IMAGES, EvaluateParameters
 from facegan.scoring.protocol import Protocol
 from facegan.scoring.reference import Reference, gather
@@ -73,9 +73,8 @@ def score_untrained(card: Card, reference: Reference, extractor: Extractor, para
 def summarise(report: dict[str, Any], space: str) -> dict[str, Any]:
     """Returns the few numbers of a report that runs are compared by, flat: what DVC shows."""
     frechet, scores = name_frechet(space), report["generated"]
-    metrics = {frechet: scores[frechet], f"{frechet}_untrained": report["untrained"][frechet], name_kernel(space): scores[name_kernel(space)]}
-    if frechet in report["floor"]:
-        metrics[f"{frechet}_floor"] = report["floor"][frechet]
+    metrics = {frechet: scores[frechet], name_kernel(space): scores[name_kernel(space)]}
+    metrics |= {f"{frechet}_{end}": report[end][frechet] for end in ("floor", "untrained") if frechet in report.get(end, {})}
     metrics |= {name: scores[name] for name in (f"precision_{space}", f"recall_{space}", f"inception_score_{space}") if name in scores}
     if "memorisation" in report:
         found = report["memorisation"]
@@ -88,16 +87,24 @@ def summarise(report: dict[str, Any], space: str) -> dict[str, Any]:
 
 def describe(report: dict[str, Any], space: str) -> str:
     """Returns the distance between its two ends, and what the memorisation test says, in two lines."""
+    return f"{describe_distance(report, space)}\n{describe_memorisation(report)}"
+
+
+def describe_distance(report: dict[str, Any], space: str) -> str:
+    """Returns the distance, and the ends of its scale that the report has, in a line."""
     name = name_frechet(space)
-    ends = [f"{words} {report[end][name]:.4g}" for end, words in (("floor", "real photos"), ("untrained", "untrained")) if name in report[end]]
-    lines = [f"{name} {report['generated'][name]:.4g}, another seed within ±{report['another_seed_95'][name]:.2g} ({', '.join(ends)})"]
+    ends = [f"{words} {report[end][name]:.4g}" for end, words in (("floor", "real photos"), ("untrained", "untrained")) if name in report.get(end, {})]
+    line = f"{name} {report['generated'][name]:.4g}, another seed within ±{report['another_seed_95'][name]:.2g}"
+    return f"{line} ({', '.join(ends)})" if ends else line
+
+
+def describe_memorisation(report: dict[str, Any]) -> str:
+    """Returns what the memorisation test says, in a line."""
     if "memorisation" not in report:
-        lines.append("too few held-out images to tell whether it replays training images")
-    else:
-        found = report["memorisation"]
-        verdict = "it replays training images" if found["detected"] else "no sign of replayed training images"
-        lines.append(f"nearest real image is a training image: {found['nearest_is_training']['share']:.2f}, expected {found['expected']:.2f}: {verdict}")
-    return "\n".join(lines)
+        return "too few held-out images to tell whether it replays training images"
+    found = report["memorisation"]
+    verdict = "it replays training images" if found["detected"] else "no sign of replayed training images"
+    return f"nearest real image is a training image: {found['nearest_is_training']['share']:.2f}, expected {found['expected']:.2f}: {verdict}"
 
 
 def round_numbers(value: Any) -> Any:
@@ -117,13 +124,12 @@ def check_extractor(reference: Reference, extractor: Extractor) -> None:
         )
 
 
-@torch.inference_mode()
 def generate(generator: nn.Module, parameters: EvaluateParameters, device: torch.device) -> Iterator[Tensor]:
     """Yields uint8 batches (B, 3, H, W) of generated images, telling how far it is: the same for the same seed."""
     latents = draw_scored_latents(generator, parameters)
     with Progress("generated images", len(latents), "images") as progress:
         for batch in latents.split(BATCH[device.type]):
-            yield to_bytes(generator(batch.to(device)))
+            yield generate_images(generator, batch)
             progress.add(len(batch))
 
 
@@ -142,8 +148,7 @@ def draw_neighbours(generator: nn.Module, features: Tensor, reference: Reference
     """
     rows = find_neighbours(features, reference.train, 1)[0].flatten().argsort(stable=True)[:SHEET_ROWS].cpu()
     latents = draw_scored_latents(generator, parameters)[rows]
-    with torch.inference_mode():
-        fakes = to_bytes(generator(latents.to(features.device))).cpu()
+    fakes = generate_images(generator, latents).cpu()
 
     def look_up(split: str, candidates: Tensor, order: Tensor) -> Tensor:
         found = find_neighbours(features[rows.to(features.device)], candidates, min(SHEET_NEIGHBOURS, len(candidates)))[1].cpu()

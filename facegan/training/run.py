@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 import torch
 
-from facegan.common.pictures import make_grid, to_bytes
+from facegan.common.pictures import make_grid
 from facegan.common.shards import Index
 from facegan.models.generator_file import Card, save_generator
-from facegan.models.latents import seeded_latents
+from facegan.models.latents import generate_images, seeded_latents
 from facegan.models.parameters import ModelParameters
 from facegan.training.augmentation import Augmentation
 from facegan.training.batches import Batches, mix
@@ -25,6 +25,7 @@ from facegan.training.ema import CALIBRATION_BATCH, CALIBRATION_BATCHES, decay_f
 from facegan.training.engine import STEP_SUMS, Engine, Hardware, Settings
 from facegan.training.game import Game
 from facegan.training.losses import OBJECTIVES
+from facegan.training.microbatch import fit
 from facegan.training.networks import Networks
 from facegan.training.parameters import TrainParameters
 from facegan.training.schedules import gamma_for, value_at
@@ -33,7 +34,7 @@ ROWS = 200  # of losses.csv; in long runs more, so that none stands for over ROW
 ROW_IMAGES = 10_000
 PROGRESS_FACES = 36
 QUICK_SCORE_IMAGES = 200
-HOW_NOT_WHAT = ("processes", "on_collapse")  # parameters that leave the outcome as it is
+HOW_NOT_WHAT = ("processes", "microbatch", "cuda_graph", "on_collapse")  # parameters that leave the outcome as it is
 
 
 class QuickScore(Protocol):
@@ -63,7 +64,12 @@ class Training:
         self.parameters, self.model, self.hardware, self.world = parameters, model, hardware, world
         self.index = index
         self.game = Game(
-            OBJECTIVES[parameters.objective], parameters.penalty, parameters.penalty_interval, Augmentation(parameters.augment), parameters.fresh_batch
+            OBJECTIVES[parameters.objective],
+            parameters.penalty,
+            parameters.penalty_interval,
+            parameters.penalty_share,
+            Augmentation(parameters.augment),
+            parameters.fresh_batch,
         )
         torch.manual_seed(parameters.seed)
         self.networks = Networks(
@@ -73,15 +79,18 @@ class Training:
             (parameters.beta1, value_at(parameters.beta2, 0, parameters.schedule_images)),
             parameters.clip_value,
             hardware.device,
-            hardware.uses_graph,
+            hardware.is_capturable,
         )
         batches = Batches(images, parameters.order, parameters.seed, hardware.device)
-        self.engine = Engine(self.networks, self.game, batches, hardware, world, parameters.batch, parameters.flip, parameters.seed)
+        microbatch = None if parameters.microbatch == "auto" else parameters.microbatch
+        self.engine = Engine(self.networks, self.game, batches, hardware, world, parameters.batch, parameters.flip, parameters.seed, microbatch)
         self.collapse_detector = CollapseDetector(parameters.objective not in ("hinge", "wasserstein"), parameters.batch)
         self.control_latents = seeded_latents(self.networks.generator, PROGRESS_FACES, parameters.seed).to(hardware.device)
         self.calibration_latents = seeded_latents(self.networks.generator, CALIBRATION_BATCHES * CALIBRATION_BATCH, mix(parameters.seed, 1))
         self.row_images = max(1, min(ROW_IMAGES, parameters.images // ROWS))
         self.images_seen = 0
+        if parameters.microbatch == "auto" and hardware.device.type == "cuda":
+            self.engine.set_microbatch(fit(self.engine, self.settings()))
         self.seconds = 0.0
         self.rows: list[dict[str, float]] = []
         self.rewinds: list[dict[str, int]] = []
@@ -168,15 +177,15 @@ class Training:
     def draw_picture(self) -> Any:
         """Returns a grid of faces from the control latents, the same ones each time, as (H, W, 3) uint8."""
         generator = self.ema_generator()
-        with torch.no_grad():
-            faces = torch.cat([generator(latents) for latents in self.control_latents.split(CALIBRATION_BATCH)])
-        return make_grid(to_bytes(faces), columns=math.ceil(math.sqrt(len(faces))))
+        faces = torch.cat([generate_images(generator, latents) for latents in self.control_latents.split(CALIBRATION_BATCH)])
+        return make_grid(faces, columns=math.ceil(math.sqrt(len(faces))))
 
     def state(self) -> dict[str, Any]:
         """Returns everything that a resumed run needs."""
         return {
             "tensors": self.engine.tensors(),
             "images_seen": self.images_seen,
+            "microbatch": self.engine.microbatch,
             "seconds": self.seconds,
             "rows": self.rows,
             "rewinds": self.rewinds,
@@ -191,6 +200,8 @@ class Training:
         for name, value in self.engine.tensors().items():
             value.copy_(state["tensors"][name])
         self.images_seen, self.seconds = state["images_seen"], state["seconds"]
+        if self.parameters.microbatch == "auto":  # as it began, for the same bytes, unless less memory is there now
+            self.engine.set_microbatch(min(self.engine.microbatch, state["microbatch"]))
         self.rows, self.rewinds, self.warnings = state["rows"], state["rewinds"], state["warnings"]
         self.collapse_detector.memory = state["collapse_detector"]
         self.scores, self.best = state["scores"], state["best"]

@@ -1,157 +1,187 @@
 """Parameters: every problem at once, in words; nothing guessed."""
 
-import copy
-import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import pytest
 import yaml
+from annotated_types import Ge, Gt, Le
 from import_closure import ROOT
+from projects import copy_project, environment, run_stage
+from pydantic import Strict, ValidationError
 
-from facegan.common import config
-from facegan.common.config import Above, AtLeast, Between, ConfigurationError
-from facegan.models.registry import read_model
-from facegan.photos.sources import DataParameters
-from facegan.preprocessing.preprocess import PreprocessParameters
-from facegan.sampling.drawing import SampleParameters
-from facegan.scoring.evaluate import EvaluateParameters
-from facegan.training.run import TrainParameters
-
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
-SECTIONS = {
-    "data": DataParameters,
-    "preprocess": PreprocessParameters,
-    "train": TrainParameters,
-    "sample": SampleParameters,
-    "evaluate": EvaluateParameters,
-}
+from facegan.common.config import ConfigurationError, Number, Section, WholeNumber, read_values
+from facegan.parameters import Parameters
+from facegan.scoring.extractors import EXTRACTORS
+from facegan.scoring.parameters import ExtractorName
+from facegan.training.augmentation import TRANSFORMATIONS
+from facegan.training.losses import OBJECTIVES
+from facegan.training.parameters import AUGMENTATIONS, TrainParameters
+from presets import PRESETS, change, read_preset
 
 
-@dataclasses.dataclass(frozen=True)
-class Example:
-    rate: Annotated[float, Above(0)]
-    count: Annotated[int, AtLeast(1)] | None
-    share: Annotated[float, Between(0, 1)]
-    crop: Literal["none", "square"] | tuple[int, int, int, int]
+class Example(Section):
+    rate: Annotated[Number, Gt(0)]
+    count: Annotated[WholeNumber, Ge(1)] | None
+    share: Annotated[Number, Ge(0), Le(1)]
+    crop: Literal["none", "square"] | Annotated[tuple[WholeNumber, WholeNumber], Strict(False)]
     flag: bool
+
+    def problems(self):
+        if self.flag and self.share == 1:
+            yield "share: expected less than 1 with a flag; found 1"
+            yield "flag: expected false with a share of 1; found true"
 
 
 GOOD = {"rate": 0.1, "count": 3, "share": 0, "crop": "none", "flag": True}
 
 
 def read(**changes):
-    problems = []
-    return config.read_dataclass(Example, {**GOOD, **changes}, "train", problems), problems
+    return read_values(Example, {**GOOD, **changes}, "params.yaml")
 
 
-def test_good_values_become_a_frozen_dataclass():
-    result, problems = read(crop=[0, 15, 178, 193], count=None)
-    assert problems == []
-    assert result == Example(0.1, None, 0.0, (0, 15, 178, 193), True)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+def refuse(**changes) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        read(**changes)
+    return caught.value.problems
+
+
+def test_good_values_become_a_frozen_model():
+    result = read(crop=[15, 178], count=None)
+    assert (result.rate, result.count, result.share, result.crop, result.flag) == (0.1, None, 0.0, (15, 178), True)
+    with pytest.raises(ValidationError):
         result.rate = 1.0
 
 
 @pytest.mark.parametrize("text", ["2e-4", "1E-3", ".5"])
 def test_a_number_that_yaml_reads_as_text_is_a_number(text):
-    assert read(rate=text)[0].rate == float(text)
+    assert read(rate=text).rate == float(text)
+
+
+@pytest.mark.parametrize("value", ["1e5", 1e5, 100_000, "100000"])
+def test_a_whole_number_may_be_written_as_people_write_it(value):
+    assert read(count=value).count == 100_000
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "expected"),
+    ("changes", "problem"),
     [
-        ("rate", 0, "a number above 0"),
-        ("rate", "fast", "a number above 0"),
-        ("rate", float("nan"), "a number above 0"),
-        ("rate", True, "a number above 0"),
-        ("count", 2.5, "a whole number at least 1 or null"),
-        ("count", True, "a whole number at least 1 or null"),
-        ("share", 1.01, "a number from 0 to 1"),
-        ("crop", "round", "none or square or [a whole number"),
-        ("crop", [1, 2, 3], "none or square or [a whole number"),
-        ("flag", 1, "true or false"),
+        ({"rate": "fast"}, "rate: expected a number; found 'fast'"),
+        ({"rate": "nan"}, "rate: expected a number; found 'nan'"),
+        ({"rate": float("inf")}, "rate: expected a finite number; found inf"),
+        ({"rate": True}, "rate: expected a number; found True"),
+        ({"rate": -1}, "rate: expected a number above 0; found -1"),
+        ({"rate": None}, "rate: expected a number; found null"),
+        ({"count": 1.5}, "count: expected a whole number; found 1.5"),
+        ({"count": 0}, "count: expected a number of at least 1; found 0"),
+        ({"share": 1.1}, "share: expected a number of at most 1; found 1.1"),
+        ({"crop": "middle"}, "crop: expected none or square or a list; found 'middle'"),
+        ({"crop": [1, 2, 3]}, "crop: expected none or square or a list of 2; found [1, 2, 3]"),
+        ({"flag": 1}, "flag: expected true or false; found 1"),
+        ({"flag": "yes"}, "flag: expected true or false; found 'yes'"),
+        ({"cuont": 1}, "cuont: expected one of rate, count, share, crop, flag; found an unknown key; did you mean count?"),
+        ({"rate": "\x1b[31mred"}, "rate: expected a number; found '\\x1b[31mred'"),
     ],
 )
-def test_a_bad_value_is_told_with_what_was_expected_and_found(key, value, expected):
-    result, (problem,) = read(**{key: value})
-    assert result is None
-    assert problem.startswith(f"train.{key}: expected {expected}")
-    assert problem.endswith(f"found {value!r}")
+def test_what_does_not_fit_is_told(changes, problem):
+    assert refuse(**changes) == [problem]
 
 
-def test_all_problems_are_told_at_once():
-    params = copy.deepcopy(PARAMS)
-    params["train"] |= {"lr": -1, "bacth": 3}
-    params["sampel"] = {}
-    del params["presets"]["demo"]["train"]["seed"]
-    with pytest.raises(ConfigurationError) as error:
-        config.read_sections(params, train=TrainParameters)
-    text = str(error.value)
-    assert len(error.value.problems) == 4
-    for part in ("train.lr: expected", "train.bacth: expected", "did you mean batch?", "did you mean sample?", "train.seed: expected"):
-        assert part in text
+def test_a_missing_key_is_told():
+    with pytest.raises(ConfigurationError) as caught:
+        read_values(Example, {key: value for key, value in GOOD.items() if key != "rate"}, "params.yaml")
+    assert caught.value.problems == ["rate: expected a value; found nothing; add it"]
 
 
-def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(ConfigurationError, match=r"expected one of demo, .*found 'demi'; did you mean demo\?"):
-        config.read_sections({**PARAMS, "preset": "demi"}, train=TrainParameters)
+def test_fields_that_do_not_go_together_are_told_all():
+    assert refuse(share=1) == ["share: expected less than 1 with a flag; found 1", "flag: expected false with a share of 1; found true"]
 
 
-def test_overrides_win_and_null_leaves_the_preset():
-    params = {**copy.deepcopy(PARAMS), "preset": "demo"}
-    params["train"] |= {"lr": 5e-4, "batch": None}
-    (train,) = config.read_sections(params, train=TrainParameters)
-    assert train.lr == 5e-4
-    assert train.batch == PARAMS["presets"]["demo"]["train"]["batch"]
+def test_all_problems_of_all_sections_are_told_at_once():
+    values = change("demo", data={"count": 0}, model={"widht": 3}, train={"lr": "fast", "augment": "colour"}, evaluate={"extractor": "inceptoin"})
+    del values["sample"]["seed"]
+    with pytest.raises(ConfigurationError) as caught:
+        read_values(Parameters, values, "params.yaml")
+    told = "\n".join(caught.value.problems)
+    for problem in (
+        "data.count: expected a number of at least 1; found 0",
+        "model.widht: expected one of name, width, latent_size, discriminator_norm; found an unknown key; did you mean width?",
+        "train.lr: expected a number or a list; found 'fast'",
+        "sample.seed: expected a value; found nothing; add it",
+        "evaluate.extractor: expected inception, ",
+    ):
+        assert problem in told
 
 
-@pytest.mark.parametrize("preset", PARAMS["presets"])
-def test_every_preset_is_complete_and_sound(preset):
-    params = {**PARAMS, "preset": preset}
-    assert len(config.read_sections(params, **SECTIONS)) == len(SECTIONS)
-    ((_, arguments),) = config.read_sections(params, model=read_model)
-    assert dataclasses.is_dataclass(arguments)
-    assert set(params["presets"][preset]) == set(config.SECTIONS)
+def test_an_unknown_model_is_told():
+    with pytest.raises(ConfigurationError, match="model: expected dcgan, tutorial28, keras128, r3gan, stylegan2; found"):
+        read_preset("demo", model={"name": "stylegan3"})
 
 
-@pytest.mark.parametrize("section", config.SECTIONS)
-def test_overrides_can_name_only_what_presets_have(section):
-    in_presets = set().union(*(preset[section] for preset in PARAMS["presets"].values()))
-    assert set(PARAMS[section]) <= in_presets
-    assert all(value is None for value in PARAMS[section].values())
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_a_whole_params_file(name):
+    assert read_preset(name)
+    demo = PRESETS["demo"]
+    assert list(PRESETS[name]) == list(demo)
+    for section in demo:
+        if section != "model":
+            assert list(PRESETS[name][section]) == list(demo[section])
+    text = (ROOT / "presets" / f"{name}.yaml").read_text()
+    assert text.startswith("# ") and "_" not in "".join(filter(str.isdigit, text))
+
+
+def test_the_parameters_in_use_are_the_demos():
+    assert (ROOT / "params.yaml").read_bytes() == (ROOT / "presets" / "demo.yaml").read_bytes()
+
+
+def test_the_readmes_first_line_changes_something():
+    assert PRESETS["demo"]["train"]["lr"] != 2e-4 and read_preset("demo").train.lr != 2e-4
+
+
+def test_names_are_those_that_the_code_knows():
+    assert set(get_args(ExtractorName)) == set(EXTRACTORS)
+    assert set(AUGMENTATIONS) == set(TRANSFORMATIONS)
+    assert set(get_args(TrainParameters.model_fields["objective"].annotation)) == set(OBJECTIVES)
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("content", "told"),
     [
-        ({"lr": [2e-4, 5e-5]}, "train.lr: expected one number, or schedule_images"),
-        ({"batch": 9, "processes": 2}, "train.batch: expected a multiple of processes (2); found 9"),
-        ({"gamma": 1.0}, "train.gamma: expected 0 without a penalty"),
-        ({"augment": "colour"}, "train.augment: expected"),
+        (b"", "found nothing"),
+        (b"- a\n- b\n", "found a list"),
+        (b"42\n", "found a single value"),
+        (b"data: [1,\n", "expected YAML"),
+        (b"\xff\xfed\x00a\x00", "expected a text in UTF-8"),
+        (b"\x00\x01\x02", "expected YAML"),
+        (b"[" * 5000, "expected YAML"),
+        (b"a: &a [x]\nb: *a\n", "expected every value written out"),
+        (b"data: 2020-99-99\n", "expected YAML"),
+        (b"data: {}\n", "problems in params.yaml"),
+        (b"data: 7\n", "data: expected keys and values; found 7"),
+        (b"#" * 2_000_000, "at most 1,000,000 bytes"),
     ],
+    ids=["empty", "list", "scalar", "torn", "utf16", "binary", "deep", "alias", "date", "missing", "no section", "large"],
 )
-def test_fields_that_do_not_fit_together_are_told(changes, message):
-    params = {**copy.deepcopy(PARAMS), "preset": "demo"}
-    params["presets"]["demo"]["train"] |= {**changes}
-    with pytest.raises(ConfigurationError) as error:
-        config.read_sections(params, train=TrainParameters)
-    assert message in str(error.value)
+def test_a_file_that_is_none_is_told_without_a_traceback(tmp_path, content, told):
+    project = copy_project(tmp_path)
+    (project / "params.yaml").write_bytes(content)
+    result = run_stage(project, "download")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert told in result.stderr
+    assert not (project / "data").exists()
 
 
-def test_a_model_takes_its_own_arguments_only():
-    params = {**copy.deepcopy(PARAMS), "preset": "demo"}
-    params["presets"]["demo"]["model"] = {"name": "dcgan", "width": 0, "depth": 3}
-    params["train"]["lr"] = -1
-    with pytest.raises(ConfigurationError) as error:
-        config.read_sections(params, model=read_model, train=TrainParameters)
-    assert len(error.value.problems) == 5  # a bad width, an unknown depth, two missing, and the other section's rate
-    params["presets"]["demo"]["model"]["name"] = "dcgna"
-    with pytest.raises(ConfigurationError, match=r"did you mean dcgan\?"):
-        config.read_sections(params, model=read_model)
+def test_a_stage_runs_in_a_locale_that_is_not_utf8(tmp_path):
+    project = copy_project(tmp_path)
+    text = "# Größe\n" + (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("path: null", "path: bücher"), encoding="utf-8")
+    result = run_stage(project, "preprocess", LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    assert result.returncode == 1 and "run the download stage first" in result.stderr, environment()
 
 
-def test_an_unknown_key_of_another_stage_is_told_before_the_hours_are_spent():
-    params = {**copy.deepcopy(PARAMS), "preset": "demo"}
-    params["evaluate"] |= {"image": 50}
-    with pytest.raises(ConfigurationError, match=r"evaluate\.image: expected one of .*; did you mean images\?"):
-        config.read_sections(params, train=TrainParameters)
+def test_a_wrong_number_of_a_later_stage_is_told_by_the_first(tmp_path):
+    project = copy_project(tmp_path)
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["sample"]["truncation"] = -1
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    result = run_stage(project, "download")
+    assert result.returncode == 1 and "sample.truncation: expected a number above 0; found -1" in result.stderr

@@ -4,22 +4,22 @@ import pytest
 import torch
 
 from facegan.common.errors import FaceganError
-from facegan.models.dcgan import DCGANArguments
+from facegan.models.parameters import DCGANParameters
 from facegan.models.registry import build_discriminator, build_generator, count_parameters
 
-PAPER = DCGANArguments(width=64, latent_size=100, discriminator_norm="batch")
+PAPER = DCGANParameters(width=64, latent_size=100, discriminator_norm="batch")
 
 
 def test_at_64_pixels_the_parameters_are_the_tutorials():
-    assert count_parameters(build_generator("dcgan", 64, PAPER)) == 3_576_704
-    assert count_parameters(build_discriminator("dcgan", 64, PAPER)) == 2_765_568
+    assert count_parameters(build_generator(PAPER, 64)) == 3_576_704
+    assert count_parameters(build_discriminator(PAPER, 64)) == 2_765_568
 
 
 @pytest.mark.parametrize("resolution", [32, 64, 128, 256])
 @pytest.mark.parametrize("norm", ["batch", "spectral"])
 def test_every_size_makes_and_takes_its_pictures(resolution, norm):
-    arguments = DCGANArguments(8, 16, norm)
-    generator, discriminator = build_generator("dcgan", resolution, arguments), build_discriminator("dcgan", resolution, arguments)
+    arguments = DCGANParameters(width=8, latent_size=16, discriminator_norm=norm)
+    generator, discriminator = build_generator(arguments, resolution), build_discriminator(arguments, resolution)
     images = generator(torch.randn(3, 16))
     assert images.shape == (3, 3, resolution, resolution)
     assert images.abs().max() <= 1
@@ -29,12 +29,12 @@ def test_every_size_makes_and_takes_its_pictures(resolution, norm):
 @pytest.mark.parametrize("resolution", [16, 48, 512])
 def test_other_sizes_are_refused_in_words(resolution):
     with pytest.raises(FaceganError, match=f"expected a resolution of 32, 64, 128 or 256; found {resolution}"):
-        build_generator("dcgan", resolution, PAPER)
+        build_generator(PAPER, resolution)
 
 
 def test_weights_start_as_the_paper_has_them():
     torch.manual_seed(0)
-    network = build_discriminator("dcgan", 64, PAPER)
+    network = build_discriminator(PAPER, 64)
     convolution, norm = network.layers[2].weight, network.layers[3].weight
     assert abs(convolution.mean()) < 1e-3 and abs(convolution.std() - 0.02) < 1e-3
     assert abs(norm.mean() - 1) < 0.01 and abs(norm.std() - 0.02) < 0.005
@@ -42,7 +42,7 @@ def test_weights_start_as_the_paper_has_them():
 
 def test_spectral_norm_bounds_every_convolution():
     torch.manual_seed(0)
-    network = build_discriminator("dcgan", 32, DCGANArguments(8, 16, "spectral"))
+    network = build_discriminator(DCGANParameters(width=8, latent_size=16, discriminator_norm="spectral"), 32)
     for _ in range(50):
         network(torch.randn(2, 3, 32, 32))
     network.eval()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from facegan.common.errors import FaceganError
-from facegan.models.r3gan import Block, Discriminator, Generator, R3GANArguments, stage_widths
+from facegan.models.r3gan import Block, Discriminator, Generator, R3GANParameters, stage_widths
 from facegan.models.registry import count_parameters
 from facegan.models.resampling import double_size, halve_size, smooth
 from facegan.training.losses import squared_gradient_norms
@@ -22,22 +22,22 @@ def count_block(width: int) -> int:
 
 def test_the_papers_networks_have_22_million_parameters():
     """At 64 px: five stages of two blocks, one change of width, and the ends."""
-    arguments = R3GANArguments(width=768, latent_size=64)
+    arguments = R3GANParameters(width=768, latent_size=64)
     trunk = 8 * count_block(768) + 2 * count_block(384) + 768 * 384
     generator = trunk + 768 * 4 * 4 + 64 * 768 + 384 * 3
     discriminator = trunk + 3 * 384 + 768 * 4 * 4 + 768
-    assert count_parameters(Generator(64, arguments)) == generator == 22_429_824
-    assert count_parameters(Discriminator(64, arguments)) == discriminator == 22_381_440
+    assert count_parameters(Generator(arguments, 64)) == generator == 22_429_824
+    assert count_parameters(Discriminator(arguments, 64)) == discriminator == 22_381_440
 
 
 @pytest.mark.parametrize(("width", "millions"), [(256, 2.95), (384, 6.1), (512, 10.4)])
 def test_smaller_widths_have_the_known_sizes(width, millions):
-    assert count_parameters(Generator(64, R3GANArguments(width, 64))) / 1e6 == pytest.approx(millions, rel=0.01)
+    assert count_parameters(Generator(R3GANParameters(width=width, latent_size=64), 64)) / 1e6 == pytest.approx(millions, rel=0.01)
 
 
 @pytest.mark.parametrize("network", [Generator, Discriminator])
 def test_every_block_is_the_identity_when_training_begins(network):
-    for block in (module for module in network(128, R3GANArguments(32, 16)).modules() if isinstance(module, Block)):
+    for block in (module for module in network(R3GANParameters(width=32, latent_size=16), 128).modules() if isinstance(module, Block)):
         features = torch.randn(2, block.narrow.out_channels, 8, 8)
         assert torch.equal(block(features), features)
 
@@ -54,7 +54,7 @@ def test_a_block_with_a_last_layer_keeps_the_deviation_before_it():
 
 def test_variance_is_one_through_the_generators_depth():
     """On a smooth basis, so that the filters have nothing to smooth away; in the middle, away from the zeros outside."""
-    generator = Generator(64, R3GANArguments(128, 64))
+    generator = Generator(R3GANParameters(width=128, latent_size=64), 64)
     with torch.no_grad():
         generator.basis.copy_(generator.basis[:, :1, :1].expand_as(generator.basis).sign())
     seen = []
@@ -68,7 +68,7 @@ def test_variance_is_one_through_the_generators_depth():
 
 
 def test_variance_is_one_through_the_discriminators_depth():
-    discriminator = Discriminator(64, R3GANArguments(128, 64))
+    discriminator = Discriminator(R3GANParameters(width=128, latent_size=64), 64)
     seen = []
     for layer in discriminator.stages[:-2]:
         layer.register_forward_hook(lambda layer, inputs, result: seen.append(result))
@@ -121,8 +121,8 @@ def test_halving_undoes_the_place_of_doubling():
 @pytest.mark.parametrize("resolution", [32, 64, 128, 256])
 @pytest.mark.parametrize("width", [32, 64])
 def test_every_resolution_runs_in_either_precision(resolution, width):
-    arguments = R3GANArguments(width, 16)
-    generator, discriminator = Generator(resolution, arguments), Discriminator(resolution, arguments)
+    arguments = R3GANParameters(width=width, latent_size=16)
+    generator, discriminator = Generator(arguments, resolution), Discriminator(arguments, resolution)
     images = generator(torch.randn(2, 16))
     assert images.shape == (2, 3, resolution, resolution)
     with torch.autocast("cpu", torch.bfloat16):
@@ -134,7 +134,7 @@ def test_every_resolution_runs_in_either_precision(resolution, width):
 
 
 def test_a_penalty_reaches_every_weight_that_shapes_the_slope():
-    discriminator = Discriminator(32, R3GANArguments(32, 16))
+    discriminator = Discriminator(R3GANParameters(width=32, latent_size=16), 32)
     for block in (module for module in discriminator.modules() if isinstance(module, Block)):
         torch.nn.init.normal_(block.narrow.weight, 0, 0.1)
     images = torch.randn(2, 3, 32, 32).requires_grad_()
@@ -152,4 +152,4 @@ def test_widths_fall_above_32_pixels():
 @pytest.mark.parametrize(("resolution", "width", "message"), [(48, 64, "32, 64, 128 or 256"), (64, 72, "multiple of 16"), (256, 34, "multiple of 8")])
 def test_sizes_that_cannot_be_are_told(resolution, width, message):
     with pytest.raises(FaceganError, match=message):
-        Generator(resolution, R3GANArguments(width, 16))
+        Generator(R3GANParameters(width=width, latent_size=16), resolution)

@@ -13,7 +13,7 @@ from facegan.models.stylegan2 import (
     Linear,
     Mapping,
     ModulatedConvolution,
-    StyleGAN2Arguments,
+    StyleGAN2Parameters,
     append_deviation,
 )
 from facegan.training.losses import squared_gradient_norms
@@ -25,7 +25,7 @@ def seed():
 
 
 def make_generator(resolution=32, width=32):
-    return Generator(resolution, StyleGAN2Arguments(width, 32))
+    return Generator(StyleGAN2Parameters(width=width, latent_size=32), resolution)
 
 
 def make_settled_generator():
@@ -153,7 +153,8 @@ def test_the_deviation_is_that_of_four_neighbours():
 
 @pytest.mark.parametrize("resolution", [32, 64, 128, 256])
 def test_every_resolution_trains_in_half_precision_and_channels_last(resolution):
-    generator, discriminator = (kind(resolution, StyleGAN2Arguments(16, 16)).to(memory_format=torch.channels_last) for kind in (Generator, Discriminator))
+    parameters = StyleGAN2Parameters(width=16, latent_size=16)
+    generator, discriminator = (kind(parameters, resolution).to(memory_format=torch.channels_last) for kind in (Generator, Discriminator))
     with torch.autocast("cpu", torch.bfloat16):
         images = generator(torch.randn(4, 16)).float()
         logits = discriminator(images)

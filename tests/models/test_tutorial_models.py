@@ -6,25 +6,26 @@ import pytest
 import torch
 from torch import nn
 
-from facegan.common.config import read_sections
+from facegan.common.config import Section, read_values
 from facegan.common.errors import FaceganError
-from facegan.models.registry import build_discriminator, build_generator, count_parameters, dcgan, keras128, read_model, tutorial28
+from facegan.models.parameters import DCGANParameters, Keras128Parameters, ModelParameters, Tutorial28Parameters
+from facegan.models.registry import build_discriminator, build_generator, count_parameters
 
 FULL_SIZE = {
     # parameters of generator and discriminator at the tutorial's width
-    "dcgan": (64, dcgan.DCGANArguments(width=64, latent_size=100, discriminator_norm="batch"), 3_576_704, 2_765_568),
-    "keras128": (128, keras128.Keras128Arguments(width=256, latent_size=32, dropout=0.4), 14_953_987, 4_211_713),
-    "tutorial28": (28, tutorial28.Tutorial28Arguments(width=1024, latent_size=100, dropout=0.5, discriminator_norm="batch"), 12_138_243, 1_807_681),
+    "dcgan": (64, DCGANParameters(width=64, latent_size=100, discriminator_norm="batch"), 3_576_704, 2_765_568),
+    "keras128": (128, Keras128Parameters(width=256, latent_size=32, dropout=0.4), 14_953_987, 4_211_713),
+    "tutorial28": (28, Tutorial28Parameters(width=1024, latent_size=100, dropout=0.5, discriminator_norm="batch"), 12_138_243, 1_807_681),
 }
 SMALL = {
-    "dcgan": (32, dcgan.DCGANArguments(width=4, latent_size=10, discriminator_norm="batch")),
-    "keras128": (48, keras128.Keras128Arguments(width=4, latent_size=8, dropout=0.4)),
-    "tutorial28": (28, tutorial28.Tutorial28Arguments(width=16, latent_size=10, dropout=0.5, discriminator_norm="spectral")),
+    "dcgan": (32, DCGANParameters(width=4, latent_size=10, discriminator_norm="batch")),
+    "keras128": (48, Keras128Parameters(width=4, latent_size=8, dropout=0.4)),
+    "tutorial28": (28, Tutorial28Parameters(width=16, latent_size=10, dropout=0.5, discriminator_norm="spectral")),
 }
 
 
 def build(name, resolution, arguments):
-    return build_generator(name, resolution, arguments), build_discriminator(name, resolution, arguments)
+    return build_generator(arguments, resolution), build_discriminator(arguments, resolution)
 
 
 @pytest.mark.parametrize("name", FULL_SIZE)
@@ -94,7 +95,10 @@ def test_tutorial28_follows_the_text():
 @pytest.mark.parametrize("name", ["keras128", "tutorial28"])
 def test_first_weights_are_those_of_keras(name):
     torch.manual_seed(0)
-    wide = {"keras128": (48, keras128.Keras128Arguments(64, 32, 0.4)), "tutorial28": (28, tutorial28.Tutorial28Arguments(128, 100, 0.5, "batch"))}
+    wide = {
+        "keras128": (48, Keras128Parameters(width=64, latent_size=32, dropout=0.4)),
+        "tutorial28": (28, Tutorial28Parameters(width=128, latent_size=100, dropout=0.5, discriminator_norm="batch")),
+    }
     for network in build(name, *wide[name]):
         for layer in network.layers:
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
@@ -123,7 +127,7 @@ def test_first_weights_of_dcgan():
 def test_dropout_only_in_training():
     torch.manual_seed(0)
     resolution, arguments = SMALL["tutorial28"]
-    generator = build_generator("tutorial28", resolution, arguments)
+    generator = build_generator(arguments, resolution)
     latents = torch.rand(4, arguments.latent_size)
     assert not torch.equal(generator(latents), generator(latents))
     generator.eval()
@@ -132,7 +136,7 @@ def test_dropout_only_in_training():
 
 def test_spectral_norm_bounds_the_slope():
     torch.manual_seed(0)
-    discriminator = build_discriminator("tutorial28", 28, tutorial28.Tutorial28Arguments(16, 10, 0.5, "spectral"))
+    discriminator = build_discriminator(Tutorial28Parameters(width=16, latent_size=10, dropout=0.5, discriminator_norm="spectral"), 28)
     for _ in range(30):  # one step of the power iteration each
         discriminator(torch.randn(2, 3, 28, 28))
     weights = [layer.weight.flatten(1) for layer in discriminator.layers if isinstance(layer, nn.Conv2d | nn.Linear)]
@@ -142,9 +146,9 @@ def test_spectral_norm_bounds_the_slope():
 @pytest.mark.parametrize(("name", "resolution"), [("keras128", 40), ("keras128", 100), ("tutorial28", 30), ("tutorial28", 128), ("dcgan", 28)])
 def test_impossible_resolution_is_told(name, resolution):
     with pytest.raises(FaceganError, match=f"{name}: expected a resolution.*found {resolution}"):
-        build_generator(name, resolution, SMALL[name][1])
+        build_generator(SMALL[name][1], resolution)
     with pytest.raises(FaceganError, match=f"found {resolution}"):
-        build_discriminator(name, resolution, SMALL[name][1])
+        build_discriminator(SMALL[name][1], resolution)
 
 
 @pytest.mark.parametrize("resolution", [48, 64, 96, 128])
@@ -152,6 +156,10 @@ def test_keras128_at_other_sizes(resolution):
     with torch.device("meta"):
         generator, discriminator = build("keras128", resolution, SMALL["keras128"][1])
         assert discriminator(generator(torch.empty(2, 8))).shape == (2,)
+
+
+class Model(Section):
+    model: ModelParameters
 
 
 @pytest.mark.parametrize(
@@ -163,4 +171,4 @@ def test_keras128_at_other_sizes(resolution):
 )
 def test_impossible_width_is_told(model, problem):
     with pytest.raises(FaceganError, match=problem):
-        read_sections({"preset": "one", "presets": {"one": {"model": model}}}, model=read_model)
+        read_values(Model, {"model": model}, "params.yaml")

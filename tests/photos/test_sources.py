@@ -15,10 +15,11 @@ import yaml
 from PIL import Image
 from projects import copy_project, run_stage
 
-from facegan.common.config import ConfigurationError, read_sections
+from facegan.common.config import ConfigurationError
 from facegan.photos.sources import DataParameters
 from facegan.photos.sources.avatars import draw_avatars, draw_faces
 from facegan.photos.store import open_photos
+from presets import read_preset
 
 
 @pytest.fixture(scope="module")
@@ -213,13 +214,11 @@ def test_a_zip_with_a_damaged_member_is_told(project):
     content[content.index(make_photo(1)) + 20] ^= 1
     given.write_bytes(content)
     told = refuse(project, source="archive", path="mine.zip")
-    assert "expected faces/1.png in" in told and "its checksum differs" in told
+    assert "expected faces/1.png in" in told and "found damage (Bad CRC-32" in told
 
 
 def read_data(**data: Any) -> DataParameters:
-    preset = {"source": "avatars", "path": None, "seed": 0, "count": 4000, "limit": None}
-    (parameters,) = read_sections({"preset": "demo", "data": data, "presets": {"demo": {"data": preset}}}, data=DataParameters)
-    return parameters
+    return read_preset("demo", data=data).data
 
 
 @pytest.mark.parametrize(
@@ -229,10 +228,10 @@ def read_data(**data: Any) -> DataParameters:
         ({"source": "archive"}, "data.path: expected a zip file for the source archive; found null"),
         ({"source": "kaggle"}, "data.path: expected Kaggle's owner/dataset for the source kaggle; found null"),
         ({"source": "kaggle", "path": "faces"}, "data.path: expected owner/dataset"),
-        ({"source": "web"}, "data.source: expected avatars or kaggle or folder or archive; found 'web'"),
-        ({"count": 0}, "data.count: expected a whole number at least 1; found 0"),
-        ({"limit": 0}, "data.limit: expected a whole number at least 1"),
-        ({"seed": -1}, "data.seed: expected a whole number at least 0; found -1"),
+        ({"source": "web"}, "data.source: expected avatars, kaggle, folder or archive; found 'web'"),
+        ({"count": 0}, "data.count: expected a number of at least 1; found 0"),
+        ({"limit": 0}, "data.limit: expected a number of at least 1"),
+        ({"seed": -1}, "data.seed: expected a number of at least 0; found -1"),
     ],
 )
 def test_impossible_parameters_are_told(data, told):
@@ -242,4 +241,4 @@ def test_impossible_parameters_are_told(data, told):
 
 
 def test_parameters_as_given():
-    assert read_data(source="folder", path="mine", limit=7) == DataParameters("folder", "mine", 0, 4000, 7)
+    assert read_data(source="folder", path="mine", limit=7) == DataParameters(source="folder", path="mine", seed=0, count=4000, limit=7)

@@ -1,5 +1,7 @@
 """The pipeline as users type it: dvc repro, experiments, queues and comparisons, in a small copy of the project."""
 
+import csv
+import io
 import json
 import os
 import re
@@ -11,7 +13,7 @@ import pytest
 import yaml
 from import_closure import ROOT
 
-STAGES = ("download", "preprocess", "train", "sample", "reference", "untrained", "evaluate")
+STAGES = ("download", "preprocess", "reference", "train", "evaluate", "sample")
 IDENTITY = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "A Tester"), ("EMAIL", "tester@example.org"))}
 
 
@@ -29,19 +31,18 @@ def stages_run(output: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A clone whose demo preset is small, after its first ``dvc repro``, all committed."""
+    """A clone with small parameters, after its first ``dvc repro``, all committed."""
     project = tmp_path_factory.mktemp("pipeline") / "project"
     project.mkdir()
-    for name in ("facegan", "stages", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"):
+    for name in ("facegan", "stages", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "presets"):
         (project / name).parent.mkdir(exist_ok=True)
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, project / name)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    demo = params["presets"]["demo"]
-    demo["data"]["count"] = 120
-    demo["model"]["width"] = 8
-    demo["train"] |= {"images": 480, "batch": 16, "progress_images": 160, "progress_count": 4}
-    demo["evaluate"] |= {"images": 24, "memorisation_images": 24}
+    params["data"]["count"] = 120
+    params["model"] = {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "spectral"}
+    params["train"] |= {"images": 480, "batch": 16, "progress_images": 160}
+    params["evaluate"] |= {"images": 24, "memorisation_images": 24}
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (project / "metrics").mkdir()
     run(project, "git", "init", "-q")
@@ -64,6 +65,8 @@ def test_everything_that_the_contract_names_is_there(project):
         "data/samples/walk.webp",
         "data/samples/progress.gif",
         "data/samples/losses.png",
+        "data/evaluation/report.json",
+        "data/evaluation/neighbours.png",
         "metrics/train.json",
         "metrics/losses.csv",
         "metrics/evaluate.json",
@@ -81,7 +84,7 @@ def test_nothing_changed_nothing_runs(project):
 def test_what_scoring_lacks_is_told_before_the_training(project):
     planned = re.findall(r"> python stages/(\w+)\.py", run(project, "dvc", "repro", "--dry", "--force"))
     assert sorted(planned) == sorted(STAGES)
-    assert max(planned.index("reference"), planned.index("untrained")) < planned.index("train")
+    assert planned.index("reference") < planned.index("train")
 
 
 def test_data_is_ignored_by_git_and_the_lock_is_not(project):
@@ -92,7 +95,7 @@ def test_data_is_ignored_by_git_and_the_lock_is_not(project):
 
 def test_one_number_changed_reruns_what_reads_it_and_shows_both_sides(project):
     output = run(project, "dvc", "exp", "run", "-S", "train.lr=1e-3")
-    assert stages_run(output) == {"train", "sample", "evaluate"}
+    assert stages_run(output) == {"train", "evaluate", "sample"}
     changes = json.loads(run(project, "dvc", "params", "diff", "--json"))
     assert changes["params.yaml"]["train.lr"]["new"] == 1e-3
     score = json.loads(run(project, "dvc", "metrics", "diff", "--json"))["metrics/evaluate.json"]["fd_efficientnet_lite0"]
@@ -105,19 +108,56 @@ def test_one_number_changed_reruns_what_reads_it_and_shows_both_sides(project):
     run(project, "dvc", "checkout", "-q")
 
 
-def test_another_preset_in_use_is_what_counts(project):
-    params = project / "params.yaml"
-    text = params.read_text()
-    other = yaml.safe_load(text)
-    other["presets"]["celeba64_dcgan"]["train"]["lr"] = 0.5
-    params.write_text(yaml.safe_dump(other, sort_keys=False))
+def count_columns(table: str) -> int:
+    """Returns how many columns a table in CSV has."""
+    return len(next(csv.reader(io.StringIO(table))))
+
+
+def test_the_tables_fit_a_screen(project):
+    assert count_columns(run(project, "dvc", "exp", "show", "--csv")) <= 85
+    rows = [line for line in run(project, "dvc", "metrics", "diff", "--all", "--md").splitlines() if line.startswith("|")][2:]
+    assert len(rows) <= 20
+    assert rows[0].split("|")[2].strip() == "fd_efficientnet_lite0"
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("facegan/scoring/distances.py", {"reference", "evaluate"}),
+        ("facegan/sampling/drawing.py", {"sample"}),
+        ("facegan/training/schedules.py", {"train"}),
+        ("facegan/models/latents.py", {"train", "evaluate", "sample"}),
+        ("facegan/preprocessing/images.py", {"preprocess"}),
+    ],
+)
+def test_a_touched_file_reruns_what_rests_on_it(project, file, stages):
+    path = project / file
+    text = path.read_text()
+    path.write_text(text + "# touched\n")
+    changed = set(json.loads(run(project, "dvc", "status", "--json")))
+    path.write_text(text)
+    assert changed == stages
+
+
+def test_what_retrains_nothing(project):
+    for name in ("facegan/studio/page.py", "benchmarks/speed.py", "README.md", "stages/command.py"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        with (project / name).open("a") as file:
+            file.write("# touched\n")
     assert "up to date" in run(project, "dvc", "status")
-    params.write_text(text)
+    run(project, "git", "checkout", "-q", ".")
+
+
+def test_taking_another_preset_is_copying_it(project):
+    shutil.copy(project / "presets/my_faces_laptop.yaml", project / "params.yaml")
+    changed = json.loads(run(project, "dvc", "params", "diff", "--json"))["params.yaml"]
+    assert changed["model.name"] == {"old": "dcgan", "new": "r3gan"} and changed["data.source"]["new"] == "folder"
+    run(project, "git", "checkout", "-q", ".")
 
 
 def test_temporary_and_queued_runs_fetch_nothing_again(project):
     output = run(project, "dvc", "exp", "run", "--temp", "-S", "train.lr=5e-4")
-    assert stages_run(output) == {"train", "sample", "evaluate"}
+    assert stages_run(output) == {"train", "evaluate", "sample"}
     run(project, "dvc", "exp", "run", "--queue", "-S", "train.lr=1e-4,4e-4")
     run(project, "dvc", "exp", "run", "--run-all")
     table = json.loads(run(project, "dvc", "exp", "show", "--json"))

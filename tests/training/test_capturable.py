@@ -9,12 +9,12 @@ import contextlib
 
 import pytest
 import torch
-from presets import PRESETS, make_engine
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from facegan.training.augmentation import TRANSFORMATIONS, Augmentation
 from facegan.training.engine import ADAPT_STEPS, Hardware, Settings
+from presets import PRESETS, make_engine
 
 WITH_ADAM = [name for name, preset in PRESETS.items() if preset["train"]["optimizer"] == "adam"]
 META = torch.device("meta")
@@ -46,7 +46,7 @@ def test_a_step_stays_on_the_device_and_waits_for_nothing(preset, monkeypatch):
     monkeypatch.setattr(torch, "Generator", MetaGenerator)
     resolution = PRESETS[preset]["preprocess"]["resolution"]
     images = torch.empty(20 * BATCH, 3, resolution, resolution, dtype=torch.uint8, device=META)  # more than the steps below take
-    engine = make_engine(preset, Hardware(META, torch.float32, True), images, BATCH, capturable=True)
+    engine = make_engine(preset, Hardware(META, torch.float32), images, BATCH, capturable=True)
     settings = Settings(1e-3, 1e-3, (0.0, 0.9), gamma=1.0, strength=None, ema_decay=0.9)
     engine.step(0, 0, settings)  # the first of an epoch draws its order on the CPU, before the graph
     with NothingFromTheHost():

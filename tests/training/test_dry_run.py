@@ -1,9 +1,20 @@
 """The dry run: what it says, and that it leaves nothing behind."""
 
 import pytest
-from projects import copy_project, make_shards, run_stage
+import torch
+from projects import change_params, copy_project, make_shards, run_stage
 
-from facegan.training.dry_run import Costs, Plan, describe_seconds, predict_seconds
+from facegan.training.batches import free_memory
+from facegan.training.dry_run import (
+    FEWEST_STEPS,
+    LONGEST_SECONDS,
+    WARM_UP_STEPS,
+    Costs,
+    Plan,
+    choose_batch,
+    describe_seconds,
+    predict_seconds,
+)
 
 
 def find_files(folder):
@@ -41,12 +52,29 @@ def test_it_leaves_nothing_behind(dry_run):
     assert find_files(project) == before
 
 
+def test_it_needs_no_data(tmp_path):
+    project = copy_project(tmp_path)
+    result = run_stage(project, "train", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert "not there yet" in result.stdout and "dcgan at 32 px; generator 61,936 parameters, discriminator 11,193" in result.stdout
+    assert not (project / "data").exists()
+
+
 def test_what_stops_a_run_stops_its_dry_run(tmp_path):
     project = copy_project(tmp_path)
+    change_params(project, "preprocess", resolution=40)
     result = run_stage(project, "train", "--dry-run")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    assert "data/shards" in result.stderr
+    assert "expected a resolution of 32, 64, 128 or 256; found 40" in result.stderr
+
+
+def test_a_batch_that_cannot_be_afforded_is_reckoned_from_a_smaller_one():
+    cpu = torch.device("cpu")
+    assert choose_batch(64, seconds_an_image=1e-4, bytes_an_image=1, device=cpu) == 64
+    assert choose_batch(256, seconds_an_image=LONGEST_SECONDS / (WARM_UP_STEPS + FEWEST_STEPS) / 40, bytes_an_image=1, device=cpu) == 32
+    assert choose_batch(256, seconds_an_image=100, bytes_an_image=1, device=cpu) == 2
+    assert choose_batch(256, seconds_an_image=1e-4, bytes_an_image=free_memory(cpu), device=cpu) == 2
 
 
 def test_the_time_is_the_sum_of_all_there_is_to_do():

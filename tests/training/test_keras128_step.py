@@ -5,24 +5,20 @@ fake, its cross-entropy clips probabilities, and its RMSprop is ten lines below.
 mask depends on the order of other draws.
 """
 
-import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 
-from facegan.common.config import read_sections
-from facegan.common.shards import ShardWriter
-from facegan.models.keras128 import Keras128Arguments
+from facegan.common.shards import ShardWriter, open_split, read_index
+from facegan.models.parameters import Keras128Parameters
 from facegan.training.batches import mix
 from facegan.training.distributed import World
 from facegan.training.engine import Hardware
-from facegan.training.run import Training, TrainParameters
+from facegan.training.run import Training
+from presets import read_preset
 
-ROOT = Path(__file__).resolve().parents[2]
 BATCH, STEPS, RESOLUTION, WIDTH, LATENT_SIZE = 4, 6, 48, 4, 3
 LR, DECAY = 1e-4, 0.05  # so strong a decay that a few steps show it
 
@@ -84,12 +80,11 @@ def make_training(tmp_path, clip):
         for _ in range(10):  # two and a half batches: the walk through the images wraps round
             writer.add("train", random.integers(0, 256, (3, RESOLUTION, RESOLUTION), dtype=np.uint8))
         writer.finish("none", "lanczos", "a test")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"preset": "celeba128_keras_taught", "train": {}}
-    (preset,) = read_sections(params, train=TrainParameters)
-    parameters = dataclasses.replace(preset, clip_value=clip, batch=BATCH, images=BATCH * STEPS, lr_decay=DECAY, seed=5)
-    hardware = Hardware(torch.device("cpu"), torch.float32, deterministic=True)
-    model = "keras128", Keras128Arguments(WIDTH, LATENT_SIZE, dropout=0.0)
-    training = Training(tmp_path, model, parameters, hardware, World())
+    changes = {"clip_value": clip, "batch": BATCH, "images": BATCH * STEPS, "lr_decay": DECAY, "seed": 5}
+    parameters = read_preset("celeba128_keras_taught", train=changes).train
+    hardware = Hardware(torch.device("cpu"), torch.float32)
+    model = Keras128Parameters(width=WIDTH, latent_size=LATENT_SIZE, dropout=0.0)
+    training = Training(read_index(tmp_path), open_split(tmp_path, "train"), model, parameters, hardware, World(), open_quick_score=None)
     with torch.no_grad():
         for network, gain in ((training.networks.generator, 1.5), (training.networks.discriminator, 2.5)):
             for parameter in network.parameters():

@@ -7,9 +7,9 @@ import pytest
 import torch
 from projects import copy_project, draw_pictures, make_shards, run_stage
 
-from facegan.models.dcgan import DCGANArguments
 from facegan.models.generator_file import load_generator
 from facegan.models.latents import seeded_latents
+from facegan.models.parameters import DCGANParameters
 from facegan.models.registry import build_generator
 from facegan.training.ema import decay_factor, recalibrate_batch_norm, update_ema
 
@@ -33,7 +33,7 @@ def distance(pictures, others):
 def test_training_learns_the_data(trained):
     generator, _ = load_generator(trained[0] / "data" / "model" / "generator.safetensors")
     torch.manual_seed(0)
-    untrained = build_generator("dcgan", 32, DCGANArguments(8, 100, "spectral")).eval()
+    untrained = build_generator(DCGANParameters(width=8, latent_size=100, discriminator_norm="spectral"), 32).eval()
     real = torch.from_numpy(draw_pictures(500, 32, seed=9)).float() / 127.5 - 1
     latents = seeded_latents(generator, 500, seed=1)
     with torch.no_grad():
@@ -56,7 +56,13 @@ def test_train_json_says_what_was_done(trained):
     assert report["images_seen"] == 6_000
     assert report["images_per_second"] == pytest.approx(6_000 / report["seconds"], rel=0.05)
     assert report["peak_memory_mb"] > 100
-    assert report["rewinds"] == report["warnings"] == []
+    assert len(report) <= 8 and all(isinstance(value, int | float) for value in report.values())
+
+
+def test_what_is_no_metric_lies_beside_the_model(trained):
+    report = json.loads((trained[0] / "data" / "model" / "training.json").read_text())
+    assert report["rewinds"] == report["warnings"] == [] and report["quick_score"] is None
+    assert report["device"] == "cpu" and report["parameters"]["model"]["name"] == "dcgan"
 
 
 def test_progress_pictures_are_named_by_images_seen(trained):

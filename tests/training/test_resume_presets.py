@@ -4,26 +4,23 @@ import csv
 
 import pytest
 import torch
-import yaml
-from presets import KINDS, PRESETS, SIZES
-from projects import copy_project, make_shards, run_stage, start_stage
+from projects import change_params, copy_project, make_shards, run_stage, start_stage
 from test_resume import hash_outcome, wait_for
 
+from presets import KINDS, PRESETS, SIZES
+
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here"))]
-SMALL = {"images": 192, "batch": 16, "progress_images": 80, "checkpoint_seconds": 0.0, "on_collapse": "warn"}
+SMALL = {"images": 192, "batch": 16, "progress_images": 80, "on_collapse": "warn"}
 
 
 def copy_preset(folder, name, device):
     """Returns a copy of the project, set to the preset at a small size, with shards."""
-    project = copy_project(folder)
-    path = project / "params.yaml"
-    params = yaml.safe_load(path.read_text())
     width, resolution = SIZES[PRESETS[name]["model"]["name"]]
     train = SMALL | {"device": device, "schedule_images": 160 if PRESETS[name]["train"]["schedule_images"] else None}
     if PRESETS[name]["train"]["augment_strength"] == "adaptive":
         train["lr"] = 2.5e-3  # so that the discriminator soon knows the photos by heart, and the strength moves
-    changes = {"preset": name, "model": {"width": width}, "preprocess": {"resolution": resolution}, "train": train}
-    path.write_text(yaml.safe_dump(params | changes))
+    project = copy_project(folder, PRESETS[name]["model"] | {"width": width}, name, **train)
+    change_params(project, "preprocess", resolution=resolution)
     make_shards(project, resolution=resolution)
     return project
 

@@ -3,6 +3,7 @@
 Face number i is a function of (seed, i) alone, so any number of processes draws the same bytes.
 """
 
+import contextlib
 import io
 import os
 import random
@@ -10,9 +11,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from facegan.common.files import hash_file, replace_file
 from facegan.common.progress import Progress
+from facegan.photos.manifest import ARCHIVE, Manifest
 from facegan.photos.sources.archive import describe_archive
-from facegan.photos.store import ARCHIVE, Manifest
 from facegan.photos.worker_pool import Workers
 
 LICENSE = "drawn by python_avatars (MIT) after Pablo Stanley's Avataaars: free for personal and commercial use"
@@ -27,13 +29,17 @@ ODD = {"VOMIT", "HEART", "X_DIZZY"}  # expressions that no face wears for long
 
 def draw_avatars(parameters: Any, raw: Path, home: Path, processes: int = os.cpu_count() or 1) -> Manifest:
     """Draws ``parameters.count`` faces of 96 × 96 pixels into one archive in ``raw``, on all cores."""
-    tasks = [(parameters.seed, first, min(FACES_PER_TASK, parameters.count - first)) for first in range(0, parameters.count, FACES_PER_TASK)]
-    with Workers(processes) as workers, zipfile.ZipFile(raw / ARCHIVE, "w") as archive, Progress("drawing", parameters.count, "faces") as progress:
-        for (_, first, _), faces in zip(tasks, workers.map(draw_faces, tasks), strict=True):
+    firsts = range(0, parameters.count, FACES_PER_TASK)
+    tasks = ((parameters.seed, first, min(FACES_PER_TASK, parameters.count - first)) for first in firsts)
+    with contextlib.ExitStack() as stack:
+        workers = stack.enter_context(Workers(processes))
+        archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(replace_file(raw / ARCHIVE)), "w"))
+        progress = stack.enter_context(Progress("drawing", parameters.count, "faces"))
+        for first, faces in zip(firsts, workers.map(draw_faces, tasks), strict=True):
             for number, face in enumerate(faces, first):
                 archive.writestr(zipfile.ZipInfo(f"avatars/{number:06d}.png", UNALTERED), face)
             progress.add(len(faces))
-    return describe_archive(parameters, raw / ARCHIVE, LICENSE)
+    return describe_archive(parameters, raw / ARCHIVE, hash_file(raw / ARCHIVE), LICENSE)
 
 
 def draw_faces(seed: int, first: int, count: int) -> list[bytes]:
