@@ -7,19 +7,23 @@ layers, then each layer's own), since latents are hard to move through the mappi
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from facegan.common.errors import FaceganError
 from facegan.models.latents import seeded_latents
 from facegan.sampling import codes
+from facegan.scoring.extractors import open_extractor
 
-DRAWN, STARTS, STEPS = 512, 8, 300
+DRAWN, STARTS, STEPS = 512, 8, 400
 LEARNING_RATE = 0.1
-PRIOR = 2e-4  # what a code's distance from the codes' mean costs, in squared deviations a number
-FEATURES = 0.05  # what the features' distance costs beside the pixels'
+PRIOR = 1e-4  # what a code's distance from the codes' mean costs, in squared deviations a number
+FEATURES = 0.02  # what the features' distance costs beside the pixels', in the target's own variance
+FEATURE_PIXELS, FEATURE_STAGES = 64, 2
 ROWS_APART = 0.5  # of the steps, all rows of a code move as one
 
 
@@ -39,6 +43,25 @@ class Found:
     error: float
 
 
+@functools.cache
+def open_features() -> Callable[[Tensor], Tensor] | None:
+    """Returns the first layers of EfficientNet-Lite0 as a function of images (N, 3, H, W) in [-1, 1]; None where its package is missing.
+
+    Only the first few blocks, and at 64 px: they see edges, colours and textures, and cost little.
+    """
+    try:
+        body = open_extractor("efficientnet_lite0", device="cpu").network.body
+    except (FaceganError, ImportError):
+        return None
+
+    def extract(images: Tensor) -> Tensor:
+        pictures = functional.interpolate(images, (FEATURE_PIXELS, FEATURE_PIXELS), mode="bilinear", align_corners=False)
+        features = body.bn1(body.conv_stem((pictures * 127.5 + 0.5) / 128))  # normalisation and activation in one
+        return body.blocks[:FEATURE_STAGES](features).flatten(1)
+
+    return extract
+
+
 def find(
     generator: nn.Module, target: Tensor, extract: Callable[[Tensor], Tensor] | None = None, steps: int = STEPS, every: int = 10
 ) -> Iterator[Found]:
@@ -54,6 +77,7 @@ def find(
     drawn = codes.encode(generator, seeded_latents(generator, DRAWN, 0).to(device), 1.0)  # (N, S, L)
     mean, deviation = drawn.mean(0, keepdim=True), drawn.std(0, keepdim=True).clamp(min=1e-6)
     wanted = extract(target).detach() if extract else None
+    spread = wanted.var() if extract else None
     starts = drawn[rank(generator, drawn, target)[:STARTS]].clone()
     moved = ((starts - mean) / deviation)[:, :1].clone().requires_grad_()  # in deviations, one row for all
     optimiser = torch.optim.Adam([moved], LEARNING_RATE)
@@ -69,7 +93,7 @@ def find(
         images = codes.synthesize(generator, code)
         loss = compare_pixels(images, target) + PRIOR * moved.square().mean((1, 2))  # (N,)
         if extract:
-            loss = loss + FEATURES * (extract(images) - wanted).square().mean(1)
+            loss = loss + FEATURES * (extract(images) - wanted).square().mean(1) / spread
         optimiser.zero_grad()
         loss.sum().backward()
         optimiser.step()
