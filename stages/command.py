@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = next((parent.parents[2] for parent in ROOT.parents if parent.parts[-3:] == (".dvc", "tmp", "exps")), ROOT)
 sys.path.insert(0, str(ROOT))
 
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # what Apple's GPUs cannot do goes to the CPU; PyTorch reads it as it is imported
+
 from facegan.common.errors import FaceganError  # noqa: E402 (the path above must come first)
 
 
@@ -29,8 +31,15 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
-def run(stage: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
-    """Runs the stage. A FaceganError, or what the system refuses, becomes one clear line on stderr and exit status 1."""
+MORE_MEMORY = "close other programs that use the GPU, or compute on the CPU with CUDA_VISIBLE_DEVICES= before the command"
+
+
+def run(stage: Callable[[argparse.Namespace], None], arguments: argparse.Namespace, more_memory: str = MORE_MEMORY) -> None:
+    """Runs the stage. A FaceganError, or what the system refuses, becomes one clear line on stderr and exit status 1.
+
+    Args:
+        more_memory: what to do where there is too little memory.
+    """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale
     if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL):
@@ -45,5 +54,16 @@ def run(stage: Callable[[argparse.Namespace], None], arguments: argparse.Namespa
         if arguments.debug:
             raise
         sys.exit(f"error: expected to read and write files; found {error}; mend that, and run the same command again")
+    except (MemoryError, RuntimeError) as error:
+        if arguments.debug or not is_out_of_memory(error):
+            raise
+        found = str(error).strip().split(". ")[0].splitlines()[0] if str(error).strip() else "none left"
+        sys.exit(f"error: expected enough memory; found too little ({found}); {more_memory}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Returns whether an error tells of memory that is used up: Python's, or PyTorch's on a GPU, an Apple GPU or a CPU."""
+    phrases = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(phrase in str(error) for phrase in phrases)

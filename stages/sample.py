@@ -11,6 +11,7 @@ from pathlib import Path
 
 from command import ROOT, parser, run
 from facegan.common.config import read_values
+from facegan.common.devices import find_device
 from facegan.common.errors import FaceganError
 from facegan.common.files import discard
 from facegan.models.generator_file import load_generator
@@ -32,10 +33,8 @@ def sample(arguments: argparse.Namespace) -> None:
     if arguments.pixels is not None and not 1 <= arguments.pixels <= LARGEST_PIXELS:
         raise FaceganError(f"expected --pixels from 1 to {LARGEST_PIXELS:,}; found {arguments.pixels}; name another size")
     check_numbers([*(arguments.face or []), *(arguments.between or [])])
-    import torch
-
     path = arguments.model / "generator.safetensors" if arguments.model.is_dir() else arguments.model
-    generator, card = load_generator(path, "cuda" if torch.cuda.is_available() else "cpu")
+    generator, card = load_generator(path, find_device())
     print(f"{path}: {card.model}, {card.resolution} px, trained on {card.images_seen:,} images")
     origin = {"generator": f"{card.model}, {card.resolution} px, {card.images_seen} images, parameters {card.parameters_fingerprint[:12]}"}
     if arguments.face or arguments.between:

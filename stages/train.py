@@ -15,10 +15,15 @@ from pathlib import Path
 
 import command
 from facegan.parameters import read_parameters
-from facegan.training.distributed import World, is_launched, join_world, launch, leave_world
+from facegan.training.distributed import World, check_processes, is_launched, join_world, launch, leave_world
 from facegan.training.engine import choose_hardware
 from facegan.training.loop import CHECKPOINT_SECONDS, Folders, Interrupted, finish, train
 from facegan.training.parameters import TrainParameters
+
+MORE_MEMORY = (
+    "set train.microbatch to a small number such as 8, which takes a batch in pieces of so many images to the same outcome; "
+    "or lower train.batch or model.width"
+)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -26,8 +31,9 @@ def main(arguments: argparse.Namespace) -> None:
     parameters = read_parameters(arguments.params)
     alone = arguments.dry_run or arguments.finish
     if parameters.train.processes > 1 and not is_launched() and not alone:
+        check_processes(parameters.train.processes, parameters.train.device)
         sys.exit(launch(parameters.train.processes))
-    hardware = choose_hardware(parameters.train.device, parameters.train.precision)
+    hardware = choose_hardware(parameters.train.device, parameters.train.precision, parameters.train.cuda_graph)
     train_parameters = resolve_start(parameters.train)
     folders = Folders(arguments.shards, arguments.model, arguments.metrics, arguments.checkpoints)
     if arguments.dry_run:
@@ -83,4 +89,4 @@ if __name__ == "__main__":
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--dry-run", action="store_true", help="say what would happen, and stop")
     instead.add_argument("--finish", action="store_true", help="train no further: make the outcome of a stopped run's last checkpoint")
-    command.run(main, parser.parse_args())
+    command.run(main, parser.parse_args(), MORE_MEMORY)

@@ -49,6 +49,13 @@ def make_engine(preset: str, hardware: Hardware, images: Tensor, batch: int, cap
     torch.manual_seed(0)
     networks = Networks(model, images.shape[3], parameters.optimizer, (0.5, 0.9), parameters.clip_value, hardware.device, capturable)
     augmentation = Augmentation(parameters.augment)
-    game = Game(OBJECTIVES[parameters.objective], parameters.penalty, parameters.penalty_interval, augmentation, parameters.fresh_batch)
+    game = Game(
+        OBJECTIVES[parameters.objective],
+        parameters.penalty,
+        parameters.penalty_interval,
+        parameters.penalty_share,
+        augmentation,
+        parameters.fresh_batch,
+    )
     batches = Batches([images], parameters.order, 0, hardware.device)
     return Engine(networks, game, batches, hardware, World(), batch, parameters.flip, seed=0)

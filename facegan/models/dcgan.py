@@ -8,10 +8,10 @@ stages: the width doubles at each stage towards 4 px, up to eight times ``width`
 import itertools
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from facegan.common.errors import FaceganError
-from facegan.models.layers import BatchNorm2d, is_power_of_two
+from facegan.models.convolution import Conv2d
+from facegan.models.layers import BatchNorm2d, is_power_of_two, normalize_spectrum
 from facegan.models.parameters import DCGANParameters
 
 
@@ -59,17 +59,17 @@ class Discriminator(nn.Module):
         super().__init__()
         widths = stage_widths(resolution, parameters.width)[::-1]
         spectral = parameters.discriminator_norm == "spectral"
-        layers = [nn.Conv2d(3, widths[0], 4, 2, 1, bias=spectral), nn.LeakyReLU(0.2)]
+        layers = [Conv2d(3, widths[0], 4, 2, 1, bias=spectral), nn.LeakyReLU(0.2)]
         for narrow, wide in itertools.pairwise(widths):
             norm = [] if spectral else [BatchNorm2d(wide)]
-            layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=spectral), *norm, nn.LeakyReLU(0.2)]
-        layers += [nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=spectral)]
+            layers += [Conv2d(narrow, wide, 4, 2, 1, bias=spectral), *norm, nn.LeakyReLU(0.2)]
+        layers += [Conv2d(widths[-1], 1, 4, 1, 0, bias=spectral)]
         self.layers = nn.Sequential(*layers)
         initialize(self)
         if spectral:
             for index, layer in enumerate(self.layers):
                 if isinstance(layer, nn.Conv2d):
-                    self.layers[index] = spectral_norm(layer)
+                    self.layers[index] = normalize_spectrum(layer)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images).flatten()  # (B,)

@@ -9,7 +9,8 @@ the discriminator 4,211,713. Nothing is normalised.
 from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
-from facegan.models.layers import initialize_as_keras
+from facegan.models.convolution import Conv2d, ConvTranspose2d
+from facegan.models.layers import Dropout, initialize_as_keras
 from facegan.models.parameters import Keras128Parameters
 
 SLOPE = 0.3  # of Keras's LeakyReLU
@@ -33,13 +34,13 @@ class Generator(nn.Module):
         width, start = parameters.width, resolution // 8
         self.layers = nn.Sequential(
             nn.Linear(self.latent_size, width // 2 * start**2), nn.LeakyReLU(SLOPE), nn.Unflatten(1, (width // 2, start, start)),
-            nn.Conv2d(width // 2, width, 5, padding=2), nn.LeakyReLU(SLOPE),
-            nn.ConvTranspose2d(width, width, 4, 2, 1), nn.LeakyReLU(SLOPE),
-            nn.ConvTranspose2d(width, width, 4, 2, 1), nn.LeakyReLU(SLOPE),
-            nn.ConvTranspose2d(width, width, 4, 2, 1), nn.LeakyReLU(SLOPE),
-            nn.Conv2d(width, 2 * width, 5, padding=2), nn.LeakyReLU(SLOPE),
-            nn.Conv2d(2 * width, 2 * width, 5, padding=2), nn.LeakyReLU(SLOPE),
-            nn.Conv2d(2 * width, 3, 7, padding=3), nn.Tanh(),
+            Conv2d(width // 2, width, 5, padding=2), nn.LeakyReLU(SLOPE),
+            ConvTranspose2d(width, width, 4, 2, 1), nn.LeakyReLU(SLOPE),
+            ConvTranspose2d(width, width, 4, 2, 1), nn.LeakyReLU(SLOPE),
+            ConvTranspose2d(width, width, 4, 2, 1), nn.LeakyReLU(SLOPE),
+            Conv2d(width, 2 * width, 5, padding=2), nn.LeakyReLU(SLOPE),
+            Conv2d(2 * width, 2 * width, 5, padding=2), nn.LeakyReLU(SLOPE),
+            Conv2d(2 * width, 3, 7, padding=3), nn.Tanh(),
         )
         initialize_as_keras(self)
 
@@ -58,11 +59,11 @@ class Discriminator(nn.Module):
         super().__init__()
         check_resolution(resolution)
         width, size = parameters.width, resolution - 2
-        layers = [nn.Conv2d(3, width, 3), nn.LeakyReLU(SLOPE)]
+        layers = [Conv2d(3, width, 3), nn.LeakyReLU(SLOPE)]
         for _ in range(4):
-            layers += [nn.Conv2d(width, width, 4, 2), nn.LeakyReLU(SLOPE)]
+            layers += [Conv2d(width, width, 4, 2), nn.LeakyReLU(SLOPE)]
             size = size // 2 - 1
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(parameters.dropout), nn.Linear(width * size**2, 1))
+        self.layers = nn.Sequential(*layers, nn.Flatten(), Dropout(parameters.dropout), nn.Linear(width * size**2, 1))
         initialize_as_keras(self)
 
     def forward(self, images: Tensor) -> Tensor:

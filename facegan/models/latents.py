@@ -1,7 +1,10 @@
-"""Latents: the noise that a generator turns into faces, drawn from a seeded torch.Generator."""
+"""Latents: the noise that a generator turns into faces, drawn from a seeded torch.Generator; and those faces."""
 
 import torch
 from torch import Tensor, nn
+
+from facegan.common.devices import reproducible
+from facegan.common.pictures import to_bytes
 
 
 def draw_latents(generator: nn.Module, count: int, random: torch.Generator) -> Tensor:
@@ -27,3 +30,11 @@ def truncate(generator: nn.Module, latents: Tensor, truncation: float) -> Tensor
         generator.truncation = truncation
         return latents
     return latents * truncation
+
+
+@torch.inference_mode()
+def generate_images(generator: nn.Module, latents: Tensor) -> Tensor:
+    """Returns the uint8 images (B, 3, H, W) of latents (B, latent_size), on the generator's device: the same every time there."""
+    device = next(generator.parameters()).device
+    with reproducible():
+        return to_bytes(generator(latents.to(device)))

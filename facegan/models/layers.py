@@ -2,22 +2,10 @@
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from facegan.common.errors import FaceganError
-
-
-class SumOverProcesses(torch.autograd.Function):
-    """The sum of a tensor over all processes. Its derivative is the sum of theirs, so it can be differentiated any number of times."""
-
-    @staticmethod
-    def forward(context: object, values: Tensor) -> Tensor:
-        values = values.clone()
-        distributed.all_reduce(values)
-        return values
-
-    @staticmethod
-    def backward(context: object, slopes: Tensor) -> Tensor:
-        return SumOverProcesses.apply(slopes)
+from facegan.models.whole_batch import SumOverProcesses, draw, is_shared
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -31,7 +19,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns images or activations (B, C, H, W) with zero mean and unit variance a channel, then scaled and shifted."""
-        if not (self.shared and self.training and distributed.is_available() and distributed.is_initialized()):
+        if not (self.shared and self.training and is_shared()):
             return super().forward(images)
         dtype, images = images.dtype, images.float()
         count = images.numel() // images.shape[1] * distributed.get_world_size()
@@ -45,6 +33,42 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.running_var.lerp_(variance * count / (count - 1), momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(dtype)
+
+
+class Dropout(nn.Dropout):
+    """``nn.Dropout`` whose choice is that of the whole batch, also where a piece of it is at hand."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Returns the features (B, …), a share ``p`` of them zero while it trains, the others larger by 1 / (1 - p)."""
+        if not self.training or self.p == 0:
+            return features
+        layout = torch.channels_last if features.ndim == 4 and features.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+
+        def choose(count: int) -> Tensor:
+            kept = torch.empty((count, *features.shape[1:]), dtype=features.dtype, device=features.device, memory_format=layout)
+            return kept.bernoulli_(1 - self.p)
+
+        return features * (draw(choose, len(features)) / (1 - self.p))
+
+
+class InFullPrecision(nn.Module):
+    """A parametrisation that is computed in float32, also under autocast, which on CUDA would round its matrix products."""
+
+    def __init__(self, parametrization: nn.Module):
+        super().__init__()
+        self.parametrization = parametrization
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with full_precision(weight.device):
+            return self.parametrization(weight)
+
+
+def normalize_spectrum(layer: nn.Module) -> nn.Module:
+    """Returns the layer with its weight divided by its largest singular value (Miyato et al. 2018), in float32."""
+    layer = spectral_norm(layer)
+    (norm,) = layer.parametrizations.weight
+    layer.parametrizations.weight[0] = InFullPrecision(norm)
+    return layer
 
 
 def unshare_batch_norm(network: nn.Module) -> None:

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from facegan.common.errors import FaceganError
+from facegan.models.convolution import Conv2d
 from facegan.models.layers import full_precision, thinning_widths
 from facegan.models.parameters import R3GANParameters
-from facegan.models.resampling import double_size, halve_size
+from facegan.models.resampling import DoubleSize, HalveSize
 
 BLOCKS_A_STAGE = 2
 GROUP_CHANNELS = 16
@@ -47,7 +48,7 @@ def make_transition(entering: int, leaving: int) -> nn.Module:
     """Returns what changes the number of channels between two stages: nothing, or a 1×1 convolution."""
     if entering == leaving:
         return nn.Identity()
-    layer = nn.Conv2d(entering, leaving, 1, bias=False)
+    layer = Conv2d(entering, leaving, 1, bias=False)
     initialize(layer)
     return layer
 
@@ -62,9 +63,9 @@ class Block(nn.Module):
     def __init__(self, channels: int, blocks: int):
         super().__init__()
         inner = 2 * channels
-        self.widen = nn.Conv2d(channels, inner, 1)
-        self.mix = nn.Conv2d(inner, inner, 3, padding=1, groups=max(1, inner // GROUP_CHANNELS))
-        self.narrow = nn.Conv2d(inner, channels, 1, bias=False)
+        self.widen = Conv2d(channels, inner, 1)
+        self.mix = Conv2d(inner, inner, 3, padding=1, groups=max(1, inner // GROUP_CHANNELS))
+        self.narrow = Conv2d(inner, channels, 1, bias=False)
         for layer in (self.widen, self.mix):
             initialize(layer, ACTIVATION_GAIN * blocks**-0.25)
         nn.init.zeros_(self.narrow.weight)
@@ -95,7 +96,8 @@ class Generator(nn.Module):
         initialize(self.weigh)
         self.stages = make_stages(widths)
         self.transitions = nn.ModuleList(itertools.starmap(make_transition, itertools.pairwise(widths)))
-        self.to_rgb = nn.Conv2d(widths[-1], 3, 1, bias=False)
+        self.doublings = nn.ModuleList(DoubleSize(4 * 2**stage) for stage in range(len(widths) - 1))
+        self.to_rgb = Conv2d(widths[-1], 3, 1, bias=False)
         initialize(self.to_rgb)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -105,9 +107,8 @@ class Generator(nn.Module):
             features = self.basis * weights[:, :, None, None]  # (B, width, 4, 4)
             features = features.contiguous(memory_format=torch.channels_last)
             features = self.stages[0](features)
-        for transition, stage in zip(self.transitions, self.stages[1:], strict=True):
-            features = double_size(transition(features))
-            features = stage(features)
+        for transition, double, stage in zip(self.transitions, self.doublings, self.stages[1:], strict=True):
+            features = stage(double(transition(features)))
         return self.to_rgb(features)  # (B, 3, H, W)
 
 
@@ -117,10 +118,11 @@ class Discriminator(nn.Module):
     def __init__(self, parameters: R3GANParameters, resolution: int):
         super().__init__()
         widths = stage_widths(resolution, parameters.width)[::-1]
-        self.from_rgb = nn.Conv2d(3, widths[0], 1, bias=False)
+        self.from_rgb = Conv2d(3, widths[0], 1, bias=False)
         self.stages = make_stages(widths)
         self.transitions = nn.ModuleList(itertools.starmap(make_transition, itertools.pairwise(widths)))
-        self.gather = nn.Conv2d(widths[-1], widths[-1], 4, groups=widths[-1], bias=False)
+        self.halvings = nn.ModuleList(HalveSize(resolution // 2**stage) for stage in range(len(widths) - 1))
+        self.gather = Conv2d(widths[-1], widths[-1], 4, groups=widths[-1], bias=False)
         self.judge = nn.Linear(widths[-1], 1, bias=False)
         for layer in (self.from_rgb, self.gather, self.judge):
             initialize(layer)
@@ -128,9 +130,8 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits (B,) of the images (B, 3, H, W): large for real ones."""
         features = self.from_rgb(images)  # (B, C, H, W)
-        for transition, stage in zip(self.transitions, self.stages, strict=False):
-            features = stage(features)
-            features = transition(halve_size(features))
+        for stage, halve, transition in zip(self.stages[:-1], self.halvings, self.transitions, strict=True):
+            features = transition(halve(stage(features)))
         with full_precision(images.device):
             features = self.stages[-1](features.float())  # (B, width, 4, 4)
             features = self.gather(features).flatten(1)  # (B, width)

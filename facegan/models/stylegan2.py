@@ -16,9 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from facegan.models import whole_batch
+from facegan.models.convolution import conv2d, conv_transpose2d
 from facegan.models.layers import full_precision, thinning_widths
 from facegan.models.parameters import StyleGAN2Parameters
-from facegan.models.resampling import double_size, halve_size, smooth
+from facegan.models.resampling import DoubleSize, HalveSize, Smooth
+from facegan.models.whole_batch import draw
 
 MAPPING_LAYERS = 2  # the paper has eight; two are enough for small pictures (Karras et al. 2020, StyleGAN2-ADA)
 MAPPING_RATE = 0.01  # the mapping network learns so many times as fast as the rest
@@ -52,23 +55,28 @@ class Linear(nn.Module):
 
 
 class Convolution(nn.Module):
-    """Features (B, entering, H, W) to (B, leaving, H, W), or half that size, at an equalised learning rate."""
+    """Features (B, entering, H, W) to (B, leaving, H, W), at an equalised learning rate."""
 
-    def __init__(self, entering: int, leaving: int, kernel: int, halve: bool = False, bias: bool = True):
+    def __init__(self, entering: int, leaving: int, kernel: int, bias: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(leaving, entering, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(leaving)) if bias else None
         self.gain = 1 / math.sqrt(entering * kernel**2)
-        self.halve = halve
 
     def forward(self, features: Tensor) -> Tensor:
-        kernel = self.weight.shape[3]
-        weight = self.weight * self.gain
-        if not self.halve:
-            return functional.conv2d(features, weight, self.bias, padding=kernel // 2)
-        if kernel == 1:
-            return functional.conv2d(halve_size(features), weight, self.bias)
-        return functional.conv2d(smooth(features, 2), weight, self.bias, stride=2)
+        return conv2d(features, self.weight * self.gain, self.bias, padding=self.weight.shape[3] // 2)
+
+
+class HalvingConvolution(Convolution):
+    """Features (B, entering, size, size) to (B, leaving, size / 2, size / 2): smoothed before pixels are left out."""
+
+    def __init__(self, entering: int, leaving: int, kernel: int, size: int, bias: bool = True):
+        super().__init__(entering, leaving, kernel, bias)
+        self.resample = HalveSize(size) if kernel == 1 else Smooth(size, 2)
+        self.stride = 1 if kernel == 1 else 2
+
+    def forward(self, features: Tensor) -> Tensor:
+        return conv2d(self.resample(features), self.weight * self.gain, self.bias, stride=self.stride)
 
 
 class ModulatedConvolution(nn.Module):
@@ -78,16 +86,17 @@ class ModulatedConvolution(nn.Module):
     batch. The paper's equations 1 to 3.
 
     Args:
-        double: the result is twice as large as the features.
+        doubled_size: the result is twice as large as the features, and so many pixels high; None: as large as they are.
         demodulate: scale back.
     """
 
-    def __init__(self, entering: int, leaving: int, kernel: int, style_size: int, double: bool = False, demodulate: bool = True):
+    def __init__(self, entering: int, leaving: int, kernel: int, style_size: int, doubled_size: int | None = None, demodulate: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(leaving, entering, kernel, kernel))
         self.affine = Linear(style_size, entering, bias=1.0)
         self.gain = 1 / math.sqrt(entering * kernel**2)
-        self.double, self.demodulate = double, demodulate
+        self.smooth = Smooth(doubled_size + 1, 1) if doubled_size else None
+        self.demodulate = demodulate
 
     def forward(self, features: Tensor, styles: Tensor) -> Tensor:
         """Returns (B, leaving, H, W), or twice that size, of the features (B, entering, H, W) and styles (B, style_size)."""
@@ -98,11 +107,11 @@ class ModulatedConvolution(nn.Module):
                 power = functional.linear(scales.square(), weight.square().sum((2, 3)))  # (B, leaving)
                 rescales = torch.rsqrt(power + EPSILON)
         features = features * scales[:, :, None, None].to(features.dtype)
-        if self.double:
-            features = functional.conv_transpose2d(features, weight.transpose(0, 1), stride=2)  # (B, leaving, 2H + 1, 2W + 1)
-            features = 4 * smooth(features, 1)
+        if self.smooth:
+            features = conv_transpose2d(features, weight.transpose(0, 1), stride=2)  # (B, leaving, 2H + 1, 2W + 1)
+            features = 4 * self.smooth(features)
         else:
-            features = functional.conv2d(features, weight, padding=weight.shape[3] // 2)
+            features = conv2d(features, weight, padding=weight.shape[3] // 2)
         if self.demodulate:
             features = features * rescales[:, :, None, None].to(features.dtype)
         return features  # (B, leaving, H, W)
@@ -113,17 +122,22 @@ class StyledLayer(nn.Module):
 
     def __init__(self, entering: int, leaving: int, size: int, style_size: int, double: bool = False):
         super().__init__()
-        self.convolution = ModulatedConvolution(entering, leaving, 3, style_size, double)
+        self.convolution = ModulatedConvolution(entering, leaving, 3, style_size, size if double else None)
         self.register_buffer("noise", torch.randn(1, 1, size, size))  # where chance has no place
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(leaving))
 
     def forward(self, features: Tensor, styles: Tensor) -> Tensor:
         features = self.convolution(features, styles)
-        noise = torch.randn_like(features[:, :1]) if self.training else self.noise
+        noise = self.draw_noise(features) if self.training else self.noise
         features = features + (noise * self.noise_strength).to(features.dtype)
         features = features + self.bias[:, None, None].to(features.dtype)
         return activate(features)
+
+    def draw_noise(self, features: Tensor) -> Tensor:
+        """Returns normal noise (B, 1, H, W) in the features' type."""
+        size, dtype, device = features.shape[2:], features.dtype, features.device
+        return draw(lambda count: torch.randn((count, 1, *size), dtype=dtype, device=device), len(features))
 
 
 class ToRGB(nn.Module):
@@ -179,18 +193,22 @@ class Generator(nn.Module):
         for stage, (wide, narrow) in enumerate(itertools.pairwise(widths), start=1):
             self.layers += [StyledLayer(wide, narrow, 4 * 2**stage, size, double=True), StyledLayer(narrow, narrow, 4 * 2**stage, size)]
         self.to_rgb = nn.ModuleList(ToRGB(width, size) for width in widths)
+        self.doublings = nn.ModuleList(DoubleSize(4 * 2**stage) for stage in range(len(widths) - 1))
 
     def forward(self, latents: Tensor) -> Tensor:
         """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, latent_size)."""
-        styles = self.choose_styles(latents)  # (layers + 1, B, latent_size)
-        features = self.basis.expand(len(latents), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        return self.synthesize(self.choose_styles(latents))
+
+    def synthesize(self, styles: Tensor) -> Tensor:
+        """Returns images (B, 3, H, W) of a style for each layer and image, and one more for the last layer's picture: (layers + 1, B, latent_size)."""
+        features = self.basis.expand(styles.shape[1], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         features = self.layers[0](features, styles[0])
         images = self.to_rgb[0](features, styles[1])  # (B, 3, 4, 4)
         for stage, to_rgb in enumerate(self.to_rgb[1:], start=1):
             features = self.layers[2 * stage - 1](features, styles[2 * stage - 1])
             features = self.layers[2 * stage](features, styles[2 * stage])
             with full_precision(features.device):
-                images = double_size(images)
+                images = self.doublings[stage - 1](images)
             images = images + to_rgb(features, styles[2 * stage + 1])
         return images  # (B, 3, H, W)
 
@@ -200,22 +218,36 @@ class Generator(nn.Module):
         styles = self.mapping(latents)  # (B, latent_size)
         if not self.training:
             return torch.lerp(self.average_style, styles, self.truncation).expand(count, -1, -1)
-        self.average_style.lerp_(styles.detach().mean(0), 1 - AVERAGE_DECAY)
-        others = self.mapping(torch.randn_like(latents))
-        changes = torch.randint(1, count, (len(latents),), device=latents.device)  # the first layer with the other style
-        changes = torch.where(torch.rand(len(latents), device=latents.device) < MIXING, changes, count)
+        self.follow(styles.detach())
+        images, device = len(latents), latents.device
+        others = self.mapping(draw(lambda number: torch.randn((number, self.latent_size), device=device), images))
+        changes = draw(lambda number: torch.randint(1, count, (number,), device=device), images)  # the first layer with the other style
+        is_mixed = draw(lambda number: torch.rand(number, device=device), images) < MIXING
+        changes = torch.where(is_mixed, changes, count)
         is_other = torch.arange(count, device=latents.device)[:, None] >= changes  # (layers + 1, B)
         return torch.where(is_other[:, :, None], others, styles)
 
 
-class ResidualBlock(nn.Module):
-    """Features (B, entering, H, W) to (B, leaving, H / 2, W / 2): two convolutions, and a linear way around them."""
+    def follow(self, styles: Tensor) -> None:
+        """Moves the average style towards the mean of the whole batch's styles, of which (B, latent_size) are at hand."""
+        if whole_batch.is_repeat():
+            return
+        total = styles.sum(0)
+        if whole_batch.is_shared():
+            total = whole_batch.SumOverProcesses.apply(total)
+        if whole_batch.is_first():
+            self.average_style.mul_(AVERAGE_DECAY)
+        self.average_style.add_(total, alpha=(1 - AVERAGE_DECAY) / whole_batch.count_whole_batch(len(styles)))
 
-    def __init__(self, entering: int, leaving: int):
+
+class ResidualBlock(nn.Module):
+    """Features (B, entering, size, size) to (B, leaving, size / 2, size / 2): two convolutions, and a linear way around them."""
+
+    def __init__(self, entering: int, leaving: int, size: int):
         super().__init__()
         self.first = Convolution(entering, entering, 3)
-        self.second = Convolution(entering, leaving, 3, halve=True)
-        self.around = Convolution(entering, leaving, 1, halve=True, bias=False)
+        self.second = HalvingConvolution(entering, leaving, 3, size)
+        self.around = HalvingConvolution(entering, leaving, 1, size, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         change = activate(self.first(features))
@@ -226,24 +258,33 @@ class ResidualBlock(nn.Module):
 def append_deviation(features: Tensor) -> Tensor:
     """Returns (B, C + 1, H, W): one more channel, how much the images in each group of four neighbours differ.
 
-    A batch that fours do not divide is grouped in twos or ones. Neighbours, not strangers, so that several processes see the
-    groups that one would.
+    A batch that fours do not divide is grouped in twos or ones. The groups are those of the whole batch: of neighbours, so that a
+    process mostly has them to itself; where its share cuts through them, it gathers the others' features.
     """
     height, width = features.shape[2:]
-    groups = features.unflatten(0, (-1, math.gcd(len(features), GROUP_IMAGES)))  # (groups, images, C, H, W)
+    group = math.gcd(whole_batch.count_whole_batch(len(features)), GROUP_IMAGES)
+    is_cut = len(features) % group > 0
+    groups = (whole_batch.gather(features) if is_cut else features).unflatten(0, (-1, group))  # (groups, images, C, H, W)
     deviation = (groups.var(1, correction=0) + EPSILON).sqrt().mean((1, 2, 3))  # (groups,)
-    channel = deviation[:, None, None, None, None].expand(-1, groups.shape[1], 1, height, width).flatten(0, 1)  # (B, 1, H, W)
-    return torch.cat([features, channel], 1)
+    channel = deviation[:, None, None, None, None].expand(-1, group, 1, height, width).flatten(0, 1)  # (B, 1, H, W)
+    return torch.cat([features, whole_batch.narrow(channel) if is_cut else channel], 1)
 
 
 class Discriminator(nn.Module):
-    """Images (B, 3, H, W) to logits (B,), by residual blocks; it also sees how much neighbours in the batch differ."""
+    """Images (B, 3, H, W) to logits (B,), by residual blocks; it also sees how much neighbours in the batch differ.
+
+    Attributes:
+        group_images: so many neighbours have to stay together where a batch is taken in pieces.
+    """
+
+    group_images = GROUP_IMAGES
 
     def __init__(self, parameters: StyleGAN2Parameters, resolution: int):
         super().__init__()
         widths = thinning_widths("stylegan2", resolution, parameters.width)[::-1]
         self.from_rgb = Convolution(3, widths[0], 1)
-        self.blocks = nn.ModuleList(ResidualBlock(narrow, wide) for narrow, wide in itertools.pairwise(widths))
+        sizes = (resolution // 2**block for block in range(len(widths) - 1))
+        self.blocks = nn.ModuleList(ResidualBlock(narrow, wide, size) for (narrow, wide), size in zip(itertools.pairwise(widths), sizes, strict=True))
         self.last = Convolution(widths[-1] + 1, widths[-1], 3)
         self.gather = Linear(16 * widths[-1], widths[-1])
         self.judge = Linear(widths[-1], 1)

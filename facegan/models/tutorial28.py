@@ -7,10 +7,10 @@ of layers; kernel sizes, the depths between and the rate of dropout are chosen h
 
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from facegan.common.errors import FaceganError
-from facegan.models.layers import BatchNorm2d, initialize_as_keras
+from facegan.models.convolution import Conv2d
+from facegan.models.layers import BatchNorm2d, Dropout, initialize_as_keras, normalize_spectrum
 from facegan.models.parameters import Tutorial28Parameters
 
 SLOPE = 0.2
@@ -35,7 +35,7 @@ class Generator(nn.Module):
         depths = [width, width // 2, width // 4, width // 8]
 
         def finish(depth: int) -> list[nn.Module]:
-            return [BatchNorm2d(depth), nn.LeakyReLU(SLOPE), nn.Dropout(parameters.dropout)]
+            return [BatchNorm2d(depth), nn.LeakyReLU(SLOPE), Dropout(parameters.dropout)]
 
         self.layers = nn.Sequential(
             nn.Linear(self.latent_size, width * start**2, bias=False), nn.Unflatten(1, (width, start, start)), *finish(depths[0]),
@@ -61,17 +61,17 @@ class Discriminator(nn.Module):
         check_resolution(resolution)
         spectral = parameters.discriminator_norm == "spectral"
         depths = [parameters.width // 16, parameters.width // 8, parameters.width // 4, parameters.width // 2]
-        layers = [nn.Conv2d(3, depths[0], 4, 2, 1), nn.LeakyReLU(SLOPE)]
+        layers = [Conv2d(3, depths[0], 4, 2, 1), nn.LeakyReLU(SLOPE)]
         for shallow, deep, kernel, stride in zip(depths, depths[1:], (3, 4, 3), (1, 2, 1), strict=False):
             norm = [] if spectral else [BatchNorm2d(deep)]
-            layers += [nn.Conv2d(shallow, deep, kernel, stride, 1, bias=spectral), *norm, nn.LeakyReLU(SLOPE)]
+            layers += [Conv2d(shallow, deep, kernel, stride, 1, bias=spectral), *norm, nn.LeakyReLU(SLOPE)]
         layers += [nn.Flatten(), nn.Linear(depths[-1] * (resolution // 4) ** 2, 1)]
         self.layers = nn.Sequential(*layers)
         initialize_as_keras(self)
         if spectral:
             for index, layer in enumerate(self.layers):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
-                    self.layers[index] = spectral_norm(layer)
+                    self.layers[index] = normalize_spectrum(layer)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images).flatten()  # (B,)

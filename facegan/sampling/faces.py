@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
-from facegan.common.pictures import make_grid, save_png, to_bytes
+from facegan.common.pictures import make_grid, save_png
 from facegan.common.progress import Progress
-from facegan.models.latents import draw_latents, truncate
+from facegan.models.latents import draw_latents, generate_images, truncate
 from facegan.sampling.parameters import SampleParameters
 
 FACES_AT_ONCE = 16  # fixed: another number could round another way, and torch draws normal numbers in blocks of 16
@@ -84,7 +84,7 @@ def generate_numbered(generator: nn.Module, parameters: SampleParameters, number
         for first, latents in draw_batches(generator, parameters.seed, max(wanted, default=-1) + 1):
             here = [number for number in range(first, first + FACES_AT_ONCE) if number in wanted]
             if here:
-                faces = run_generator(generator, truncate(generator, latents, parameters.truncation))  # (B, 3, H, W)
+                faces = generate_images(generator, truncate(generator, latents, parameters.truncation)).cpu()  # (B, 3, H, W)
                 progress.add(len(here))
                 yield from ((number, faces[number - first]) for number in here)
 
@@ -110,16 +110,10 @@ def generate(generator: nn.Module, latents: Tensor, title: str) -> Iterator[Tens
     """Yields one face (3, H, W) in uint8 for each of the latents (N, latent_size), on the CPU."""
     with Progress(title, len(latents), "faces") as progress:
         for batch in latents.split(FACES_AT_ONCE):
-            faces = run_generator(generator, batch)  # (B, 3, H, W)
+            faces = generate_images(generator, batch).cpu()  # (B, 3, H, W)
             progress.add(len(faces))
             yield from faces
 
-
-def run_generator(generator: nn.Module, latents: Tensor) -> Tensor:
-    """Returns the faces (B, 3, H, W) of latents (B, latent_size), in uint8 on the CPU, by the same arithmetic each time."""
-    device = next(generator.parameters()).device
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False, allow_tf32=False):
-        return to_bytes(generator(latents.to(device))).cpu()
 
 
 def enlarge(picture: np.ndarray, side: int, least: int) -> np.ndarray:

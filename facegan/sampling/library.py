@@ -2,16 +2,12 @@
 
 from pathlib import Path
 
-import torch
 from PIL import Image
 
 from facegan.common.config import read_values
-from facegan.common.pictures import to_bytes
 from facegan.models.generator_file import load_generator
-from facegan.models.latents import seeded_latents, truncate
+from facegan.sampling.faces import generate_numbered
 from facegan.sampling.parameters import SampleParameters
-
-FACES_AT_ONCE = 16
 
 
 class FaceGenerator:
@@ -22,10 +18,8 @@ class FaceGenerator:
     """
 
     def __init__(self, path: str | Path, device: str = "cpu"):
-        self.device = torch.device(device)
-        self.network, self.card = load_generator(Path(path), self.device)
+        self.network, self.card = load_generator(Path(path), device)
 
-    @torch.inference_mode()
     def faces(self, seed: int = 0, count: int = 1, truncation: float = 1.0) -> list[Image.Image]:
         """Returns ``count`` faces at the generator's own size: the same for the same seed, as the stage ``sample`` draws them.
 
@@ -36,6 +30,5 @@ class FaceGenerator:
             FaceganError: an impossible number.
         """
         chosen = read_values(SampleParameters, {"seed": seed, "count": count, "truncation": truncation}, "the arguments")
-        latents = truncate(self.network, seeded_latents(self.network, chosen.count, chosen.seed), chosen.truncation)
-        batches = [to_bytes(self.network(part.to(self.device))).cpu() for part in latents.split(FACES_AT_ONCE)]
-        return [Image.fromarray(face.permute(1, 2, 0).numpy()) for face in torch.cat(batches)]
+        faces = generate_numbered(self.network, chosen, range(chosen.count))
+        return [Image.fromarray(face.permute(1, 2, 0).numpy()) for _, face in faces]

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
-from facegan.common.pictures import to_bytes
 from facegan.common.progress import Progress
 from facegan.models.generator_file import Card
-from facegan.models.latents import seeded_latents, truncate
+from facegan.models.latents import generate_images, seeded_latents, truncate
 from facegan.models.registry import build_generator, describe_model
 from facegan.scoring.extractors import BATCH, Extractor, extract, name_frechet, name_kernel
 from facegan.scoring.memorisation import draw_sheet, measure_memorisation
@@ -125,13 +124,12 @@ def check_extractor(reference: Reference, extractor: Extractor) -> None:
         )
 
 
-@torch.inference_mode()
 def generate(generator: nn.Module, parameters: EvaluateParameters, device: torch.device) -> Iterator[Tensor]:
     """Yields uint8 batches (B, 3, H, W) of generated images, telling how far it is: the same for the same seed."""
     latents = draw_scored_latents(generator, parameters)
     with Progress("generated images", len(latents), "images") as progress:
         for batch in latents.split(BATCH[device.type]):
-            yield to_bytes(generator(batch.to(device)))
+            yield generate_images(generator, batch)
             progress.add(len(batch))
 
 
@@ -150,8 +148,7 @@ def draw_neighbours(generator: nn.Module, features: Tensor, reference: Reference
     """
     rows = find_neighbours(features, reference.train, 1)[0].flatten().argsort(stable=True)[:SHEET_ROWS].cpu()
     latents = draw_scored_latents(generator, parameters)[rows]
-    with torch.inference_mode():
-        fakes = to_bytes(generator(latents.to(features.device))).cpu()
+    fakes = generate_images(generator, latents).cpu()
 
     def look_up(split: str, candidates: Tensor, order: Tensor) -> Tensor:
         found = find_neighbours(features[rows.to(features.device)], candidates, min(SHEET_NEIGHBOURS, len(candidates)))[1].cpu()

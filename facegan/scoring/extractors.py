@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from facegan.common.devices import find_device, reproducible
 from facegan.common.errors import FaceganError, printable
 from facegan.scoring import extractor_networks as networks
 from facegan.scoring.extractor_networks import TransformerSize
@@ -48,7 +49,7 @@ class Extractor:
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
         """Returns the features (B, D) of uint8 images (B, 3, H, W), in float32, on the extractor's device."""
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        with reproducible():
             return self.network(images.to(self.device))
 
 
@@ -72,7 +73,7 @@ def open_extractor(name: str, weights: Path | None = None, device: torch.device 
 
     Args:
         weights: a file, as evaluate.weights names it; None: the published ones.
-        device: where it looks; None: on the GPU where there is one.
+        device: where it looks; None: on the CUDA GPU where there is one. On Apple's, which lack the scores' float64, it is the CPU.
 
     Raises:
         FaceganError: an unknown name, a package that is missing, weights that cannot be had or read, or that belong to another network.
@@ -80,7 +81,8 @@ def open_extractor(name: str, weights: Path | None = None, device: torch.device 
     if name not in EXTRACTORS:
         raise FaceganError(f"expected an extractor among {', '.join(EXTRACTORS)}; found {name!r}; take one of these")
     spec = EXTRACTORS[name]
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(device or find_device())
+    device = device if device.type in BATCH else torch.device("cpu")
     try:
         path = find_weights(name, spec.published) if weights is None else Path(weights)
         remedy = spec.published.remedy if weights is None else f"set evaluate.weights to a file of {name}'s, or to null"

@@ -7,8 +7,7 @@ the same way every time, so it ranks the states of one training; runs are compar
 import torch
 from torch import Tensor, nn
 
-from facegan.common.pictures import to_bytes
-from facegan.models.latents import seeded_latents
+from facegan.models.latents import generate_images, seeded_latents
 from facegan.scoring.distances import fit_gaussian, frechet_distance
 from facegan.scoring.extractors import BATCH, extract, name_frechet, open_extractor
 
@@ -30,12 +29,11 @@ class QuickScore:
         self.name = f"{name_frechet(self.extractor.space)}_quick{self.count}"
         self.real = fit_gaussian(extract(self.extractor, real.split(self.batch)))
 
-    @torch.no_grad()
     def __call__(self, generator: nn.Module) -> float:
         """Returns the distance of the generator's images, taken in evaluation mode; its mode afterwards is as before."""
         was_training = generator.training
         generator.eval()
-        latents = seeded_latents(generator, self.count, self.seed).to(self.extractor.device)
-        features = extract(self.extractor, (to_bytes(generator(batch)) for batch in latents.split(self.batch)))
+        latents = seeded_latents(generator, self.count, self.seed)
+        features = extract(self.extractor, (generate_images(generator, batch) for batch in latents.split(self.batch)))
         generator.train(was_training)
         return frechet_distance(self.real, fit_gaussian(features))

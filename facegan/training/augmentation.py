@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from facegan.common.errors import FaceganError
+from facegan.models.whole_batch import draw
 
 ADA_TARGET = 0.6  # mean sign of the discriminator on real images: above it, it knows them too well
 ADA_IMAGES = 500_000  # images in which the adaptive strength can go from 0 to 1
@@ -46,7 +47,7 @@ class Augmentation:
         """Returns the images, some of them transformed. ``strength``: a 0-dim tensor on the images' device."""
 
         def choose() -> Tensor:
-            return torch.rand(len(images), device=images.device) < strength  # (B,); never at strength 0, always at 1
+            return draw_uniform(images) < strength  # (B,); never at strength 0, always at 1
 
         if self.color:
             images = torch.where(choose()[:, None, None, None], jitter_color(images), images)
@@ -76,9 +77,15 @@ def adapt(strength: Tensor, mean_sign: Tensor, images_since: int) -> Tensor:
     return torch.clamp(strength + step, 0, ADA_LIMIT)
 
 
+def draw_uniform(images: Tensor) -> Tensor:
+    """Returns a number in [0, 1) for each image: (B,)."""
+    return draw(lambda count: torch.rand(count, device=images.device), len(images))
+
+
 def jitter_color(images: Tensor) -> Tensor:
     """Changes brightness by ±0.5, saturation by ×[0, 2] and contrast by ×[0.5, 1.5], as DiffAugment does."""
-    brightness, saturation, contrast = torch.rand(3, len(images), 1, 1, 1, device=images.device, dtype=images.dtype)
+    numbers = draw(lambda count: torch.rand(3, count, 1, 1, 1, device=images.device, dtype=images.dtype), len(images), dim=1)
+    brightness, saturation, contrast = numbers  # each (B, 1, 1, 1)
     images = images + brightness - 0.5
     grey = images.mean(1, keepdim=True)  # (B, 1, H, W)
     images = (images - grey) * (2 * saturation) + grey
@@ -91,33 +98,33 @@ def jitter_color(images: Tensor) -> Tensor:
 
 def flip(images: Tensor) -> Tensor:
     """Mirrors every other image, left for right."""
-    sign = torch.where(torch.rand(len(images), device=images.device) < 0.5, -1.0, 1.0)
+    sign = torch.where(draw_uniform(images) < 0.5, -1.0, 1.0)
     return make_matrices((sign, 0, 0), (0, 1, 0))
 
 
 def translate_by_pixels(images: Tensor) -> Tensor:
     """Moves images by whole pixels, up to an eighth of their size each way."""
     reach = images.shape[3] // 8
-    x, y = torch.randint(-reach, reach + 1, (2, len(images)), device=images.device).float()
+    x, y = draw(lambda count: torch.randint(-reach, reach + 1, (2, count), device=images.device), len(images), dim=1).float()
     return make_matrices((1, 0, x), (0, 1, y))
 
 
 def translate_by_fractions(images: Tensor) -> Tensor:
     """Moves images by any distance, normally distributed with an eighth of their size as deviation."""
-    x, y = torch.randn(2, len(images), device=images.device) * (images.shape[3] / 8)
+    x, y = draw(lambda count: torch.randn(2, count, device=images.device), len(images), dim=1) * (images.shape[3] / 8)
     return make_matrices((1, 0, x), (0, 1, y))
 
 
 def rotate(images: Tensor) -> Tensor:
     """Turns images about their centre by any angle."""
-    angle = torch.rand(len(images), device=images.device) * (2 * math.pi)
+    angle = draw_uniform(images) * (2 * math.pi)
     cosine, sine = torch.cos(angle), torch.sin(angle)
     return make_matrices((cosine, -sine, 0), (sine, cosine, 0))
 
 
 def scale(images: Tensor) -> Tensor:
     """Zooms images about their centre by 2^(0.2 · normal)."""
-    factor = torch.exp2(0.2 * torch.randn(len(images), device=images.device))
+    factor = torch.exp2(0.2 * draw(lambda count: torch.randn(count, device=images.device), len(images)))
     return make_matrices((factor, 0, 0), (0, factor, 0))
 
 
@@ -181,7 +188,7 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
 def cut_out(images: Tensor) -> Tensor:
     """Greys a square half as wide as the image, whose centre lies anywhere in it."""
     size = images.shape[3]
-    centre = torch.rand(2, len(images), 1, device=images.device) * size
+    centre = draw(lambda count: torch.rand(2, count, 1, device=images.device), len(images), dim=1) * size
     position = torch.arange(size, device=images.device) + 0.5
     inside = (position - centre).abs() <= size / 4  # (2, B, H)
     hole = inside[0][:, None, :, None] & inside[1][:, None, None, :]  # (B, 1, H, W)

@@ -6,6 +6,8 @@ processes agree on it without talking.
 """
 
 import hashlib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -29,7 +31,7 @@ class Batches:
         order: "shuffled" draws a new permutation for each epoch; "in_order" walks through the files as they are.
         seed: which permutations.
         device: where batches go. The whole data set goes there too when it fits into half of the free memory; else it stays
-            mapped, and each batch is read and sent on its own.
+            mapped, and each batch is read and sent on its own, the next one by a thread while the device computes.
     """
 
     def __init__(self, shards: list[Tensor], order: str, seed: int, device: torch.device):
@@ -37,7 +39,8 @@ class Batches:
         self.order = order
         self.seed = seed
         self.device = device
-        self.epoch = -1
+        self.permutations: dict[int, Tensor] = {}  # the last two epochs'
+        self.ahead: list[tuple[Tensor, Future[Tensor]]] = []  # indices, and their images
         size = sum(shard.nbytes for shard in shards)
         self.resident = size <= SHARE_OF_MEMORY * free_memory(device)
         if self.resident:
@@ -47,6 +50,7 @@ class Batches:
         else:
             self.shards = shards
             self.starts = torch.tensor([0, *(len(shard) for shard in shards)]).cumsum(0)
+            self.reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
 
     def choose(self, images_seen: int, batch: int) -> Tensor:
         """Returns the indices (batch,) of the images that follow the first ``images_seen``, across epochs where need be."""
@@ -61,21 +65,35 @@ class Batches:
     def take(self, indices: Tensor) -> Tensor:
         """Returns the images (B, 3, H, W) in uint8 at these indices, on the training device."""
         if self.resident:
-            return self.images.index_select(0, indices)  # on a CPU twenty times as fast as self.images[indices]
-        indices = indices.cpu()
+            return self.images.index_select(0, indices.to(self.device))  # on a CPU twenty times as fast as self.images[indices]
+        found = next((images for place, images in self.ahead if torch.equal(place, indices)), None)
+        return (found.result() if found else self._read(indices)).to(self.device, non_blocking=True)
+
+    def read_ahead(self, choose: Callable[[], list[Tensor]]) -> None:
+        """Begins to read what will be taken next, where images have to be read.
+
+        Args:
+            choose: returns the indices of each batch that will be asked for.
+        """
+        if not self.resident:
+            self.ahead = [(indices, self.reader.submit(self._read, indices)) for indices in choose()]
+
+    def _read(self, indices: Tensor) -> Tensor:
+        """Returns the images (B, 3, H, W) at these indices in main memory, from where a GPU can fetch them by itself."""
         shard_of = torch.bucketize(indices, self.starts[1:], right=True)
         picked = torch.empty((len(indices), *self.shards[0].shape[1:]), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         for shard in shard_of.unique().tolist():
             where = shard_of == shard
             picked[where] = self.shards[shard][indices[where] - self.starts[shard]]
-        return picked.to(self.device, non_blocking=True)
+        return picked
 
     def _permutation(self, epoch: int) -> Tensor:
-        if epoch != self.epoch:
+        if epoch not in self.permutations:
             random = torch.Generator().manual_seed(mix(self.seed, epoch))
             order = torch.arange(self.count) if self.order == "in_order" else torch.randperm(self.count, generator=random)
-            self.permutation, self.epoch = order.to(self.device), epoch
-        return self.permutation
+            last = dict(list(self.permutations.items())[-1:])
+            self.permutations = {**last, epoch: order.to(self.device) if self.resident else order}
+        return self.permutations[epoch]
 
 
 def free_memory(device: torch.device) -> int:

@@ -19,9 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from facegan.common.devices import find_device
 from facegan.common.errors import FaceganError
 
-TIMEOUT_SECONDS = 50  # a process that waits longer than this for the others takes them for dead
+# A process that waits longer than this for the others takes them for dead. The first one may have weights to download or a slow
+# disk to write to meanwhile; a process that really died is found by the launcher at once.
+TIMEOUT_SECONDS = 20 * 60
 SHUTDOWN_SECONDS = 8  # what the others get to end in, once one has died
 
 
@@ -88,14 +91,28 @@ def join_world(device: torch.device) -> World:
     if size == 1:
         return World()
     patience = datetime.timedelta(seconds=TIMEOUT_SECONDS)
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    check_processes(local_rank + 1, device.type)
     if device.type == "cuda":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(local_rank)
         distributed.init_process_group("nccl", timeout=patience)
         control = distributed.new_group(backend="gloo", timeout=patience)
     else:
         distributed.init_process_group("gloo", timeout=patience)
         control = None
     return World(distributed.get_rank(), size, control)
+
+
+def check_processes(processes: int, device: str) -> None:
+    """Raises FaceganError when so many processes on this machine cannot have a device each. ``device``: as the parameters have it."""
+    device = find_device().type if device == "auto" else device
+    if device == "mps" and processes > 1:
+        raise FaceganError(f"train.processes: expected 1 on an Apple GPU, which processes cannot share; found {processes}; change it")
+    if device == "cuda" and processes > torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise FaceganError(
+            f"train.processes: expected at most one for each of this machine's CUDA GPUs ({count}); found {processes}; lower it, or set train.device to cpu"
+        )
 
 
 def leave_world(world: World) -> None:

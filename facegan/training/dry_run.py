@@ -21,8 +21,9 @@ from facegan.models.checkpoint_file import write_checkpoint
 from facegan.models.parameters import ModelParameters
 from facegan.models.registry import count_parameters
 from facegan.training.batches import SHARE_OF_MEMORY, free_memory
+from facegan.training.cuda_graph import WARM_UP_STEPS
 from facegan.training.distributed import World
-from facegan.training.engine import GRAPH_WARM_UP_STEPS, Hardware
+from facegan.training.engine import Hardware
 from facegan.training.history import measure_peak_memory_mb
 from facegan.training.loop import CHECKPOINT_SECONDS, CHECKPOINT_SHARE, Folders
 from facegan.training.parameters import TrainParameters
@@ -31,7 +32,6 @@ from facegan.training.run import OpenQuickScore, Training
 STAND_IN_IMAGES = 1024
 PILOT_BATCHES = (2, 4)
 LONGEST_SECONDS = 30  # that a kind of step may be measured for
-WARM_UP_STEPS = GRAPH_WARM_UP_STEPS
 MEASURED_STEPS = 20
 MEASURED_SECONDS = 10  # slow steps: enough of them for so long, yet never fewer than FEWEST_STEPS
 FEWEST_STEPS = 5
@@ -213,6 +213,8 @@ def describe(
         "time": f"{describe_seconds(seconds)} on this machine as busy as it is now",
         "memory": f"{memory_mb:,.0f} MB at most",
     }
+    if len(training.engine.pieces) > 1:
+        lines["microbatch"] = f"{len(training.engine.pieces)} pieces of at most {training.engine.microbatch} images, since all do not fit at once"
     if parameters.processes > 1:
         lines["processes"] = f"{parameters.processes}; time and memory are those of one process with the whole batch"
     return "\n".join(f"{name + ':':<11}{text}" for name, text in lines.items()) + "\na dry run: nothing was written"

@@ -20,7 +20,12 @@ def update_ema(ema: nn.Module, generator: nn.Module, decay: Tensor) -> None:
     """
     with torch.no_grad():
         averages, weights = list(ema.parameters()), list(generator.parameters())
-        torch._foreach_lerp_(averages, weights, [1 - decay] * len(weights))
+        if decay.device.type == "cpu":
+            torch._foreach_lerp_(averages, weights, [1 - decay] * len(weights))  # one rounding less than below
+        else:  # three kernels for all weights; lerp with a weight that lies on the device takes one for each
+            changes = torch._foreach_sub(weights, averages)
+            torch._foreach_mul_(changes, 1 - decay)
+            torch._foreach_add_(averages, changes)
         buffers = list(ema.buffers())
         if buffers:
             torch._foreach_copy_(buffers, list(generator.buffers()))

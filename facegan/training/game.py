@@ -7,6 +7,7 @@ changes nobody's weights, and the generator's move computes no gradient of its o
 import dataclasses
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from facegan.training.augmentation import Augmentation
@@ -21,6 +22,8 @@ class Game:
         objective: both losses.
         penalty: "none"; "r1" on real images; "r1_r2" on real and generated ones; "wgan_gp" between them.
         penalty_interval: the penalty is taken on every so manieth step, and weighs that many times as much there.
+        penalty_share: of the batch, on whose first images the penalty is taken. Every step then has its penalty, which costs as
+            little as one on every so manieth step, and Adam's steps are not torn between two sizes of gradients.
         augmentation: what stands between any image and the discriminator.
         fresh_batch: the generator's move gets real and generated images of its own, rather than those that the discriminator
             has just learned from.
@@ -29,6 +32,7 @@ class Game:
     objective: Objective
     penalty: str
     penalty_interval: int
+    penalty_share: float
     augmentation: Augmentation
     fresh_batch: bool
 
@@ -50,15 +54,22 @@ class Move(NamedTuple):
 
 def discriminator_move(discriminator: nn.Module, game: Game, values: StepValues, real: Tensor, fake: Tensor, penalize: bool) -> Move:
     """Tells real images from generated ones. Images: (B, 3, H, W) in [-1, 1]; the generator gets no gradient."""
-    real = real.detach().requires_grad_(penalize)
-    fake = fake.detach().requires_grad_(penalize and game.penalty == "r1_r2")
-    real_logits = discriminator(game.augmentation(real, values.strength)).float()  # (B,)
-    fake_logits = discriminator(game.augmentation(fake, values.strength)).float()  # (B,)
+    real, fake = real.detach(), fake.detach()
+    count = max(1, round(game.penalty_share * len(real))) if penalize else 0
+    some_real, some_fake = real[:count].requires_grad_(), fake[:count].requires_grad_(game.penalty == "r1_r2")  # (count, 3, H, W)
+    real_logits = judge_in_parts(discriminator, game, values, some_real, real[count:])  # (B,)
+    fake_logits = judge_in_parts(discriminator, game, values, some_fake, fake[count:])  # (B,)
     loss = game.objective.discriminator(real_logits, fake_logits)
     if penalize:
-        penalty = compute_penalty(discriminator, game, values, (real, real_logits), (fake, fake_logits))
+        penalty = compute_penalty(discriminator, game, values, (some_real, real_logits[:count]), (some_fake, fake_logits[:count]))
         loss = loss + game.penalty_interval * values.gamma * penalty
     return Move(loss, real_logits.detach(), fake_logits.detach())
+
+
+def judge_in_parts(discriminator: nn.Module, game: Game, values: StepValues, *parts: Tensor) -> Tensor:
+    """Returns the logits (B,) of images in parts (each (·, 3, H, W); empty ones are left out), a pass for each, so that a penalty on one
+    has a graph of its own."""
+    return torch.cat([discriminator(game.augmentation(part, values.strength)).float() for part in parts if len(part)])
 
 
 def generator_move(discriminator: nn.Module, game: Game, values: StepValues, real: Tensor, fake: Tensor) -> Move:

@@ -304,9 +304,9 @@ def describe_training(training: Training) -> dict[str, Any]:
         "precision": str(training.hardware.precision).removeprefix("torch."),
         "images_seen": training.images_seen,
         "images_wanted": training.parameters.images,
-        "start_from": training.start,
+        "start_from": training.start,  # the files' hashes, wherever they lay
         "rewinds": [{"to_images_seen": rewind["to_images_seen"]} for rewind in training.rewinds],  # when it was noticed depends on the clock
         "warnings": training.warnings,
         "quick_score": training.quick_score and training.quick_score.name,
-        "parameters": {"model": training.model.as_plain(), "train": training.parameters.as_plain()},
+        "parameters": {"model": training.model.as_plain(), "train": training.parameters.model_dump(mode="json", exclude={"start_from"})},
     }

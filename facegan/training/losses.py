@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
+from facegan.models.layers import full_precision
+from facegan.models.whole_batch import draw
+
 LABEL_NOISE = 0.05
 KERAS_LOGIT_LIMIT = 16.118095  # log((1 - 1e-7) / 1e-7): Keras clips probabilities to [1e-7, 1 - 1e-7]
 
@@ -117,7 +120,9 @@ def discriminator_noisy_labels(real_logits: Tensor, fake_logits: Tensor) -> Tens
     """
     fake_log_odds = -torch.cat([fake_logits, real_logits]).clamp(-KERAS_LOGIT_LIMIT, KERAS_LOGIT_LIMIT)  # (2B,)
     labels = torch.cat([torch.ones_like(fake_logits), torch.zeros_like(real_logits)])
-    labels = labels + LABEL_NOISE * torch.rand_like(labels)
+    dtype, device = labels.dtype, labels.device
+    noise = draw(lambda count: torch.rand((2, count), dtype=dtype, device=device), len(fake_logits), dim=1)
+    labels = labels + LABEL_NOISE * noise.flatten()
     return (softplus(fake_log_odds) - labels * fake_log_odds).mean()
 
 
@@ -159,7 +164,8 @@ def squared_gradient_norms(logits: Tensor, images: Tensor) -> Tensor:
         logits: (B,), computed from ``images``; an augmentation between the two is differentiated through.
         images: (B, 3, H, W), which require a gradient.
     """
-    (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, 3, H, W)
+    with full_precision(images.device):  # autocast would round what the network computed in float32
+        (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, 3, H, W)
     return at_least_float32(slopes).square().sum((1, 2, 3))  # (B,)
 
 
@@ -183,5 +189,6 @@ def gradient_penalty(network: Callable[[Tensor], Tensor], images: Tensor, center
 
 def interpolate(real_images: Tensor, fake_images: Tensor) -> Tensor:
     """Returns images (B, 3, H, W), each at a uniformly random place on the line between a real and a generated one."""
-    share = torch.rand(len(real_images), 1, 1, 1, device=real_images.device, dtype=real_images.dtype)
+    dtype, device = real_images.dtype, real_images.device
+    share = draw(lambda count: torch.rand(count, 1, 1, 1, device=device, dtype=dtype), len(real_images))
     return real_images.lerp(fake_images.to(real_images.dtype), share)

@@ -74,6 +74,11 @@ class Networks:
                     set_number(pair, place, beta)
                 group["betas"] = tuple(pair.values())
 
+    def clear_gradients(self) -> None:
+        """Drops the gradients that a step which broke off has left."""
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+
     def step(self, network: nn.Module) -> None:
         """Takes one optimiser step with the gradients that the network has, and drops them."""
         if self.clip_value is not None:

@@ -26,7 +26,8 @@ class TrainParameters(Section):
 
     Attributes:
         objective: both networks' losses; see ``facegan.training.losses``.
-        penalty, gamma, penalty_interval: the gradient penalty, its weight ("auto": from resolution and data), and how often.
+        penalty, gamma, penalty_interval, penalty_share: the gradient penalty, its weight ("auto": from resolution and data), on every
+            so manieth step, and on which share of the batch.
         optimizer, lr, discriminator_lr_ratio, lr_decay, beta1, beta2, clip_value: the generator's learning rate is
             lr / (1 + lr_decay · steps), the discriminator's so many times that; beta1 and beta2 are Adam's.
         batch, images: real images a step, and in all.
@@ -40,6 +41,9 @@ class TrainParameters(Section):
         score_every_images: a quick score every so many images (null: none); the best-scoring weights are kept beside the last.
             See ``facegan.scoring.quick_score``.
         seed, device, precision, processes: how it runs.
+        microbatch: how many images are before the networks at once; a batch is taken in pieces of so many ("auto": as many as
+            fit into a GPU's memory).
+        cuda_graph: whether a CUDA GPU replays whole steps ("auto"), or the host gives it every kernel ("off").
         on_collapse: what to do about a collapse.
     """
 
@@ -47,6 +51,7 @@ class TrainParameters(Section):
     penalty: Literal["none", "r1", "r1_r2", "wgan_gp"]
     gamma: Literal["auto"] | Amount | AmountPair
     penalty_interval: Count
+    penalty_share: Annotated[Number, Gt(0), Le(1)]
     optimizer: Literal["adam", "rmsprop"]
     lr: Rate | RatePair
     discriminator_lr_ratio: Rate
@@ -67,9 +72,11 @@ class TrainParameters(Section):
     progress_images: Count
     score_every_images: Count | None
     seed: Seed
-    device: Literal["auto", "cpu", "cuda"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "fp32", "bf16"]
     processes: Annotated[WholeNumber, Ge(1), Le(1024)]
+    microbatch: Literal["auto"] | Count
+    cuda_graph: Literal["auto", "off"]
     on_collapse: Literal["stop", "warn"]
 
     def problems(self) -> Iterator[str]:

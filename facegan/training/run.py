@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import torch
 
-from facegan.common.pictures import make_grid, to_bytes
+from facegan.common.pictures import make_grid
 from facegan.common.shards import Index
 from facegan.models.generator_file import Card, save_generator, write_card
-from facegan.models.latents import seeded_latents
+from facegan.models.latents import generate_images, seeded_latents
 from facegan.models.parameters import ModelParameters
 from facegan.training.augmentation import Augmentation
 from facegan.training.batches import Batches, mix
@@ -25,6 +25,7 @@ from facegan.training.engine import STEP_SUMS, Engine, Hardware, Settings
 from facegan.training.game import Game
 from facegan.training.history import COLUMNS
 from facegan.training.losses import OBJECTIVES
+from facegan.training.microbatch import fit
 from facegan.training.networks import Networks
 from facegan.training.parameters import TrainParameters
 from facegan.training.schedules import Setting, gamma_for, value_at
@@ -34,7 +35,7 @@ ROWS_BEFORE = 32  # a row of losses.csv stands for no more than such a part of w
 ROW_IMAGES = 10_000  # and never for more than so many images
 PROGRESS_FACES = 36
 QUICK_SCORE_IMAGES = 200
-HOW_NOT_WHAT = ("processes", "on_collapse")  # parameters that leave the outcome as it is
+HOW_NOT_WHAT = ("processes", "microbatch", "cuda_graph", "on_collapse")  # parameters that leave the outcome as it is
 JUDGED = ("loss_generator", "loss_discriminator")  # numbers of a step that training lives on; the others are for the reader alone
 
 
@@ -65,7 +66,12 @@ class Training:
         self.parameters, self.model, self.hardware, self.world = parameters, model, hardware, world
         self.index = index
         self.game = Game(
-            OBJECTIVES[parameters.objective], parameters.penalty, parameters.penalty_interval, Augmentation(parameters.augment), parameters.fresh_batch
+            OBJECTIVES[parameters.objective],
+            parameters.penalty,
+            parameters.penalty_interval,
+            parameters.penalty_share,
+            Augmentation(parameters.augment),
+            parameters.fresh_batch,
         )
         torch.manual_seed(parameters.seed)
         self.networks = Networks(
@@ -75,14 +81,17 @@ class Training:
             (parameters.beta1, value_at(parameters.beta2, 0, parameters.schedule_images)),
             parameters.clip_value,
             hardware.device,
-            hardware.uses_graph,
+            hardware.is_capturable,
         )
         batches = Batches(images, parameters.order, parameters.seed, hardware.device)
-        self.engine = Engine(self.networks, self.game, batches, hardware, world, parameters.batch, parameters.flip, parameters.seed)
+        microbatch = None if parameters.microbatch == "auto" else parameters.microbatch
+        self.engine = Engine(self.networks, self.game, batches, hardware, world, parameters.batch, parameters.flip, parameters.seed, microbatch)
         self.collapse_detector = CollapseDetector(parameters.objective not in ("hinge", "wasserstein"), parameters.batch)
         self.control_latents = seeded_latents(self.networks.generator, PROGRESS_FACES, parameters.seed).to(hardware.device)
         self.calibration_latents = seeded_latents(self.networks.generator, CALIBRATION_BATCHES * CALIBRATION_BATCH, mix(parameters.seed, 1))
         self.images_seen = 0
+        if parameters.microbatch == "auto" and hardware.device.type == "cuda":
+            self.engine.set_microbatch(fit(self.engine, self.settings()))
         self.seconds = 0.0
         self.rows: list[dict[str, float]] = []
         self.rewinds: list[dict[str, int]] = []
@@ -201,9 +210,8 @@ class Training:
     def draw_picture(self) -> Any:
         """Returns a grid of faces from the control latents, the same ones each time, as (H, W, 3) uint8."""
         generator = self.ema_generator()
-        with torch.no_grad():
-            faces = torch.cat([generator(latents) for latents in self.control_latents.split(CALIBRATION_BATCH)])
-        return make_grid(to_bytes(faces), columns=math.ceil(math.sqrt(len(faces))))
+        faces = torch.cat([generate_images(generator, latents) for latents in self.control_latents.split(CALIBRATION_BATCH)])
+        return make_grid(faces, columns=math.ceil(math.sqrt(len(faces))))
 
     def state(self) -> dict[str, Any]:
         """Returns everything that a resumed run needs, and the generator's card, so that a checkpoint alone makes faces."""
@@ -211,6 +219,7 @@ class Training:
             "card": write_card(self.make_card(self.images_seen)),
             "tensors": self.engine.tensors(),
             "images_seen": self.images_seen,
+            "microbatch": self.engine.microbatch,
             "seconds": self.seconds,
             "rows": self.rows,
             "rewinds": self.rewinds,
@@ -241,6 +250,8 @@ class Training:
         for name, value in self.engine.tensors().items():
             value.copy_(state["tensors"][name])
         self.images_seen, self.seconds = state["images_seen"], state["seconds"]
+        if self.parameters.microbatch == "auto":  # as it began, for the same bytes, unless less memory is there now
+            self.engine.set_microbatch(min(self.engine.microbatch, state["microbatch"]))
         self.rows, self.rewinds, self.warnings = state["rows"], state["rewinds"], state["warnings"]
         self.collapse_detector.memory = state["collapse_detector"]
         self.scores, self.best = state["scores"], state["best"]

@@ -1,0 +1,25 @@
+"""Plays a few steps of every kind of preset as one of several processes, for tests of what they agree on.
+
+    python tests/training/play_presets.py OUT    # with torchrun's environment variables; the first process writes OUT
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
+
+import torch
+
+from facegan.training.distributed import join_world, leave_world
+from facegan.training.engine import choose_hardware
+from presets import KINDS, make_small_engine, play_steps
+
+BATCH, STEPS = 8, 3
+
+if __name__ == "__main__":
+    hardware = choose_hardware("cpu", "fp32")
+    world = join_world(hardware.device)
+    outcomes = {name: play_steps(make_small_engine(name, hardware, BATCH, world), STEPS) for name in KINDS.values()}
+    if world.is_main:
+        torch.save(outcomes, sys.argv[1])
+    leave_world(world)

@@ -1,0 +1,105 @@
+"""A batch in pieces does what the whole batch does; what cannot be cut is not."""
+
+import pytest
+import torch
+from projects import copy_project, make_shards, run_stage
+
+from facegan.common.errors import FaceganError
+from facegan.training.engine import choose_hardware
+from facegan.training.microbatch import choose_size, cut, find_unit
+from presets import KINDS, make_small_engine, measure_difference, play_steps
+
+HARDWARE = choose_hardware("cpu", "fp32")
+BATCH, PIECE, STEPS = 8, 4, 3
+NORMALIZED = ("dcgan", "tutorial")  # their generators have batch norm
+CUTTABLE = [name for name in KINDS.values() if not any(word in name for word in (*NORMALIZED, "demo"))]
+
+
+@pytest.mark.parametrize("train", [{}, {"fresh_batch": False, "objective": "noisy_labels", "penalty": "wgan_gp", "gamma": 1.0}], ids=["as it is", "wgan-gp"])
+@pytest.mark.parametrize("preset", CUTTABLE)
+def test_pieces_move_both_networks_as_the_whole_batch_does(preset, train):
+    """With penalties, pairs, augmentation, dropout, noise and groups of neighbours: all random numbers are the whole batch's."""
+    whole, pieces = (make_small_engine(preset, HARDWARE, BATCH, microbatch=size, **train) for size in (None, PIECE))
+    assert (len(whole.pieces), len(pieces.pieces)) == (1, 2)
+    start = {name: value.clone() for name, value in whole.tensors().items()}
+    expected, found = play_steps(whole, STEPS), play_steps(pieces, STEPS)
+    assert max(measure_difference(expected, found, start).values()) < 2e-3
+    torch.testing.assert_close(found["sums"], expected["sums"], rtol=1e-4, atol=1e-4)
+
+
+def test_such_a_check_notices_other_random_numbers():
+    """The measure above is near 1 where the outcome is another one: here, of another seed."""
+    one, other = (make_small_engine("celeba64_stylegan2", HARDWARE, BATCH) for _ in range(2))
+    start = {name: value.clone() for name, value in one.tensors().items()}
+    other.seed = 1
+    assert min(measure_difference(play_steps(one, STEPS), play_steps(other, STEPS), start).values()) > 0.2
+
+
+@pytest.mark.parametrize(
+    ("preset", "unit", "reason"), [("celeba64_dcgan", 8, "batch norm"), ("celeba64_stylegan2", 4, "compares"), ("celeba64_r3gan", 1, None)]
+)
+def test_what_has_to_stay_together_does(preset, unit, reason):
+    engine = make_small_engine(preset, HARDWARE, BATCH)
+    assert find_unit(engine.networks, BATCH, BATCH) == unit
+    if reason:
+        with pytest.raises(FaceganError, match=rf"train\.microbatch: expected auto or at least {unit} .*{reason}"):
+            engine.set_microbatch(unit - 1)
+
+
+@pytest.mark.parametrize(
+    ("share", "microbatch", "unit", "sizes"),
+    [(256, 256, 1, [256]), (256, 300, 4, [256]), (256, 100, 4, [88, 88, 80]), (64, 63, 1, [32, 32]), (6, 5, 2, [4, 2]), (12, 4, 4, [4, 4, 4])],
+)
+def test_pieces_are_few_and_equal_and_cover_the_share(share, microbatch, unit, sizes):
+    pieces = cut(share, microbatch, unit)
+    assert [piece.stop - piece.start for piece in pieces] == sizes
+    assert [piece.start for piece in pieces] == [sum(sizes[:index]) for index in range(len(sizes))]
+
+
+def needs(fixed, an_image, limit=float("inf")):
+    """Returns a machine's memory, as a function of the images at once, and the sizes that were tried."""
+    tried = []
+
+    def measure(size):
+        tried.append(size)
+        if fixed + an_image * size > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return fixed + an_image * size
+
+    return measure, tried
+
+
+@pytest.mark.parametrize(
+    ("share", "unit", "room", "expected"),
+    [(256, 1, 10_000, 256), (256, 1, 1_400, 86), (256, 4, 1_400, 88), (256, 1, 340, 20), (256, 1, 150, 3), (64, 64, 1e9, 64)],
+)
+def test_as_many_images_as_fit_are_chosen(share, unit, room, expected):
+    """100 bytes, say, of weights and 10 an image: pieces as few as fit, with a tenth to spare."""
+    measure, _ = needs(100, 10, limit=room)
+    size = choose_size(share, unit, room, measure)
+    assert size == expected
+    assert 100 + 10 * size <= room
+
+
+def test_what_does_not_fit_at_all_is_told():
+    measure, tried = needs(100, 10, limit=105)
+    with pytest.raises(torch.OutOfMemoryError):
+        choose_size(256, 1, 105, measure)
+    assert tried == [8, 1]
+
+
+def test_a_microbatch_from_the_parameters_trains(tmp_path):
+    project = copy_project(tmp_path, model={"name": "r3gan", "width": 8, "latent_size": 16}, images=64, microbatch=5, objective="relativistic")
+    make_shards(project)
+    result = run_stage(project, "train")
+    assert result.returncode == 0, result.stderr
+    assert (project / "data/model/generator.safetensors").is_file()
+
+
+def test_a_microbatch_that_batch_norm_forbids_is_told(tmp_path):
+    project = copy_project(tmp_path, microbatch=4)
+    make_shards(project)
+    result = run_stage(project, "train")
+    assert result.returncode == 1
+    assert "train.microbatch: expected auto or at least 16" in result.stderr
+    assert "Traceback" not in result.stderr

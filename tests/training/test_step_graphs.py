@@ -1,0 +1,129 @@
+"""Where a step cannot be captured as a CUDA graph, training goes on without, with the same numbers.
+
+No GPU is needed: PyTorch's own capture fails where there is none, which is one such failure; the others are made by a capture
+that breaks off at its end, as CUDA's does, after warm-up steps have changed everything.
+"""
+
+import contextlib
+
+import pytest
+import torch
+
+from facegan.training.engine import Hardware, choose_hardware
+from presets import make_small_engine, play_steps
+
+CPU = choose_hardware("cpu", "fp32")
+PRESET = "celeba64_stylegan2"  # with and without a penalty, and with random numbers of every kind
+
+
+class Captured(Hardware):
+    """A CPU on which steps are to be captured."""
+
+    uses_graph = True
+
+
+class Stream:
+    def wait_stream(self, other):
+        pass
+
+
+class Graph:
+    def register_generator_state(self, generator):
+        pass
+
+    def pool(self):
+        return None
+
+
+@contextlib.contextmanager
+def broken_capture(graph, pool, capture_error_mode):
+    """Runs what is to be captured and then finds it invalid, as CUDA does when something in it waited for the host."""
+    yield
+    raise RuntimeError("CUDA error: operation failed due to a previous error during capture\nCompile with TORCH_USE_CUDA_DSA")
+
+
+@pytest.fixture
+def break_capture(monkeypatch):
+    """Replaces CUDA's streams and graphs by ones of no effect, and the capture by the one given."""
+
+    def replace(capture):
+        monkeypatch.setattr(torch.cuda, "Stream", Stream)
+        monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+        monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: None)
+        monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+        monkeypatch.setattr(torch.cuda, "graph", capture)
+
+    return replace
+
+
+def play(hardware):
+    engine = make_small_engine(PRESET, hardware, 4)
+    return play_steps(engine, 3), engine
+
+
+def assert_equal(found, expected):
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+def test_a_capture_that_breaks_off_changes_nothing(break_capture, capsys):
+    expected, _ = play(CPU)
+    break_capture(broken_capture)
+    found, engine = play(Captured(CPU.device, CPU.precision))
+    assert_equal(found, expected)
+    assert engine.graphs.has_failed
+    told = capsys.readouterr().out
+    assert told.count("\n") == 1
+    assert "operation failed due to a previous error during capture): going on without" in told
+
+
+def test_a_step_that_fails_half_way_through_its_capture_leaves_no_gradients(break_capture):
+    expected, _ = play(CPU)
+
+    @contextlib.contextmanager
+    def interrupted(graph, pool, capture_error_mode):
+        average, calls = engine.world.__class__.average_gradients, []
+
+        def fail(world, parameters):
+            calls.append(1)
+            if len(calls) == 2:  # the discriminator has moved, the generator's gradients are there
+                raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+            average(world, parameters)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine.world.__class__, "average_gradients", fail)
+            yield
+
+    break_capture(interrupted)
+    engine = make_small_engine(PRESET, Captured(CPU.device, CPU.precision), 4)
+    assert_equal(play_steps(engine, 3), expected)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, so that a capture would not fail")
+def test_pytorchs_own_failure_without_a_gpu_is_such_a_failure(capsys):
+    expected, _ = play(CPU)
+    found, engine = play(Captured(CPU.device, CPU.precision))
+    assert_equal(found, expected)
+    assert engine.graphs.has_failed
+    assert "could not be captured" in capsys.readouterr().out
+
+
+def test_too_little_memory_is_no_failure_of_the_capture(break_capture):
+    """Without a graph it would not fit either, so the message must be about memory."""
+
+    @contextlib.contextmanager
+    def full(graph, pool, capture_error_mode):
+        yield
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    break_capture(full)
+    with pytest.raises(torch.OutOfMemoryError):
+        play(Captured(CPU.device, CPU.precision))
+
+
+def test_off_means_off():
+    assert not Hardware(torch.device("cuda"), torch.bfloat16, allows_graph=False).uses_graph
+    assert Hardware(torch.device("cuda"), torch.bfloat16).uses_graph
+    assert not choose_hardware("cpu", "fp32", "auto").uses_graph
+    assert not choose_hardware("cpu", "fp32", "off").allows_graph
