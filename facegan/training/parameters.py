@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import Strict
 
 from facegan.common.config import Number, Section, Seed, WholeNumber
@@ -31,6 +31,8 @@ class TrainParameters(Section):
         optimizer, lr, discriminator_lr_ratio, betas, clip_value: the generator's learning rate is lr, the discriminator's so many
             times that; betas are Adam's, the second one a number or a pair; rmsprop is Keras', with its decay of the rate.
         batch, images: real images a step, and in all.
+        start_from: the model folder of an earlier run, whose networks this one begins with (null: random ones). See
+            ``facegan.training.start``.
         fresh_batch: the generator's move gets images of its own.
         order, flip: of the training images.
         augment, augment_strength: what the discriminator sees; see ``facegan.training.augmentation``.
@@ -58,6 +60,7 @@ class TrainParameters(Section):
     schedule_images: Count | None
     batch: Annotated[WholeNumber, Ge(2), Le(65_536)]
     images: Count
+    start_from: Annotated[str, MinLen(1)] | None
     fresh_batch: bool
     order: Literal["shuffled", "in_order"]
     flip: bool
