@@ -23,6 +23,7 @@ from benchmarks.random_inception import save_random_inception  # noqa: E402 (the
 from facegan.common.pictures import save_png  # noqa: E402
 from facegan.scoring import distances as scores  # noqa: E402
 from facegan.scoring.extractors import BATCH, Extractor, extract, open_extractor  # noqa: E402
+from facegan.scoring.neighbourhoods import compare_neighbourhoods  # noqa: E402
 from facegan.scoring.reference import gather  # noqa: E402
 
 HUB_NAME = "pt_inception-2015-12-05-6726825d.pth"
@@ -91,9 +92,9 @@ def compare_with_torch_fidelity(weights: Path, folders: list[str], sets: tuple[t
     double = kid_features_to_metric(first.double(), second.double(), kid_subsets=SUBSETS, kid_subset_size=size, rng_seed=2020, verbose=False)
     report("kernel distance", "torch-fidelity, float64", double["kernel_inception_distance_mean"], kernel)
     report("Inception score", "torch-fidelity", theirs["inception_score_mean"], scores.inception_score(first @ extractor.classifier.T)[0])
-    distances = [scores.measure_distances(*pair) for pair in ((second, first), (second, second), (first, first))]
-    for name, own in zip(("precision", "recall"), scores.precision_and_recall(*distances), strict=True):
-        report(name, "torch-fidelity", theirs[name], own)
+    own = compare_neighbourhoods(second, first)
+    for name in ("precision", "recall"):
+        report(name, "torch-fidelity", theirs[name], own[name].item())
 
 
 def compare_with_pytorch_resizing(weights: Path, folders: list[str], sets: tuple[torch.Tensor, ...]) -> None:

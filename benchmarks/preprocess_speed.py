@@ -13,7 +13,6 @@ minute to the next.
 
 import argparse
 import contextlib
-import hashlib
 import io
 import itertools
 import multiprocessing
@@ -38,7 +37,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from facegan.photos.store import Manifest, write_manifest  # noqa: E402
+from facegan.common.files import hash_file  # noqa: E402 (the path above must come first)
+from facegan.photos.manifest import Manifest, write_manifest  # noqa: E402
 from facegan.preprocessing.images import read_image  # noqa: E402 (the path above must come first)
 
 WIDTH, HEIGHT = 178, 218
@@ -71,9 +71,8 @@ def make_archive(raw: Path, images: int) -> None:
         photos = pool.map(draw_photo, range(images), chunksize=64)
         for number, photo in enumerate(tqdm(photos, f"drawing {images:,} photos", images, disable=None)):
             archive.writestr(f"photos/{number:06d}.jpg", photo)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    write_manifest(raw, Manifest("archive", str(path), path.name, None, sha256, path.stat().st_size, images, "drawn for a benchmark", None))
+    place = {"source": "archive", "path": str(path), "archive": path.name, "folder": None, "sha256": hash_file(path), "bytes": path.stat().st_size}
+    write_manifest(raw, Manifest(**place, images=images, license="drawn for a benchmark", limit=None))
 
 
 def measure_single(raw: Path) -> float:

@@ -134,7 +134,7 @@ def make_engine(parameters: Parameters, batch: int, microbatch: int | None) -> E
     images = torch.empty((4 * batch * train.penalty_interval, 3, resolution, resolution), dtype=torch.uint8)
     optimizer = "adam"  # RMSprop of PyTorch asks for a real device where its numbers are to stay on it; it takes as many kernels, and less memory
     networks = Networks(parameters.model, resolution, optimizer, (0.0, 0.9), train.clip_value, hardware.device, hardware.is_capturable)
-    game = Game(OBJECTIVES[train.objective], train.penalty, train.penalty_interval, Augmentation(train.augment), train.fresh_batch)
+    game = Game(OBJECTIVES[train.objective], train.penalty, train.penalty_interval, train.penalty_stride, Augmentation(train.augment), train.fresh_batch)
     return Engine(networks, game, Batches([images], "in_order", 0, hardware.device), hardware, World(), batch, train.flip, 0, microbatch)
 
 
@@ -155,7 +155,7 @@ def choose_for_cards(parameters: Parameters) -> dict[str, int | None]:
     """Returns how many images at once each card takes; None: too few for any step."""
     with no_values():
         engine = make_engine(parameters, parameters.train.batch, None)
-    unit = find_unit(engine.networks, engine.batch, engine.batch)
+    unit = find_unit(engine.networks, engine.game.penalty_stride, engine.batch, engine.batch)
     known: dict[int, int] = {}
 
     def measure(size: int, room: float) -> float:

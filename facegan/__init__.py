@@ -1,1 +1,21 @@
-"""facegan: photos of faces in, a generator of new faces out, and a score that can be trusted."""
+"""facegan: photos of faces in, a generator of new faces out, and a score that can be trusted.
+
+    import facegan
+    faces = facegan.load("generator.safetensors").faces(seed=1, count=10)  # PIL images
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facegan.sampling.library import FaceGenerator
+
+
+def load(path: Any, device: str = "cpu") -> "FaceGenerator":
+    """Returns the generator in a generator.safetensors, ready to draw faces.
+
+    Raises:
+        facegan.common.errors.FaceganError: no such file, or not one that facegan wrote.
+    """
+    from facegan.sampling.library import FaceGenerator  # PyTorch comes only when a generator is asked for
+
+    return FaceGenerator(path, device)

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import command
+from facegan.common.errors import printable
 from facegan.parameters import read_parameters
 from facegan.photos.sources import download
 
@@ -17,8 +18,10 @@ def main(arguments: argparse.Namespace) -> None:
     """Reads the parameters and fills the folder."""
     parameters = read_parameters(arguments.params).data
     manifest = download(parameters, arguments.out, command.HOME)
-    where = manifest.folder or arguments.out / manifest.archive
+    where = printable(manifest.folder or str(arguments.out / manifest.archive))
     print(f"{manifest.images:,} photos ({manifest.bytes / 1e6:,.1f} MB) in {where}; listed in {arguments.out / 'manifest.json'}")
+    if manifest.left_out:
+        print(f"seen there and not taken: {manifest.describe_left_out()}")
     print(f"licence: {manifest.license}")
 
 

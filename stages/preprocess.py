@@ -2,8 +2,8 @@
 
     python stages/preprocess.py [--raw data/raw] [--out data/shards] [--workers 4]
 
-Reads the section `preprocess` of params.yaml. Leaves shards, index.json, report.json (what was left out, and why) and
-preview.png (the first 25 training pictures) in the output folder.
+Reads the section `preprocess` of params.yaml. Leaves shards, index.json, report.json (what was left out, and why), preview.png
+(25 training pictures, spread evenly) and, with `crop: face`, faces.png (photos with what was found in them) in the output folder.
 """
 
 import argparse
@@ -17,11 +17,13 @@ from facegan.preprocessing.preprocess import preprocess
 
 def main(arguments: argparse.Namespace) -> None:
     parameters = read_parameters(arguments.params).preprocess
-    index = preprocess(arguments.raw, parameters, arguments.out, arguments.workers)
+    result = preprocess(arguments.raw, parameters, arguments.out, arguments.workers)
     print(
-        f"{index.train:,} pictures of {index.resolution} px to train on and {index.holdout:,} held out, in {arguments.out}; "
+        f"{result.index.train:,} pictures of {result.index.resolution} px to train on and {result.index.holdout:,} held out, in {arguments.out}; "
         f"look at {arguments.out / 'preview.png'}; what was left out stands in report.json"
     )
+    for line in result.advice:
+        print(line)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ KINDS = {
     for name, preset in PRESETS.items()
 }
 # small, yet with more than one group in R3GAN's grouped convolutions
-SIZES = {"dcgan": (8, 32), "tutorial28": (32, 28), "keras128": (8, 48), "r3gan": (16, 32), "stylegan2": (8, 32)}  # width, resolution
+SIZES = {"dcgan": (8, 32), "tutorial28": (32, 28), "keras128": (8, 48), "r3gan": (16, 32), "stylegan2": (8, 32), "resnet": (16, 32)}  # width, resolution
 
 
 def change(preset: str, **sections: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +59,14 @@ def make_engine(
     torch.manual_seed(0)
     networks = Networks(model, images.shape[3], parameters.optimizer, (0.5, 0.9), parameters.clip_value, hardware.device, capturable)
     augmentation = Augmentation(parameters.augment)
-    game = Game(OBJECTIVES[parameters.objective], parameters.penalty, parameters.penalty_interval, augmentation, parameters.fresh_batch)
+    game = Game(
+        OBJECTIVES[parameters.objective],
+        parameters.penalty,
+        parameters.penalty_interval,
+        parameters.penalty_stride,
+        augmentation,
+        parameters.fresh_batch,
+    )
     batches = Batches([images], parameters.order, 0, hardware.device)
     return Engine(networks, game, batches, hardware, world, batch, parameters.flip, 0, microbatch)
 

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -47,6 +48,35 @@ def replace_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     except BaseException:
         discard(unfinished)
         raise
+
+
+@contextlib.contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Makes an empty folder to fill, which takes the place of ``folder`` when the block ends well; otherwise ``folder`` stays as it was.
+
+    The new one lies beside the old until then, so what a file of the old one shares with another (a hard link) is never written to.
+    A run that was killed leaves the unfinished folder; the next run removes it. Two runs at once: see ``lock_folder``.
+
+    Raises:
+        FaceganError: a full disk, a folder that may not be written to.
+    """
+    folder = folder.resolve()  # where a link leads
+    unfinished, former = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
+    try:
+        if former.exists() and not folder.exists():  # killed between the two renames below
+            os.replace(former, folder)
+        for leftover in (unfinished, former):
+            shutil.rmtree(leftover, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        if folder.exists():
+            os.replace(folder, former)
+        os.replace(unfinished, folder)
+        shutil.rmtree(former, ignore_errors=True)
+    except OSError as error:
+        raise FaceganError(f"expected to write {folder}; found: {error.strerror or error}; mend that, and run the same command again") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def discard(path: Path) -> None:

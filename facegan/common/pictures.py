@@ -1,5 +1,6 @@
 """Tensors to pictures: rounding to bytes, grids, PNG files."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,17 @@ def make_grid(images: Tensor, columns: int) -> np.ndarray:
     return cells.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels).numpy()
 
 
-def save_png(path: Path, picture: np.ndarray) -> None:
-    """Writes a picture (H, W, 3) in uint8 so that a crash leaves either the whole file or none."""
-    from PIL import Image
+def save_png(path: Path, picture: np.ndarray, text: Mapping[str, str] | None = None) -> None:
+    """Writes a picture (H, W, 3) in uint8 so that a crash leaves either the whole file or none.
 
+    Args:
+        text: what the file says about itself, as PNG text chunks.
+    """
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    chunks = PngInfo()
+    for name, value in (text or {}).items():
+        chunks.add_text(name, value)
     with replace_file(path, durable=False) as file:
-        Image.fromarray(picture).save(file, format="PNG")
+        Image.fromarray(picture).save(file, format="PNG", pnginfo=chunks)

@@ -3,22 +3,24 @@
 In or out: a folder with ``index.json`` and safetensors files of at most 256 MB. Each holds one tensor, ``images``: uint8
 (N, 3, H, W), RGB. Training pictures and held-out ones lie in separate files, both in the order in which they were added.
 
-The writer streams: it holds one picture at a time, whatever the number. The reader maps: nothing is read before it is used.
-The index is written last, so a folder that has one is whole.
+The writer streams: it holds one picture at a time, whatever the number. The reader maps: nothing is held before it is used; but
+each file is read once, and its hash compared with the index.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import hashlib
 import json
-import os
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from facegan.common.errors import FaceganError
+from facegan.common.files import hash_file, read_json, replace_file, write_json
 
 if TYPE_CHECKING:  # imported where it is used: preprocessing writes shards without torch
     from torch import Tensor
@@ -26,15 +28,17 @@ if TYPE_CHECKING:  # imported where it is used: preprocessing writes shards with
 FORMAT = "facegan-shards-1"
 SPLITS = ("train", "holdout")
 SHARD_BYTES = 256_000_000
-BUFFER_BYTES = 1_000_000
 HEADER_BYTES = 4096  # a page, so that the pictures behind it start on one
+REMEDY = "run the stage preprocess again"
 
 Split = Literal["train", "holdout"]
+Crop = str | tuple[int, int, int, int]
 
 
-@dataclasses.dataclass(frozen=True)
-class Shard:
+class Shard(BaseModel):
     """One file: its name in the folder, which split it belongs to, how many images and bytes it holds, and its hash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str
     split: Split
@@ -43,24 +47,26 @@ class Shard:
     sha256: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Index:
+class Index(BaseModel):
     """What a folder of shards holds and how it was made.
 
     Attributes:
         resolution: the images' height and width, in pixels.
         train, holdout: how many images each split has.
-        crop: "none", "square" or [left, top, right, bottom], in pixels of the photos.
+        crop: "none", "square", how faces were cut out, or [left, top, right, bottom], in pixels of the photos.
         filter: the resize filter's name.
         source_fingerprint: the photos and everything else that the shards were made from.
         fingerprint: everything above and the hash of every shard: two data sets with the same one are the same.
         shards: the files, in reading order.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["facegan-shards-1"] = FORMAT
     resolution: int
     train: int
     holdout: int
-    crop: str | tuple[int, int, int, int]
+    crop: Crop
     filter: str
     source_fingerprint: str
     fingerprint: str
@@ -79,6 +85,7 @@ class ShardWriter:
         self.resolution = resolution
         self.images_per_shard = max(1, (shard_bytes - HEADER_BYTES) // (3 * resolution * resolution))
         self.shards: list[Shard] = []
+        self.replacements: dict[str, AbstractContextManager[BinaryIO]] = {}
         self.open_files: dict[str, BinaryIO] = {}
         self.open_counts: dict[str, int] = {}
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -89,51 +96,56 @@ class ShardWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for file in self.open_files.values():
-            file.close()
+        for replacement in self.replacements.values():
+            replacement.__exit__(GeneratorExit, GeneratorExit(), None)  # discards what is unfinished
 
     def add(self, split: Split, image: np.ndarray) -> None:
-        """Appends one picture (3, H, W) in uint8 to a split."""
+        """Appends one picture (3, H, W) in uint8 to a split. Raises FaceganError when the disk is full."""
         if image.dtype != np.uint8 or image.shape != (3, self.resolution, self.resolution):
             raise ValueError(f"expected a uint8 picture (3, {self.resolution}, {self.resolution}); found {image.dtype} {image.shape}")
         if split not in self.open_files:
-            self.open_files[split] = self._unfinished(split).open("wb", buffering=BUFFER_BYTES)
-            self.open_files[split].write(bytes(HEADER_BYTES))
+            self.replacements[split] = replace_file(self.folder / self._name(split))
+            self.open_files[split] = self.replacements[split].__enter__()
             self.open_counts[split] = 0
-        self.open_files[split].write(np.ascontiguousarray(image))
+            self._write(split, bytes(HEADER_BYTES))
+        self._write(split, np.ascontiguousarray(image))
         self.open_counts[split] += 1
         if self.open_counts[split] == self.images_per_shard:
             self._close(split)
 
-    def finish(self, crop: str | tuple[int, int, int, int], filter: str, source_fingerprint: str) -> Index:
+    def finish(self, crop: Crop, filter: str, source_fingerprint: str) -> Index:
         """Completes the shards, writes index.json and returns it."""
         for split in list(self.open_files):
             self._close(split)
         shards = tuple(sorted(self.shards, key=lambda shard: (SPLITS.index(shard.split), shard.file)))
         counts = {split: sum(shard.images for shard in shards if shard.split == split) for split in SPLITS}
-        index = Index(self.resolution, **counts, crop=crop, filter=filter, source_fingerprint=source_fingerprint, fingerprint="", shards=shards)
-        index = dataclasses.replace(index, fingerprint=compute_fingerprint(index))
-        unfinished = self.folder / "index.json.part"
-        unfinished.write_text(json.dumps({"format": FORMAT, **dataclasses.asdict(index)}, indent=1) + "\n")
-        os.replace(unfinished, self.folder / "index.json")
+        index = Index(
+            resolution=self.resolution, **counts, crop=crop, filter=filter, source_fingerprint=source_fingerprint, fingerprint="", shards=shards
+        )
+        index = index.model_copy(update={"fingerprint": compute_fingerprint(index)})
+        write_json(self.folder / "index.json", index.model_dump(mode="json"))
         return index
 
     def _name(self, split: str) -> str:
         return f"{split}-{sum(shard.split == split for shard in self.shards):05d}.safetensors"
 
-    def _unfinished(self, split: str) -> Path:
-        return self.folder / (self._name(split) + ".part")
+    def _write(self, split: str, content: bytes | np.ndarray, at_start: bool = False) -> None:
+        """Writes to a split's file. An error goes through ``replace_file``, which says it in words."""
+        try:
+            if at_start:
+                self.open_files[split].seek(0)
+            self.open_files[split].write(content)
+        except OSError as error:
+            self.replacements.pop(split).__exit__(type(error), error, error.__traceback__)
 
     def _close(self, split: str) -> None:
         """Puts the header, which names the count, before the pictures, and the file into its place."""
-        unfinished, name, count = self._unfinished(split), self._name(split), self.open_counts.pop(split)
-        with self.open_files.pop(split) as file:
-            file.seek(0)
-            file.write(make_header(count, self.resolution))
-        with unfinished.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        self.shards.append(Shard(name, split, count, unfinished.stat().st_size, sha256))
-        os.replace(unfinished, self.folder / name)
+        name, count = self._name(split), self.open_counts.pop(split)
+        self._write(split, make_header(count, self.resolution), at_start=True)
+        del self.open_files[split]
+        self.replacements.pop(split).__exit__(None, None, None)
+        path = self.folder / name
+        self.shards.append(Shard(file=name, split=split, images=count, bytes=path.stat().st_size, sha256=hash_file(path)))
 
 
 def make_header(count: int, resolution: int) -> bytes:
@@ -146,8 +158,9 @@ def make_header(count: int, resolution: int) -> bytes:
 
 
 def compute_fingerprint(index: Index) -> str:
-    """Returns the SHA-256 over all that the index says, its own fingerprint aside."""
-    return hashlib.sha256(json.dumps(dataclasses.asdict(index) | {"fingerprint": ""}, sort_keys=True).encode()).hexdigest()
+    """Returns the SHA-256 over all that the index says, its own fingerprint and format aside."""
+    content = index.model_dump(mode="json", exclude={"format"}) | {"fingerprint": ""}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_index(folder: Path) -> Index:
@@ -157,27 +170,18 @@ def read_index(folder: Path) -> Index:
         FaceganError: no index, not one of ours, or one that was changed since it was written.
     """
     path = Path(folder) / "index.json"
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise FaceganError(f"expected shards in {folder}; found no index.json; run the stage preprocess") from None
-    except ValueError as error:
-        raise FaceganError(f"expected JSON in {path}; found something else ({error}); run the stage preprocess again") from None
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-        raise FaceganError(f"expected an index of format {FORMAT} in {path}; found another; run the stage preprocess again")
-    try:
-        shards = tuple(Shard(**shard) for shard in content.pop("shards"))
-        crop = content.pop("crop")
-        index = Index(**content, crop=crop if isinstance(crop, str) else tuple(crop), shards=shards)
-    except (KeyError, TypeError) as error:
-        raise FaceganError(f"expected an index of format {FORMAT} in {path}; found other keys ({error}); run the stage preprocess again") from None
+    if not path.is_file():
+        raise FaceganError(f"expected shards in {folder}; found no index.json; run the stage preprocess")
+    index = read_json(path, Index, REMEDY)
     if compute_fingerprint(index) != index.fingerprint:
-        raise FaceganError(f"expected {path} as it was written; found it changed since; run the stage preprocess again")
+        raise FaceganError(f"expected {path} as it was written; found it changed since; {REMEDY}")
     return index
 
 
 def open_split(folder: Path, split: Split) -> list[Tensor]:
-    """Returns the split's images: for each shard a uint8 tensor (n, 3, H, W), mapped from the file and read as it is used.
+    """Returns the split's images: for each shard a uint8 tensor (n, 3, H, W), mapped from the file.
+
+    The first time in a process each file is read from end to end and its hash compared: about two seconds a gigabyte.
 
     Raises:
         FaceganError: no index, or a shard that is missing, torn, or not the one that the index names.
@@ -191,17 +195,34 @@ def open_shard(folder: Path, shard: Shard, resolution: int) -> Tensor:
     from safetensors import SafetensorError, safe_open
 
     path = folder / shard.file
-    remedy = "run the stage preprocess again"
     if not path.is_file():
-        raise FaceganError(f"expected the shard {path}; found no such file; {remedy}")
-    if path.stat().st_size != shard.bytes:
-        raise FaceganError(f"expected {shard.bytes} bytes in the shard {path}; found {path.stat().st_size}; {remedy}")
+        raise FaceganError(f"expected the shard {path}; found no such file; {REMEDY}")
+    status = path.stat()
+    if status.st_size != shard.bytes:
+        raise FaceganError(f"expected {shard.bytes} bytes in the shard {path}; found {status.st_size}; {REMEDY}")
     try:
         with safe_open(path, "pt") as file:
             images = file.get_tensor("images")
     except SafetensorError as error:
-        raise FaceganError(f"expected a safetensors file with images at {path}; found another ({error}); {remedy}") from None
+        raise FaceganError(f"expected a safetensors file with images at {path}; found another ({error}); {REMEDY}") from None
     shape = (shard.images, 3, resolution, resolution)
     if tuple(images.shape) != shape or str(images.dtype) != "torch.uint8":
-        raise FaceganError(f"expected uint8 images {shape} in {path}; found {images.dtype} {tuple(images.shape)}; {remedy}")
+        raise FaceganError(f"expected uint8 images {shape} in {path}; found {images.dtype} {tuple(images.shape)}; {REMEDY}")
+    if hash_once(path.resolve(), status.st_size, status.st_mtime_ns, status.st_ino) != shard.sha256:
+        raise FaceganError(f"expected the shard {path} as it was written; found other bytes; {REMEDY}")
     return images
+
+
+@functools.lru_cache(maxsize=1000)
+def hash_once(path: Path, *version: int) -> str:
+    """Returns a file's SHA-256, computed once in a process for each version of the file."""
+    return hash_file(path)
+
+
+def view_pictures(folder: Path, index: Index, split: Split, numbers: list[int]) -> list[np.ndarray]:
+    """Returns some of a split's pictures (3, H, W) by their numbers, without torch and unchecked, just after they were written."""
+    shape = (3, index.resolution, index.resolution)
+    shards = [np.memmap(folder / shard.file, np.uint8, "r", HEADER_BYTES, (shard.images, *shape)) for shard in index.shards if shard.split == split]
+    starts = np.cumsum([0, *(len(shard) for shard in shards)])
+    places = np.searchsorted(starts, numbers, side="right") - 1
+    return [np.array(shards[place][number - starts[place]]) for place, number in zip(places, numbers, strict=True)]

@@ -89,7 +89,19 @@ class StyleGAN2Parameters(Section):
     latent_size: LatentSize
 
 
+class ResNetParameters(Section):
+    """What a plain residual GAN is built from.
+
+    Attributes:
+        width: the channels at 4 and 8 px; half as many at 16 px, and so on, but 16 at least.
+    """
+
+    name: Literal["resnet"]
+    width: Width
+    latent_size: LatentSize
+
+
 ModelParameters = Annotated[
-    DCGANParameters | Tutorial28Parameters | Keras128Parameters | R3GANParameters | StyleGAN2Parameters,
+    DCGANParameters | Tutorial28Parameters | Keras128Parameters | R3GANParameters | StyleGAN2Parameters | ResNetParameters,
     Field(discriminator="name"),
 ]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from facegan.models import dcgan, keras128, r3gan, stylegan2, tutorial28
+from facegan.models import dcgan, keras128, r3gan, resnet, stylegan2, tutorial28
 from facegan.models.parameters import ModelParameters
 
 
@@ -25,6 +25,7 @@ MODELS = {
     "tutorial28": Architecture(tutorial28.Generator, tutorial28.Discriminator),
     "keras128": Architecture(keras128.Generator, keras128.Discriminator),
     "r3gan": Architecture(r3gan.Generator, r3gan.Discriminator),
+    "resnet": Architecture(resnet.Generator, resnet.Discriminator),
     "stylegan2": Architecture(stylegan2.Generator, stylegan2.Discriminator),
 }
 

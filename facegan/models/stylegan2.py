@@ -197,8 +197,11 @@ class Generator(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, latent_size)."""
-        styles = self.choose_styles(latents)  # (layers + 1, B, latent_size)
-        features = self.basis.expand(len(latents), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        return self.synthesize(self.choose_styles(latents))
+
+    def synthesize(self, styles: Tensor) -> Tensor:
+        """Returns images (B, 3, H, W) of a style for each layer and image, and one more for the last layer's picture: (layers + 1, B, latent_size)."""
+        features = self.basis.expand(styles.shape[1], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         features = self.layers[0](features, styles[0])
         images = self.to_rgb[0](features, styles[1])  # (B, 3, 4, 4)
         for stage, to_rgb in enumerate(self.to_rgb[1:], start=1):

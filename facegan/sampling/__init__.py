@@ -1,1 +1,1 @@
-"""Stage ``sample``: a generator to pictures that people look at."""
+"""Stage ``sample``: a generator to pictures that people look at, and a page that tells how good they are."""

@@ -1,16 +1,18 @@
 """How far one set of features lies from another: pure mathematics, no networks and no files.
 
-In: feature matrices (N, D), one row an image, on any device. Out: numbers. Everything is computed in float64.
+In: feature matrices (N, D), one row an image, on any device. Out: numbers. Everything is computed in float64, and matrices of all pairs
+are seen a tile at a time, so that besides the features a few hundred megabytes suffice for any number of images.
 
 - Fréchet distance: Heusel et al. 2017, "GANs trained by a two time-scale update rule converge to a local Nash equilibrium".
 - Kernel distance: Bińkowski et al. 2018, "Demystifying MMD GANs".
-- Precision and recall: Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing generative models".
-- Density and coverage: Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models".
 - Inception score: Salimans et al. 2016, "Improved techniques for training GANs".
+
+Precision, recall, density and coverage: ``facegan.scoring.neighbourhoods``.
 """
 
 import dataclasses
 import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -18,7 +20,9 @@ from torch import Tensor
 
 from facegan.common.errors import FaceganError
 
-CHUNK_ROWS = 4096  # rows of a distance or kernel matrix that are computed at a time
+TILE = 2048  # rows and columns of a matrix of all pairs that are computed at a time: 32 MB in float64
+
+Pairs = Callable[[Tensor, Tensor], Tensor]  # float64 rows (n, D) and (m, D) to a number for each pair (n, m)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +43,19 @@ def fit_gaussian(features: Tensor) -> Gaussian:
         FaceganError: fewer than two rows, or numbers that are not finite.
     """
     count, dimensions = check_features(features, minimum=2).shape
-    mean = features.sum(0, dtype=torch.float64) / count
+    mean = sum_rows(features) / count
     if count <= dimensions:
         return Gaussian(mean, (features.double() - mean).T / math.sqrt(count - 1))
     covariance = torch.zeros(dimensions, dimensions, dtype=torch.float64, device=features.device)
-    for rows in features.split(CHUNK_ROWS):
+    for rows in split_rows(features):
         centred = rows.double() - mean  # (n, D)
         covariance.addmm_(centred.T, centred)
     return Gaussian(mean, take_root(covariance / (count - 1)))
+
+
+def sum_rows(features: Tensor) -> Tensor:
+    """Returns the sum (D,) of the rows of (N, D), in float64; PyTorch's own would make a float64 copy of them all first."""
+    return torch.stack([rows.double().sum(0) for rows in split_rows(features)]).sum(0)
 
 
 def take_root(covariance: Tensor) -> Tensor:
@@ -67,17 +76,56 @@ def frechet_distance(first: Gaussian, second: Gaussian) -> float:
     return max(0.0, distance.item())
 
 
+def split_rows(features: Tensor) -> tuple[Tensor, ...]:
+    """Returns the rows of (N, D) in parts of a tile's height."""
+    return features.split(TILE)
+
+
+def split_pairs(first: Tensor, second: Tensor, pairs: Pairs) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Yields the matrix of all pairs of rows of (N, D) and (M, D) by tiles: which rows, which columns, and what is there."""
+    for top in range(0, len(first), TILE):
+        rows = slice(top, min(top + TILE, len(first)))
+        above = first[rows].double()
+        for left in range(0, len(second), TILE):
+            columns = slice(left, min(left + TILE, len(second)))
+            yield rows, columns, pairs(above, second[columns].double())
+
+
 def polynomial_kernel(first: Tensor, second: Tensor) -> Tensor:
     """Returns (xᵀy / D + 1)³ for every pair of rows: (N, D), (M, D) to (N, M)."""
-    return (first.double() @ second.double().T / first.shape[1] + 1) ** 3
+    return (first @ second.T / first.shape[1] + 1) ** 3
 
 
 def kernel_distance(first: Tensor, second: Tensor) -> float:
     """Returns the unbiased squared maximum mean discrepancy under the cubic kernel; it may fall a little below zero."""
-    n, m = check_features(first, minimum=2).shape[0], check_features(second, minimum=2).shape[0]
-    within = [(kernel.sum() - kernel.diagonal().sum()) / (count * (count - 1)) for kernel, count in
-              ((polynomial_kernel(first, first), n), (polynomial_kernel(second, second), m))]
-    return (within[0] + within[1] - 2 * polynomial_kernel(first, second).mean()).item()
+    return kernel_distances(first, second, torch.ones(1, len(second), dtype=torch.bool)).item()
+
+
+def kernel_distances(first: Tensor, second: Tensor, kept: Tensor) -> Tensor:
+    """Returns the kernel distances (L,) between the first features (N, D) and L parts of the second ones (M, D).
+
+    Args:
+        kept: which of the second rows each part has, bool (L, M).
+    """
+    everything = torch.ones(1, len(check_features(first, minimum=2)), dtype=torch.float64, device=first.device)
+    kept = kept.to(check_features(second, minimum=2).device, torch.float64)
+    within_first, within_second = (average_kernel(*part, *part, diagonal=False) for part in ((first, everything), (second, kept)))
+    return within_first + within_second - 2 * average_kernel(first, everything, second, kept, diagonal=True)  # (L,)
+
+
+def average_kernel(first: Tensor, first_kept: Tensor, second: Tensor, second_kept: Tensor, diagonal: bool) -> Tensor:
+    """Returns the kernel's means (L,) over the pairs of kept rows, (L, N) and (L, M) of ones and zeros.
+
+    Args:
+        diagonal: whether the pairs of a row with itself count; without them both sets must be the same.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=first.device)
+    for rows, columns, kernel in split_pairs(first, second, polynomial_kernel):
+        if not diagonal and rows == columns:
+            kernel.fill_diagonal_(0)
+        total = total + (first_kept[:, rows] @ kernel * second_kept[:, columns]).sum(1)  # (L,)
+    counts = first_kept.sum(1)
+    return total / (counts * second_kept.sum(1) if diagonal else counts * (counts - 1))
 
 
 def kernel_distance_over_subsets(first: Tensor, second: Tensor, subsets: int, size: int, seed: int) -> tuple[float, float]:
@@ -91,41 +139,6 @@ def kernel_distance_over_subsets(first: Tensor, second: Tensor, subsets: int, si
         rows = [torch.from_numpy(random.choice(len(features), size, replace=False)) for features in (first, second)]
         distances.append(kernel_distance(first[rows[0].to(first.device)], second[rows[1].to(second.device)]))
     return float(np.mean(distances)), float(np.std(distances))
-
-
-def measure_distances(first: Tensor, second: Tensor) -> Tensor:
-    """Returns the Euclidean distance of every pair of rows: (N, D), (M, D) to (N, M), in float64."""
-    second = second.double()
-    return torch.cat([torch.cdist(rows.double(), second) for rows in first.split(CHUNK_ROWS)])
-
-
-def neighbour_radii(distances: Tensor, neighbours: int) -> Tensor:
-    """Returns each row's distance to its k-th nearest other row: (N, N) to (N,). Raises FaceganError when N ≤ k."""
-    if len(distances) <= neighbours:
-        raise FaceganError(f"expected more than {neighbours} images for neighbours in feature space; found {len(distances)}; raise evaluate.images")
-    return distances.kthvalue(neighbours + 1, dim=1).values  # the nearest is the row itself
-
-
-def precision_and_recall(between: Tensor, within_real: Tensor, within_fake: Tensor, neighbours: int = 3) -> tuple[float, float]:
-    """Returns the share of fakes inside the real manifold, and of real ones inside the fake manifold.
-
-    Args:
-        between, within_real, within_fake: distances (real, fake), (real, real) and (fake, fake).
-    """
-    precision = (between <= neighbour_radii(within_real, neighbours)[:, None]).any(0)  # (fake,)
-    recall = (between <= neighbour_radii(within_fake, neighbours)[None, :]).any(1)  # (real,)
-    return precision.double().mean().item(), recall.double().mean().item()
-
-
-def density_and_coverage(between: Tensor, within_real: Tensor, neighbours: int = 5) -> tuple[float, float]:
-    """Returns how many real neighbourhoods a fake lies in, by k (1 on average for a perfect generator; may pass 1), and the
-    share of real neighbourhoods that hold a fake at all.
-
-    Args:
-        between, within_real: distances (real, fake) and (real, real).
-    """
-    inside = between < neighbour_radii(within_real, neighbours)[:, None]  # (real, fake)
-    return inside.sum(0).double().mean().item() / neighbours, inside.any(1).double().mean().item()
 
 
 def inception_score(logits: Tensor, splits: int = 10) -> tuple[float, float]:
@@ -144,6 +157,6 @@ def check_features(features: Tensor, minimum: int) -> Tensor:
     """Returns the features. Raises FaceganError unless they are (N, D), N at least the minimum, and finite."""
     if features.ndim != 2 or len(features) < minimum:
         raise FaceganError(f"expected at least {minimum} rows of features (N, D); found shape {tuple(features.shape)}; score more images")
-    if not features.isfinite().all():
+    if not all(rows.isfinite().all() for rows in split_rows(features)):
         raise FaceganError("expected finite features; found NaN or infinity; look at the generator's images")
     return features

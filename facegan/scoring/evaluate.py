@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from facegan.common.errors import FaceganError
 from facegan.common.progress import Progress
 from facegan.models.generator_file import Card
-from facegan.models.latents import generate_images, seeded_latents, truncate
+from facegan.models.latents import generate_images, seeded_latents
 from facegan.models.registry import build_generator, describe_model
 from facegan.scoring.extractors import BATCH, Extractor, extract, name_frechet, name_kernel
-from facegan.scoring.memorisation import draw_sheet, find_neighbours, measure_memorisation
+from facegan.scoring.memorisation import draw_sheet, measure_memorisation
+from facegan.scoring.neighbourhoods import find_neighbours
 from facegan.scoring.parameters import FEWEST_IMAGES, EvaluateParameters
 from facegan.scoring.protocol import Protocol
 from facegan.scoring.reference import Reference, gather
@@ -44,7 +45,7 @@ def evaluate(
     space = extractor.space
     features = extract(extractor, generate(generator, parameters, extractor.device))
     protocol = Protocol(
-        **dataclasses.asdict(reference.protocol), generated=parameters.images, seed=parameters.seed, truncation=parameters.truncation
+        **dataclasses.asdict(reference.protocol), generated=parameters.images, seed=parameters.seed
     )
     report: dict[str, Any] = {
         "model": describe_model(card.parameters),
@@ -72,31 +73,34 @@ def score_untrained(card: Card, reference: Reference, extractor: Extractor, para
 def summarise(report: dict[str, Any], space: str) -> dict[str, Any]:
     """Returns the few numbers of a report that runs are compared by, flat: what DVC shows."""
     frechet, scores = name_frechet(space), report["generated"]
-    metrics = {frechet: scores[frechet], f"{frechet}_untrained": report["untrained"][frechet], name_kernel(space): scores[name_kernel(space)]}
-    if frechet in report["floor"]:
-        metrics[f"{frechet}_floor"] = report["floor"][frechet]
+    metrics = {frechet: scores[frechet], name_kernel(space): scores[name_kernel(space)]}
+    metrics |= {f"{frechet}_{end}": report[end][frechet] for end in ("floor", "untrained") if frechet in report.get(end, {})}
     metrics |= {name: scores[name] for name in (f"precision_{space}", f"recall_{space}", f"inception_score_{space}") if name in scores}
     if "memorisation" in report:
-        found = report["memorisation"]
-        metrics |= {
-            "memorised": found["detected"], "nearest_is_training": found["nearest_is_training"]["share"],
-            "nearest_is_training_expected": found["expected"],
-        }
+        metrics["memorised"] = report["memorisation"]["detected"]
     return dict(sorted(metrics.items())) | {"protocol": report["protocol"]["fingerprint"]}
 
 
 def describe(report: dict[str, Any], space: str) -> str:
     """Returns the distance between its two ends, and what the memorisation test says, in two lines."""
+    return f"{describe_distance(report, space)}\n{describe_memorisation(report)}"
+
+
+def describe_distance(report: dict[str, Any], space: str) -> str:
+    """Returns the distance, and the ends of its scale that the report has, in a line."""
     name = name_frechet(space)
-    ends = [f"{words} {report[end][name]:.4g}" for end, words in (("floor", "real photos"), ("untrained", "untrained")) if name in report[end]]
-    lines = [f"{name} {report['generated'][name]:.4g}, another seed within ±{report['another_seed_95'][name]:.2g} ({', '.join(ends)})"]
+    ends = [f"{words} {report[end][name]:.4g}" for end, words in (("floor", "real photos"), ("untrained", "untrained")) if name in report.get(end, {})]
+    line = f"{name} {report['generated'][name]:.4g}, another seed within ±{report['another_seed_95'][name]:.2g}"
+    return f"{line} ({', '.join(ends)})" if ends else line
+
+
+def describe_memorisation(report: dict[str, Any]) -> str:
+    """Returns what the memorisation test says, in a line."""
     if "memorisation" not in report:
-        lines.append("too few held-out images to tell whether it replays training images")
-    else:
-        found = report["memorisation"]
-        verdict = "it replays training images" if found["detected"] else "no sign of replayed training images"
-        lines.append(f"nearest real image is a training image: {found['nearest_is_training']['share']:.2f}, expected {found['expected']:.2f}: {verdict}")
-    return "\n".join(lines)
+        return "too few held-out images to tell whether it replays training images"
+    found = report["memorisation"]
+    verdict = "it replays training images" if found["detected"] else "no sign of replayed training images"
+    return f"nearest real image is a training image: {found['nearest_is_training']['share']:.2f}, expected {found['expected']:.2f}: {verdict}"
 
 
 def round_numbers(value: Any) -> Any:
@@ -127,7 +131,7 @@ def generate(generator: nn.Module, parameters: EvaluateParameters, device: torch
 
 def draw_scored_latents(generator: nn.Module, parameters: EvaluateParameters) -> Tensor:
     """Returns the latents (images, latent_size) that the generator is scored on."""
-    return truncate(generator, seeded_latents(generator, parameters.images, parameters.seed), parameters.truncation)
+    return seeded_latents(generator, parameters.images, parameters.seed)
 
 
 def draw_neighbours(generator: nn.Module, features: Tensor, reference: Reference, shards: Path, parameters: EvaluateParameters) -> np.ndarray:

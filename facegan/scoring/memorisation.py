@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from facegan.common.pictures import make_grid
-from facegan.scoring.distances import CHUNK_ROWS
+from facegan.scoring.distances import split_rows, sum_rows
+from facegan.scoring.neighbourhoods import find_neighbours
 
 RESAMPLES = 1000
 CHANCE = 0.01  # how often a generator that memorises nothing may be accused
@@ -60,25 +61,27 @@ class Memorisation:
     holdout: int
 
 
-def find_neighbours(queries: Tensor, images: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Returns distances and rows, (Q, count) each, of the nearest among features (N, D) to every query (Q, D), nearest first."""
-    images = images.double()
-    found = [torch.cdist(rows.double(), images).topk(count, largest=False) for rows in queries.split(CHUNK_ROWS)]
-    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
-
-
 def measure_memorisation(fake: Tensor, holdout: Tensor, train: Tensor, seed: int) -> Memorisation:
     """Returns what the generated features (M, D) remember of the training ones (T, D), with held-out ones (H, D) to compare."""
     random = np.random.default_rng(seed)
-    real = torch.cat([train, holdout])
-    moved = fake.double() + (real.mean(0, dtype=torch.float64) - fake.mean(0, dtype=torch.float64))
-    nearest = find_neighbours(moved, real, 1)[1].flatten().cpu().numpy()
-    hits = np.bincount(nearest, minlength=len(train) + len(holdout))
+    hits = count_hits(fake, holdout, train)
     chance = np.mean([random.permutation(hits)[: len(train)].sum() >= hits[: len(train)].sum() for _ in range(RESAMPLES)])
     return Memorisation(
         detected=bool(chance < CHANCE), nearest_is_training=measure_hits(hits, len(train), random), expected=len(train) / len(hits),
         chance=float(chance), closer_than_holdout=measure_closeness(fake, holdout, train, random), searched=len(train), holdout=len(holdout),
     )
+
+
+def count_hits(fake: Tensor, holdout: Tensor, train: Tensor) -> np.ndarray:
+    """Returns how often each real image (T + H,), the training ones first, is a generated image's nearest."""
+    real_mean = (sum_rows(train) + sum_rows(holdout)) / (len(train) + len(holdout))
+    move = real_mean - sum_rows(fake) / len(fake)
+    hits = np.zeros(len(train) + len(holdout), dtype=np.int64)
+    for rows in split_rows(fake):
+        (train_distance, train_row), (holdout_distance, holdout_row) = (find_neighbours(rows.double() + move, images, 1) for images in (train, holdout))
+        nearest = torch.where(holdout_distance < train_distance, len(train) + holdout_row, train_row)  # (n, 1)
+        hits += np.bincount(nearest.flatten().cpu().numpy(), minlength=len(hits))
+    return hits
 
 
 def measure_hits(hits: np.ndarray, training: int, random: np.random.Generator) -> Share:

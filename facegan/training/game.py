@@ -7,6 +7,7 @@ changes nobody's weights, and the generator's move computes no gradient of its o
 import dataclasses
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from facegan.training.augmentation import Augmentation
@@ -21,6 +22,9 @@ class Game:
         objective: both losses.
         penalty: "none"; "r1" on real images; "r1_r2" on real and generated ones; "wgan_gp" between them.
         penalty_interval: the penalty is taken on every so manieth step, and weighs that many times as much there.
+        penalty_stride: and there on every so manieth image of the batch. Then each step can have its penalty for as little work as one
+            on every so manieth step, and Adam's steps are not torn between two sizes of gradients. The discriminator sees the
+            others apart from these, so above 1 it must judge each image by itself.
         augmentation: what stands between any image and the discriminator.
         fresh_batch: the generator's move gets real and generated images of its own, rather than those that the discriminator
             has just learned from.
@@ -29,6 +33,7 @@ class Game:
     objective: Objective
     penalty: str
     penalty_interval: int
+    penalty_stride: int
     augmentation: Augmentation
     fresh_batch: bool
 
@@ -50,15 +55,35 @@ class Move(NamedTuple):
 
 def discriminator_move(discriminator: nn.Module, game: Game, values: StepValues, real: Tensor, fake: Tensor, penalize: bool) -> Move:
     """Tells real images from generated ones. Images: (B, 3, H, W) in [-1, 1]; the generator gets no gradient."""
-    real = real.detach().requires_grad_(penalize)
-    fake = fake.detach().requires_grad_(penalize and game.penalty == "r1_r2")
-    real_logits = discriminator(game.augmentation(real, values.strength)).float()  # (B,)
-    fake_logits = discriminator(game.augmentation(fake, values.strength)).float()  # (B,)
+    stride = game.penalty_stride if penalize else 1
+    some_real, some_real_logits, real_logits = judge(discriminator, game, values, real, stride, penalize)
+    some_fake, some_fake_logits, fake_logits = judge(discriminator, game, values, fake, stride, penalize and game.penalty == "r1_r2")
     loss = game.objective.discriminator(real_logits, fake_logits)
     if penalize:
-        penalty = compute_penalty(discriminator, game, values, (real, real_logits), (fake, fake_logits))
+        penalty = compute_penalty(discriminator, game, values, (some_real, some_real_logits), (some_fake, some_fake_logits))
         loss = loss + game.penalty_interval * values.gamma * penalty
     return Move(loss, real_logits.detach(), fake_logits.detach())
+
+
+def judge(
+    discriminator: nn.Module, game: Game, values: StepValues, images: Tensor, stride: int, with_slopes: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns every so manieth of the images (B / stride, 3, H, W), their logits, and all logits (B,), these images' first.
+
+    Args:
+        with_slopes: whether gradients with respect to those images will be asked for.
+    """
+    some = images.detach()[::stride].requires_grad_(with_slopes)
+    seen = some
+    if stride > 1:  # augmented in their own order, in which they get their random numbers
+        seen = images.detach().clone()
+        seen[::stride] = some
+    seen = game.augmentation(seen, values.strength)  # (B, 3, H, W)
+    if stride > 1:
+        seen = torch.cat([seen[first::stride] for first in range(stride)])
+    # a pass of their own, so that nothing of the others is differentiated twice
+    logits = [discriminator(part).float() for part in seen.split([len(some), len(images) - len(some)]) if len(part)]
+    return some, logits[0], torch.cat(logits)
 
 
 def generator_move(discriminator: nn.Module, game: Game, values: StepValues, real: Tensor, fake: Tensor) -> Move:

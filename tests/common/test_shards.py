@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from facegan.common.errors import FaceganError
-from facegan.common.shards import HEADER_BYTES, SHARD_BYTES, Index, ShardWriter, make_header, open_split, read_index
+from facegan.common.shards import HEADER_BYTES, SHARD_BYTES, Index, ShardWriter, make_header, open_split, read_index, view_pictures
 
 SIZE = 28
 IMAGE_BYTES = 3 * SIZE * SIZE
@@ -165,20 +165,67 @@ def test_a_missing_torn_or_foreign_shard_is_named(tmp_path):
     assert len(open_split(tmp_path, "holdout")) == 1
 
 
+def test_a_single_flipped_bit_is_found(tmp_path):
+    write(tmp_path, draw_images(10))
+    shard = tmp_path / "train-00000.safetensors"
+    content = bytearray(shard.read_bytes())
+    assert len(open_split(tmp_path, "train")[0]) == 8  # found whole, and changed after that
+    content[-100] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(FaceganError, match=r"expected the shard .*train-00000\.safetensors as it was written; found other bytes; run the stage pre"):
+        open_split(tmp_path, "train")
+    assert len(open_split(tmp_path, "holdout")[0]) == 2
+
+
+def test_the_fingerprint_is_the_one_it_always_was(tmp_path):
+    assert write(tmp_path, draw_images(3)).fingerprint == "eeaf25111f23872df0c4df08e7b1fc9fc4db57448dc46854211ca89767254ea3"
+
+
+def test_a_full_disk_is_said_in_words_and_leaves_nothing_unfinished(tmp_path):
+    program = """
+import resource, signal, sys
+import numpy as np
+from pathlib import Path
+from facegan.common.errors import FaceganError
+from facegan.common.shards import ShardWriter
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    with ShardWriter(Path(sys.argv[1]), 28) as writer:
+        writer.add("holdout", np.zeros((3, 28, 28), np.uint8))
+        for _ in range(100):
+            writer.add("train", np.zeros((3, 28, 28), np.uint8))
+except FaceganError as error:
+    print(error)
+"""
+    result = subprocess.run([sys.executable, "-c", program, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.startswith("expected to write ") and "train-00000.safetensors; found: File too large" in result.stdout, result.stderr
+    assert read_files(tmp_path) == {}
+
+
+def test_pictures_by_number_are_those_that_were_added(tmp_path):
+    images = draw_images(14)
+    index = write(tmp_path, images, every=15, shard_bytes=HEADER_BYTES + 4 * IMAGE_BYTES + 1)
+    assert (np.array(view_pictures(tmp_path, index, "train", [0, 3, 4, 12])) == images[[1, 4, 5, 13]]).all()
+
+
 def test_a_foreign_or_changed_index_is_refused(tmp_path):
     write(tmp_path, draw_images(10))
     path = tmp_path / "index.json"
     content = json.loads(path.read_text())
     foreign = {
-        "{torn": "expected JSON",
-        "[]": "expected an index of format",
-        json.dumps({"train": 8}): "expected an index of format",
-        json.dumps({key: value for key, value in content.items() if key != "shards"}): "found other keys",
-        json.dumps(content | {"colour": "blue"}): "found other keys",
-        json.dumps(content | {"train": 9}): "found it changed since",
+        b"{torn": "the file: Invalid JSON",
+        b"\xff\xfe": "the file: Invalid JSON",
+        b"": "the file: Invalid JSON",
+        b"[]": "the file: Input should be an object",
+        json.dumps({"train": 8}).encode(): "resolution: Field required",
+        json.dumps(content | {"format": "facegan-shards-9"}).encode(): "format: Input should be 'facegan-shards-1'",
+        json.dumps({key: value for key, value in content.items() if key != "shards"}).encode(): "shards: Field required",
+        json.dumps(content | {"colour": "blue"}).encode(): "colour: Extra inputs are not permitted",
+        json.dumps(content | {"train": 9}).encode(): "found it changed since",
     }
     for text, problem in foreign.items():
-        path.write_text(text)
+        path.write_bytes(text)
         with pytest.raises(FaceganError, match=problem):
             read_index(tmp_path)
 

@@ -4,6 +4,7 @@ import email.utils
 import hashlib
 import io
 import json
+import os
 import random
 import subprocess
 import time
@@ -18,7 +19,7 @@ from fake_kaggle import FakeKaggle
 from projects import copy_project, start_stage
 
 from facegan.common.errors import FaceganError
-from facegan.photos.sources.kaggle import fetch_kaggle, read_retry_after
+from facegan.photos.sources.kaggle import fetch_kaggle, find_cache, read_retry_after
 
 MEBIBYTE = 2**20  # the client writes pieces of this size
 CUT = MEBIBYTE * 3 // 2
@@ -121,6 +122,36 @@ def test_fetches_anonymously_once_and_again_only_what_was_damaged(fetch, fake, t
     assert fake.count("transfer") == 2
 
 
+@pytest.mark.parametrize("at", [2000, len(WHOLE) - 60], ids=["in a photo", "in the directory"])
+def test_a_cache_that_rots_is_noticed_and_fetched_again(fetch, fake, tmp_path, at):
+    check_fetched(fetch(), tmp_path)
+    archive = tmp_path / "cache" / ARCHIVE
+    time_ns = archive.stat().st_mtime_ns
+    archive.unlink()  # not written in place: the stage's output may be the same file
+    archive.write_bytes(WHOLE[:at] + bytes([WHOLE[at] ^ 1]) + WHOLE[at + 1 :])
+    os.utime(archive, ns=(time_ns, time_ns))
+    run = fetch()
+    check_fetched(run, tmp_path)
+    assert "is no longer what was fetched: fetching it again" in run.stdout and fake.count("transfer") == 2
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"bytes": 3', b"[]", b'{"bytes": 1, "mtime_ns": 1, "sha256": "0"}', b"\xff"])
+def test_a_torn_note_about_the_cache_costs_a_check_and_no_fetch(fetch, fake, tmp_path, torn):
+    check_fetched(fetch(), tmp_path)
+    (tmp_path / "cache" / ARCHIVE).with_name("checked.json").write_bytes(torn)
+    check_fetched(fetch(), tmp_path)
+    assert fake.count("transfer") == 1
+
+
+def test_a_user_without_a_home_is_told_to_name_the_cache(monkeypatch):
+    """As in a container that runs under a number nobody knows."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("FACEGAN_CACHE", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    with pytest.raises(FaceganError, match="expected a home folder for what Kaggle sends; found none; set FACEGAN_CACHE"):
+        find_cache()
+
+
 def test_goes_on_after_a_cut(fetch, fake, tmp_path):
     fake.cuts = [CUT]
     check_fetched(fetch(), tmp_path)
@@ -146,7 +177,7 @@ def test_starts_afresh_when_the_data_set_changed_meanwhile(fetch, fake, tmp_path
 
 def test_a_dead_connection_is_given_up_for_a_new_one(project, fetch, fake, tmp_path):
     fake.stall_after = CUT
-    module = project / "facegan" / "sources" / "kaggle.py"
+    module = project / "facegan" / "photos" / "sources" / "kaggle.py"
     source = module.read_text()
     module.write_text(source.replace("STALL_SECONDS = 120", "STALL_SECONDS = 1"))
     try:
@@ -239,7 +270,7 @@ def test_a_version_can_be_pinned(project, fetch, fake, tmp_path):
 @pytest.mark.parametrize("slug", ["faces", "painter/", "../faces", "https://www.kaggle.com/datasets/painter/faces"])
 def test_only_a_slug_is_taken(tmp_path, slug):
     with pytest.raises(FaceganError, match="expected owner/dataset"):
-        fetch_kaggle(slug, tmp_path)
+        fetch_kaggle(slug, tmp_path, tmp_path / "copy.zip")
 
 
 def test_retry_after_is_a_number_or_a_date():
@@ -248,5 +279,7 @@ def test_retry_after_is_a_number_or_a_date():
 
     later = email.utils.format_datetime(email.utils.localtime().replace(year=2100))
     assert read(**{"Retry-After": "17"}) == 17
-    assert read(**{"Retry-After": later}) > 10**9
+    assert read(**{"Retry-After": later}) == read(**{"Retry-After": "999999999"}) == read(**{"Retry-After": "1e400"}) == 600
+    assert read(**{"Retry-After": "-5"}) == read(**{"Retry-After": "nan"}) == read(**{"Retry-After": "²"}) == 0
+    assert read(**{"Retry-After": "Wed, 01 Jan 999999 00:00:00 GMT"}) == 0
     assert read(**{"Retry-After": "soon"}) == read() == read_retry_after(None) == 0

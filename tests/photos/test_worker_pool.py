@@ -2,10 +2,12 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 
-import numpy as np
 import pytest
+from projects import ROOT
 
 from facegan.common.errors import FaceganError
 from facegan.photos.worker_pool import TASKS_AHEAD, Workers
@@ -51,13 +53,45 @@ def test_no_workers_are_too_few():
         Workers(0)
 
 
-def fill_page(page, value, count):
-    page[:count] = value
-    return count
+FILL = """
+from facegan.common.errors import FaceganError
+from facegan.photos.worker_pool import Workers
+
+import numpy as np
+
+def fill(number):
+    return np.ones(1_000_000, np.uint8)
+
+if __name__ == "__main__":
+    try:
+        with Workers(2) as workers:
+            print(*{result.sum() for result in workers.map(fill, ((number,) for number in range(40)))})
+    except FaceganError as error:
+        print(error)
+"""
 
 
-def test_what_tasks_leave_on_their_pages_is_there_until_the_next_is_asked_for():
-    with Workers(2, page_bytes=100_000) as workers:
-        for value, (page, count) in enumerate(workers.map_pages(fill_page, [(value, 100_000 - value) for value in range(60)])):
-            assert page.dtype == np.uint8 and page.shape == (100_000,)
-            assert count == 100_000 - value and (page[:count] == value).all()
+def run_with_little_room(tmp_path, shared: str, temporary: str) -> str:
+    """Returns what a program with worker processes prints where /dev/shm and the temporary files have no more room than this."""
+    (tmp_path / "fill.py").write_text(FILL)
+    (tmp_path / "tmp").mkdir()
+    mounts = f"mount -t tmpfs -o size={shared} tmpfs /dev/shm && mount -t tmpfs -o size={temporary} tmpfs '{tmp_path}/tmp'"
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = ["unshare", "--mount", "sh", "-c", f"{mounts} || exit 99; exec '{sys.executable}' '{tmp_path}/fill.py'"]
+    try:
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    except FileNotFoundError:
+        pytest.skip("unshare is not there")
+    if run.returncode == 99 or "unshare" in run.stderr:
+        pytest.skip("only root may mount file systems")
+    assert (run.returncode, run.stderr) == (0, "")
+    return run.stdout
+
+
+def test_too_little_room_for_locks_is_told(tmp_path):
+    told = run_with_little_room(tmp_path, shared="4k", temporary="64m")
+    assert "expected room for 2 worker processes" in told and "No space left on device" in told
+
+
+def test_results_larger_than_the_shared_memory_come_through(tmp_path):
+    assert run_with_little_room(tmp_path, shared="64k", temporary="64k") == "1000000\n"

@@ -29,7 +29,7 @@ def make_zip(path: Path, compression: int = zipfile.ZIP_DEFLATED, mode: str = "w
 
 
 def assert_whole(store: ZipStore) -> None:
-    assert store.list_names() == sorted(CONTENTS)
+    assert store.names == sorted(CONTENTS)
     assert dict(zip(CONTENTS, store.read_all(CONTENTS), strict=True)) == CONTENTS
 
 
@@ -75,7 +75,7 @@ def test_members_behind_four_gigabytes(tmp_path):
         file.truncate(5 * 2**30)  # a hole: it takes no room on the disk
     store = ZipStore(make_zip(path, mode="a"))
     assert_whole(store)
-    assert store.places["offset"].min() > 2**32
+    assert store.members["offset"].min() > 2**32
 
 
 def test_more_members_than_16_bits_count(tmp_path):
@@ -85,7 +85,7 @@ def test_more_members_than_16_bits_count(tmp_path):
         for name in names:
             archive.writestr(name, name)
     store = ZipStore(path)
-    assert store.list_names() == names
+    assert store.names == names
     assert list(store.read_all(names[-2:])) == [b"69998.jpg", b"69999.jpg"]
 
 
@@ -114,13 +114,13 @@ def test_of_two_members_of_one_name_the_later_counts(tmp_path):
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("a.jpg", b"the newer")
     assert read(ZipStore(path), "a.jpg") == b"the newer"
-    assert ZipStore(path).list_names() == sorted(CONTENTS)
+    assert ZipStore(path).names == sorted(CONTENTS)
 
 
 def test_some_members_travel_alone(tmp_path):
     store = ZipStore(make_zip(tmp_path / "a.zip"))
     part = store.select(["list.csv", "a/one.jpg"])
-    assert part.list_names() == ["a/one.jpg", "list.csv"] and part.places.nbytes == 48
+    assert part.names == ["a/one.jpg", "list.csv"] and part.members.nbytes == 64
     there = pickle.loads(pickle.dumps(part))
     assert list(there.read_all(["list.csv", "a/one.jpg"])) == [CONTENTS["list.csv"], b"1"]
     with pytest.raises(FaceganError, match=r"expected a\.jpg in .*a\.zip; found no such member"):
@@ -146,7 +146,7 @@ def test_damage_is_told_and_costs_one_member(tmp_path, compression):
 
 def test_what_cannot_be_read_is_told(tmp_path):
     exotic = make_zip(tmp_path / "exotic.zip", zipfile.ZIP_LZMA)
-    with pytest.raises(FaceganError, match=r"compression method 14, where stored and deflated are known"):
+    with pytest.raises(FaceganError, match=r"found it compressed by lzma"):
         read(ZipStore(exotic), "a.jpg")
     locked = make_zip(tmp_path / "locked.zip")
     content = bytearray(locked.read_bytes())
@@ -155,7 +155,7 @@ def test_what_cannot_be_read_is_told(tmp_path):
         content[directory + 8] |= 1
         directory += 46 + sum(struct.unpack_from("<3H", content, directory + 28))
     locked.write_bytes(content)
-    with pytest.raises(FaceganError, match="it is encrypted"):
+    with pytest.raises(FaceganError, match="found it encrypted"):
         read(ZipStore(locked), "a.jpg")
 
 

@@ -11,25 +11,32 @@ import time
 import zipfile
 from pathlib import Path
 
+import drawn_faces
 import numpy as np
 import psutil
 import pytest
 import yaml
+from drawn_faces import draw_photo
 from PIL import Image
 from projects import ROOT, start_stage
+from sklearn.datasets import load_sample_image
 
 from facegan.common.config import ConfigurationError
 from facegan.common.errors import FaceganError
-from facegan.common.shards import open_split
-from facegan.photos.store import Manifest, write_files, write_manifest
-from facegan.preprocessing.preprocess import PreprocessParameters, choose_split, preprocess
-from presets import read_preset
+from facegan.common.shards import Index, open_split
+from facegan.parameters import read_parameters
+from facegan.photos.manifest import Manifest, write_files, write_manifest
+from facegan.preprocessing.advice import advise_on_number
+from facegan.preprocessing.parameters import PreprocessParameters
+from facegan.preprocessing.preprocess import choose_split, preprocess
 
 SIZE = 28
+FACE = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 28}
+EMPTY_REPORT = {"photos": 0, "pictures": 0, "duplicates": [], "unreadable": [], "faces_left_out": []}
 
 
 def parameters(**changes) -> PreprocessParameters:
-    return PreprocessParameters(**{"resolution": SIZE, "crop": "none", "filter": "lanczos", "holdout": 0.25, "max_bad": 0.0} | changes)
+    return PreprocessParameters(**{"resolution": SIZE, "crop": "none", **FACE, "filter": "lanczos", "holdout": 0.25, "max_bad": 0.0} | changes)
 
 
 def encode(picture: np.ndarray, format: str = "PNG", **options) -> bytes:
@@ -54,15 +61,20 @@ def make_raw(folder: Path, photos: dict[str, bytes], limit: int | None = None, c
         for name, content in photos.items():
             file.writestr(zipfile.ZipInfo(name), content, compression)
     sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
-    write_manifest(folder, Manifest("archive", "photos.zip", archive.name, None, sha256, archive.stat().st_size, len(photos), "", limit))
+    place = {"source": "archive", "path": "photos.zip", "archive": archive.name, "folder": None, "sha256": sha256, "bytes": archive.stat().st_size}
+    write_manifest(folder, Manifest(**place, images=len(photos), license="", limit=limit))
     return folder
 
 
-def run(tmp_path: Path, photos: dict[str, bytes], limit: int | None = None, workers: int = 1, **changes):
+def run(tmp_path: Path, photos: dict[str, bytes], limit: int | None = None, workers: int = 1, **changes) -> tuple[Path, Index]:
     """Returns the shards' folder and their index after preprocessing these photos."""
     place = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
     out = place / "shards"
-    return out, preprocess(make_raw(place / "raw", photos, limit), parameters(**changes), out, workers)
+    return out, preprocess(make_raw(place / "raw", photos, limit), parameters(**changes), out, workers).index
+
+
+def read_report(out: Path) -> dict:
+    return json.loads((out / "report.json").read_text())
 
 
 def read_split(out: Path, split: str) -> set[bytes]:
@@ -85,7 +97,7 @@ def test_every_photo_lands_in_the_shards_in_the_order_of_names(tmp_path):
     assert [image.numpy().tobytes() for image in images] == [chw(draw(seed)) for seed in (3, 1, 2, 0)]  # 1, 10, 2, 3
     assert (index.train, index.holdout, index.resolution, index.crop, index.filter) == (4, 0, SIZE, "none", "lanczos")
     assert index.source_fingerprint == hashlib.sha256((out.parent / "raw/photos.zip").read_bytes()).hexdigest()
-    assert json.loads((out / "report.json").read_text()) == {"photos": 4, "duplicates": [], "unreadable": []}
+    assert read_report(out) == EMPTY_REPORT | {"photos": 4, "pictures": 4}
 
 
 def test_any_number_of_workers_gives_the_same_bytes(tmp_path):
@@ -108,21 +120,20 @@ def test_duplicates_are_dropped_by_what_they_show(tmp_path):
     out, index = run(tmp_path, photos)
     assert index.train + index.holdout == 2
     dropped = [{"name": name, "same_as": "a.png"} for name in ("b.png", "c.bmp", "e.png")]
-    assert json.loads((out / "report.json").read_text())["duplicates"] == dropped
+    assert read_report(out)["duplicates"] == dropped
 
 
 def test_unreadable_photos_are_listed_until_there_are_too_many(tmp_path):
     photos = draw_photos(8) | {"bad.jpg": encode(draw(1), "JPEG")[:-200], "worse.png": b"no picture"}
     out, index = run(tmp_path, photos, max_bad=0.2)
     assert index.train + index.holdout == 8
-    listed = json.loads((out / "report.json").read_text())["unreadable"]
+    listed = read_report(out)["unreadable"]
     assert [entry["name"] for entry in listed] == ["bad.jpg", "worse.png"]
-    assert "truncated" in listed[0]["reason"] and listed[1]["reason"] == "no picture format that Pillow knows"
-    with pytest.raises(FaceganError, match=r"at most 19\.0% .* found 2 of 10, first bad\.jpg \(.*truncated.*\); see .*report\.json.*max_bad"):
+    assert "truncated" in listed[0]["reason"] and listed[1]["reason"] == "no picture in a format that is read"
+    with pytest.raises(FaceganError, match=r"at most 19\.0% .* found 2 of 10, first bad\.jpg \(.*truncated.*\); see .*shards-failed/report\.json.*max_bad"):
         run(tmp_path, photos, max_bad=0.19)
-    failed = tmp_path / "run1/shards"
-    assert len(json.loads((failed / "report.json").read_text())["unreadable"]) == 2
-    assert not (failed / "index.json").exists()
+    assert len(read_report(tmp_path / "run1/shards-failed")["unreadable"]) == 2
+    assert not (tmp_path / "run1/shards").exists()
 
 
 def test_celebas_list_decides_and_a_hash_where_it_is_silent(tmp_path):
@@ -167,13 +178,13 @@ def test_a_box_that_leaves_a_photo_stops_the_stage_and_names_it(tmp_path):
         run(tmp_path, photos, crop=(0, 0, 40, 40), max_bad=1.0)
 
 
-def test_the_preview_shows_the_first_25_to_train_on(tmp_path):
-    out, _ = run(tmp_path, draw_photos(30), holdout=0.0)
+def test_the_preview_is_spread_evenly_over_what_is_trained_on(tmp_path):
+    out, _ = run(tmp_path, draw_photos(73), holdout=0.0)
     grid = np.asarray(Image.open(out / "preview.png"))
     assert grid.shape == (5 * SIZE, 5 * SIZE, 3)
-    for number in range(25):
-        row, column = divmod(number, 5)
-        assert (grid[row * SIZE : (row + 1) * SIZE, column * SIZE : (column + 1) * SIZE] == draw(number)).all()
+    for place in range(25):
+        row, column = divmod(place, 5)
+        assert (grid[row * SIZE : (row + 1) * SIZE, column * SIZE : (column + 1) * SIZE] == draw(3 * place)).all()
     few, _ = run(tmp_path, draw_photos(3), holdout=0.0)
     grid = np.asarray(Image.open(few / "preview.png"))
     assert (grid[:SIZE, 3 * SIZE :] == 255).all() and (grid[SIZE:] == 255).all()
@@ -195,9 +206,10 @@ def test_loose_photos_and_stored_ones_give_the_same_pictures(tmp_path):
     for name, content in photos.items():
         (loose / name).write_bytes(content)
     sha256 = write_files(raw, {name: hashlib.sha256(content).hexdigest() for name, content in photos.items()})
-    write_manifest(raw, Manifest("folder", "loose", None, str(loose), sha256, 0, 12, "", None))
+    place = {"source": "folder", "path": "loose", "archive": None, "folder": str(loose), "sha256": sha256, "bytes": 0}
+    write_manifest(raw, Manifest(**place, images=12, license="", limit=None))
     stored = make_raw(tmp_path / "stored", photos, compression=zipfile.ZIP_STORED)
-    indexes = [preprocess(place, parameters(), tmp_path / f"{place.name}-shards", 2) for place in (raw, stored)]
+    indexes = [preprocess(place, parameters(), tmp_path / f"{place.name}-shards", 2).index for place in (raw, stored)]
     assert [shard.sha256 for shard in indexes[0].shards] == [shard.sha256 for shard in indexes[1].shards]
 
 
@@ -206,18 +218,22 @@ def test_loose_photos_and_stored_ones_give_the_same_pictures(tmp_path):
     [
         ({"resolution": 27}, "preprocess.resolution: expected a number of at least 28; found 27"),
         ({"resolution": 513}, "preprocess.resolution: expected a number of at most 512; found 513"),
-        ({"crop": "centre"}, "preprocess.crop: expected none or square or"),
+        ({"crop": "centre"}, "preprocess.crop: expected none, square or face or a list"),
         ({"crop": [10, 0, 10, 20]}, "preprocess.crop: expected a box [left, top, right, bottom] with 0 <= left < right"),
         ({"crop": [-1, 0, 10, 20]}, "preprocess.crop: expected a box [left, top, right, bottom] with 0 <= left < right"),
-        ({"crop": [0, 0, 10]}, "preprocess.crop: expected none or square or"),
+        ({"crop": [0, 0, 10]}, "preprocess.crop: expected none, square or face or a list of 4; found [0, 0, 10]"),
         ({"filter": "nearest"}, "preprocess.filter: expected lanczos, bicubic, bilinear or box; found 'nearest'"),
         ({"holdout": 1.0}, "preprocess.holdout: expected a number of at most 0.9; found 1.0"),
+        ({"template": "celebs"}, "preprocess.template: expected celeba or ffhq; found 'celebs'"),
+        ({"margin": -0.5}, "preprocess.margin: expected a number of at least -0.2; found -0.5"),
+        ({"faces": "first"}, "preprocess.faces: expected largest or all; found 'first'"),
+        ({"min_face_pixels": 0}, "preprocess.min_face_pixels: expected a number of at least 8; found 0"),
         ({"max_bad": 2}, "preprocess.max_bad: expected a number of at most 1; found 2"),
     ],
 )
-def test_impossible_parameters_are_told(changes, problem):
+def test_impossible_parameters_are_told(tmp_path, changes, problem):
     with pytest.raises(ConfigurationError) as caught:
-        read_preset("demo", preprocess=changes)
+        read_parameters(write_params(tmp_path / "params.yaml", **changes))
     assert problem in str(caught.value) and len(caught.value.problems) == 1
 
 
@@ -296,6 +312,129 @@ def test_a_killed_worker_is_told(tmp_path):
     _, errors = stage.communicate(timeout=60)
     assert stage.returncode == 1
     assert errors == "error: expected the worker processes to last; found one killed, perhaps for memory; try fewer with --workers\n"
+
+
+def encode_head(seed: int, roll: float = 0.0, where: complex = 150 + 140j) -> bytes:
+    image, _ = draw_photo((300, 300), [(where, 50, roll)], seed)
+    return drawn_faces.encode(image)
+
+
+def test_faces_give_the_same_bytes_for_any_number_of_workers(tmp_path):
+    photos = {f"{number:02d}.jpg": encode_head(number, 5 * number - 20) for number in range(8)}
+    photos |= {"landscape.jpg": encode(load_sample_image("flower.jpg"), "JPEG"), "torn.jpg": photos["00.jpg"][:3000], "again.jpg": photos["03.jpg"]}
+    results = [read_files(run(tmp_path, photos, workers=workers, crop="face", max_bad=0.1)[0]) for workers in (1, 3)]
+    assert results[0] == results[1] and "faces.png" in results[0]
+    report = json.loads(results[0]["report.json"])
+    assert (report["photos"], report["pictures"]) == (11, 8)
+    assert report["faces_left_out"] == [{"name": "landscape.jpg", "reason": "no face found"}]
+    assert [entry["name"] for entry in report["unreadable"]] == ["torn.jpg"]
+    assert report["duplicates"] == [{"name": "again.jpg", "same_as": "03.jpg"}] or report["duplicates"] == [{"name": "03.jpg", "same_as": "again.jpg"}]
+
+
+def test_all_faces_of_a_photo_stand_on_one_side_and_have_names(tmp_path):
+    photos = {}
+    for number in range(12):
+        image, _ = draw_photo((500, 300), [(130 + 140j, 40, 0), (370 + 140j, 40, 10)], 3 * number)
+        photos[f"{number:02d}.png"] = drawn_faces.encode(image, "PNG")
+    photos["copy.png"] = photos["11.png"]
+    out, index = run(tmp_path, photos, crop="face", faces="all")
+    assert (index.train + index.holdout, index.train % 2, index.holdout % 2) == (24, 0, 0) and index.holdout > 0
+    assert read_report(out)["duplicates"] == [{"name": f"copy.png, face {face}", "same_as": f"11.png, face {face}"} for face in (1, 2)]
+    assert index.crop.startswith("face: ffhq, margin 0, all, from 28 pixels up, found by YuNet 8f2383e4")
+
+
+def test_photos_without_faces_are_not_bad_and_hardly_any_face_is_told(tmp_path):
+    landscapes = {f"{number}.jpg": encode(np.roll(load_sample_image("china.jpg"), 40 * number, 1), "JPEG") for number in range(6)}
+    _, index = run(tmp_path, landscapes | {"me.jpg": encode_head(0)}, crop="face", holdout=0.0)
+    assert index.train == 1
+    with pytest.raises(FaceganError, match=r"expected faces in the photos; found them in 0 of 6; the first photo: no face found; look at .*faces\.png"):
+        run(tmp_path, landscapes, crop="face")
+    failed = tmp_path / "run1/shards-failed"
+    assert sorted(read_files(failed)) == ["faces.png", "report.json"]
+    assert np.asarray(Image.open(failed / "faces.png")).shape == (2 * 22 + 160, 6 * 160, 3)  # no row with a face, one without
+
+
+def test_the_sheet_shows_what_is_cut_out_and_what_is_not(tmp_path):
+    photos = {f"{number:02d}.jpg": encode_head(number) for number in range(30)} | {"small.jpg": encode_head(0, where=290 + 140j)}
+    out, _ = run(tmp_path, photos, crop="face")
+    sheet = np.asarray(Image.open(out / "faces.png")).astype(int)
+    assert sheet.shape == (22 + 4 * 160 + 22 + 160, 6 * 160, 3)  # 24 of 30 in four rows, then the one
+    green = (np.abs(sheet - (0, 160, 60)).sum(2) == 0).sum(1)
+    red = (np.abs(sheet - (210, 40, 40)).sum(2) == 0).sum(1)
+    assert all(green[22 + 160 * row : 182 + 160 * row].sum() > 2000 for row in range(4)) and red[: 22 + 640].sum() == 0
+    assert red[22 + 640 :].sum() > 50 and green[22 + 640 :].sum() == 0
+
+
+def advise(tmp_path: Path, photos: dict[str, bytes], **changes) -> list[str]:
+    place = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+    return preprocess(make_raw(place / "raw", photos), parameters(**changes), place / "shards", 1).advice
+
+
+def test_three_forty_and_three_hundred_photos_get_advice_that_fits(tmp_path):
+    said = [advise(tmp_path, draw_photos(count), holdout=0.0) for count in (3, 40, 300, 1000)]
+    assert [len(lines) for lines in said] == [1, 1, 1, 1]
+    assert said[0][0].startswith("3 pictures are too few to train on") and said[1][0].startswith("40 pictures are too few to train on")
+    assert said[2][0].startswith("300 pictures are few") and said[3][0].startswith("1,000 pictures are enough")
+    assert advise_on_number(3000) == []
+
+
+def test_after_a_square_crop_the_stage_says_how_much_of_it_the_faces_fill(tmp_path):
+    wide = {}
+    for number in range(4):
+        image, _ = draw_photo((640, 480), [(320 + 200j, 50, 0)], number)
+        wide[f"{number}.jpg"] = drawn_faces.encode(image)
+    [share, _] = advise(tmp_path, wide, crop="square", holdout=0.0)
+    assert share.startswith("faces fill 0.3") and "(4 of 4 photos looked at have one); preprocess.crop: face would find" in share
+    near = {}
+    for number in range(3):
+        image, _ = draw_photo((300, 300), [(150 + 140j, 90, 0)], number)
+        near[f"{number}.jpg"] = drawn_faces.encode(image)
+    [share, _] = advise(tmp_path, near, crop="square", holdout=0.0)
+    assert share.startswith("faces fill 0.8") and "preprocess.crop" not in share
+    assert len(advise(tmp_path, {"a.png": encode(draw(0)), "b.png": encode(draw(1))}, crop="square", holdout=0.0)) == 1  # no people, no word of faces
+
+
+def test_what_an_earlier_run_left_stays_until_the_new_is_whole(tmp_path):
+    raw, out = make_raw(tmp_path / "raw", draw_photos(20)), tmp_path / "shards"
+    preprocess(raw, parameters(), out, 1)
+    (tmp_path / "cache").mkdir()
+    for file in out.iterdir():  # as DVC keeps its outputs: hard links to files that must never change
+        os.link(file, tmp_path / "cache" / file.name)
+        file.chmod(0o444)
+    before = read_files(out)
+    with pytest.raises(FaceganError, match=r"change preprocess\.crop"):
+        preprocess(raw, parameters(crop=(0, 0, 100, 100)), out, 1)
+    assert read_files(out) == before
+    preprocess(raw, parameters(resolution=32), out, 1)
+    assert read_files(tmp_path / "cache") == before and read_files(out)["report.json"] == before["report.json"]
+    assert all(read_files(out)[name] != before[name] for name in ("index.json", "preview.png", "train-00000.safetensors"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".shards.lock", "cache", "raw", "shards"]
+
+
+def test_two_runs_at_once_are_told_apart(tmp_path):
+    stage, _ = start_slow_stage(tmp_path)
+    status, _, errors = run_script("--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "shards"), "--workers", "1")
+    stage.kill()
+    stage.communicate(timeout=60)
+    assert status == 1 and errors.startswith("error: expected ") and "for this process alone; found another that preprocesses into it" in errors
+
+
+def test_names_that_are_no_unicode_are_reported(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    names = [os.fsdecode(b"gr\xfc\xdfe.png"), "zwei\nZeilen.png", "bild.png"]
+    for number, name in enumerate(names):
+        (folder / name).write_bytes(encode(draw(number)) if number < 2 else b"no picture")
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    sha256 = write_files(raw, {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names})
+    place = {"source": "folder", "path": "photos", "archive": None, "folder": str(folder), "sha256": sha256, "bytes": 0}
+    write_manifest(raw, Manifest(**place, images=3, license="", limit=None))
+    (folder / "copy").mkdir()
+    preprocess(raw, parameters(max_bad=0.5), tmp_path / "shards", 1)
+    assert read_report(tmp_path / "shards")["unreadable"] == [{"name": "bild.png", "reason": "no picture in a format that is read"}]
+    with pytest.raises(FaceganError, match="found 1 of 3"):
+        preprocess(raw, parameters(), tmp_path / "shards", 1)
 
 
 def test_neither_the_stage_nor_its_processes_load_torch():

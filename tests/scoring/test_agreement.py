@@ -24,6 +24,8 @@ from benchmarks.random_inception import save_random_inception
 from facegan.common.pictures import save_png
 from facegan.scoring import distances as scores
 from facegan.scoring.extractors import EXTRACTORS, extract, open_extractor
+from facegan.scoring.picture_scores import extract_pictures, score_pictures
+from facegan.scoring.reference import shuffle
 from facegan.scoring.scores import compare
 
 COUNT = 10
@@ -132,6 +134,20 @@ def clean_features(folders, model, mode):
     device = torch.device("cpu")
     return [clean_fid.get_folder_features(folder, model, num_workers=0, batch_size=COUNT, device=device, mode=mode, verbose=False)
             for folder in folders]
+
+
+def test_folders_of_pictures_are_scored_as_by_pytorch_fid(hub, weights, tmp_path):
+    """Every feature of every PNG, and the distance over some of them."""
+    extractor = open_extractor("inception_pytorch", weights, "cpu")
+    theirs, ours = [], []
+    for name, pictures in (("first", draw_pictures(20, 64, seed=1)), ("second", draw_pictures(20, 64, seed=2) // 2)):
+        for number, picture in enumerate(pictures):
+            save_png(tmp_path / name / f"{number:03d}.png", picture.transpose(1, 2, 0))
+        theirs.append(fid_score.get_activations(sorted((tmp_path / name).glob("*.png")), InceptionV3([3]), 20, num_workers=0)[shuffle(len(pictures))])
+        ours.append(extract_pictures(tmp_path / name, "--pictures", extractor))
+    assert_agree([pictures.features for pictures in ours], theirs, lambda parts: fid_score.calculate_frechet_distance(*moments(parts)))
+    report = score_pictures(*ours, extractor, seed=0)
+    assert report["generated"][f"fd_{extractor.space}"] == pytest.approx(own_distance([pictures.features for pictures in ours]), rel=1e-8)
 
 
 def test_ways_of_resizing_have_names_of_their_own(look):

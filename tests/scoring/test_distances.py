@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
-from torch_fidelity.metric_prc import calculate_precision_recall_full
 
 from facegan.common.errors import FaceganError
 from facegan.scoring import distances as scores
@@ -121,55 +120,33 @@ def test_kernel_distance_is_that_of_torch_fidelity_on_equal_subsets():
     assert deviation == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-9)
 
 
+@pytest.mark.parametrize("tile", [1, 7, 40, 2048])
+def test_tiles_change_no_number(monkeypatch, tile):
+    first, second = draw(40, 6), draw(33, 6, seed=1, shift=0.3)
+    kept = torch.arange(33) % 4 != torch.arange(4)[:, None]
+    expected = [scores.kernel_distance(first, second[part]) for part in kept]
+    kernels = (first @ second.T / 6 + 1) ** 3, (first @ first.T / 6 + 1) ** 3, (second @ second.T / 6 + 1) ** 3
+    sums = [kernels[1].fill_diagonal_(0).sum() / (40 * 39), kernels[2].fill_diagonal_(0).sum() / (33 * 32), 2 * kernels[0].mean()]
+    gaussian = scores.fit_gaussian(first)
+    monkeypatch.setattr(scores, "TILE", tile)
+    assert scores.kernel_distance(first, second) == pytest.approx((sums[0] + sums[1] - sums[2]).item(), rel=1e-12)
+    assert scores.kernel_distances(first, second, kept).tolist() == pytest.approx(expected, rel=1e-12)
+    tiled = scores.fit_gaussian(first)
+    torch.testing.assert_close(tiled.mean, gaussian.mean, rtol=1e-13, atol=1e-14)
+    torch.testing.assert_close(tiled.root @ tiled.root.T, gaussian.root @ gaussian.root.T, rtol=1e-12, atol=1e-13)
+
+
+def test_tiles_cover_every_pair_once(monkeypatch):
+    monkeypatch.setattr(scores, "TILE", 3)
+    counts = torch.zeros(7, 5, dtype=torch.float64)
+    for rows, columns, tile in scores.split_pairs(torch.ones(7, 2), torch.ones(5, 2), lambda above, left: (above @ left.T) / 2):
+        counts[rows, columns] += tile
+    assert torch.equal(counts, torch.ones(7, 5, dtype=torch.float64))
+
+
 def test_kernel_distance_has_no_bias():
     distances = [scores.kernel_distance(draw(40, 3, seed=seed), draw(40, 3, seed=1000 + seed)) for seed in range(200)]
     assert abs(np.mean(distances)) < 4 * np.std(distances) / math.sqrt(200)
-
-
-def measure(real, fake):
-    return scores.measure_distances(real, fake), scores.measure_distances(real, real), scores.measure_distances(fake, fake)
-
-
-def test_precision_and_recall_on_a_line():
-    real, fake = torch.arange(10.0)[:, None], torch.tensor([[0.5], [4.5], [30.0], [31.0], [60.0]])
-    precision, recall = scores.precision_and_recall(*measure(real, fake), neighbours=1)
-    assert precision == 2 / 5  # real radii are 1: 0.5 and 4.5 lie inside
-    assert recall == 0.9  # around 0.5 and 4.5 the fakes' radii are 4, around 60 it is 29: all but the 9
-
-
-def test_density_and_coverage_on_a_line():
-    real, fake = torch.arange(10.0)[:, None], torch.tensor([[0.5], [0.5], [4.5], [30.0]])
-    density, coverage = scores.density_and_coverage(*measure(real, fake)[:2], neighbours=1)
-    assert density == (2 + 2 + 2) / 4
-    assert coverage == 4 / 10
-
-
-def test_precision_and_recall_are_those_of_torch_fidelity():
-    real, fake = draw(200, 5), draw(150, 5, seed=1, scale=0.7)
-    ours = scores.precision_and_recall(*measure(real, fake), neighbours=3)
-    assert ours == pytest.approx(calculate_precision_recall_full(fake, real, neighborhood=3), rel=1e-6)
-
-
-@pytest.mark.parametrize("shift", [0.0, 100.0])
-def test_equal_and_disjoint_sets_are_the_two_ends(shift):
-    real = draw(100, 4)
-    between, within, other = measure(real, real + shift)
-    end = float(shift == 0)
-    assert scores.precision_and_recall(between, within, other) == (end, end)
-    assert scores.density_and_coverage(between, within)[1] == end
-
-
-def test_collapse_costs_recall_and_coverage_and_not_precision():
-    real = draw(200, 3)
-    between, within, other = measure(real, real[:10].repeat(20, 1))
-    precision, recall = scores.precision_and_recall(between, within, other)
-    assert precision == 1 and recall < 0.2
-    assert scores.density_and_coverage(between, within)[1] < 0.5
-
-
-def test_too_few_images_for_neighbours_are_refused():
-    with pytest.raises(FaceganError, match="more than 3 images"):
-        scores.neighbour_radii(torch.zeros(3, 3), 3)
 
 
 def test_inception_score_between_its_ends():

@@ -17,7 +17,7 @@ from facegan.models.parameters import DCGANParameters
 from facegan.models.registry import build_generator
 from facegan.scoring.evaluate import evaluate
 from facegan.scoring.extractors import name_frechet, name_kernel, open_extractor
-from facegan.scoring.memorisation import draw_sheet, find_neighbours, measure_memorisation
+from facegan.scoring.memorisation import draw_sheet, measure_memorisation
 from facegan.scoring.parameters import EvaluateParameters
 from facegan.scoring.protocol import Protocol
 from facegan.scoring.quick_score import QuickScore
@@ -104,7 +104,7 @@ def test_a_generator_that_replays_training_images_is_caught_and_one_of_fresh_ima
     extractor = open_extractor("efficientnet_lite0", device="cpu")
     reference = make_reference(tmp_path / "shards", tmp_path / "reference", extractor, images=40, memorisation_images=None)
     parameters = EvaluateParameters(
-        extractor="efficientnet_lite0", weights=None, images=60, memorisation_images=None, seed=0, truncation=1.0
+        extractor="efficientnet_lite0", weights=None, images=60, memorisation_images=None, seed=0
     )
     caught, acquitted = (evaluate(Replay(pictures), CARD, reference, extractor, parameters)[0]["memorisation"] for pictures in (train, fresh))
     assert caught["detected"] and caught["nearest_is_training"]["low"] > 0.6
@@ -138,12 +138,6 @@ def test_a_half_replayed_set_lies_between():
 def test_ties_of_distances_count_half():
     points = draw(50, 3, seed=0)
     assert measure_memorisation(points, points, points, seed=0).closer_than_holdout.share == 0.5
-
-
-def test_neighbours_are_the_nearest_in_order():
-    distances, rows = find_neighbours(torch.tensor([[0.0], [10.0]]), torch.tensor([[3.0], [9.0], [-1.0], [12.0]]), 2)
-    assert rows.tolist() == [[2, 0], [1, 3]]
-    assert distances.tolist() == [[1, 3], [1, 2]]
 
 
 def test_the_sheet_shows_each_image_in_its_place():

@@ -1,20 +1,23 @@
-"""Extractors: weights from files of every kind, names that follow from hashes, and the same numbers as their originals."""
+"""Extractors: the same numbers as their originals, and names that follow from the weights' hashes."""
 
 import dataclasses
-import http.server
-import threading
+from functools import partial
+from typing import get_args
 
 import numpy as np
 import pytest
+import timm
 import torch
-from efficientnet_lite_pytorch import EfficientNet
 from projects import draw_pictures
 from safetensors.torch import save_file
 from torch_fidelity.feature_extractor_clip import CLIPVisual, FeatureExtractorCLIP
 
 from facegan.common.errors import FaceganError
-from facegan.scoring.dinov2 import DINOv2, build_dinov2
-from facegan.scoring.extractors import EXTRACTORS, extract, find_weights, hash_file, open_extractor, prepare_efficientnet, read_weights
+from facegan.common.files import hash_file
+from facegan.scoring.extractor_networks import TransformerSize, build_clip, build_efficientnet, fold_batch_norms
+from facegan.scoring.extractor_weights import find_weights, read_weights
+from facegan.scoring.extractors import EXTRACTORS, extract, open_extractor
+from facegan.scoring.parameters import ExtractorName
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +30,16 @@ def lite():
     return open_extractor("efficientnet_lite0", device="cpu")
 
 
+@pytest.fixture(scope="module")
+def lite_state():
+    published = EXTRACTORS["efficientnet_lite0"].published
+    return read_weights(find_weights("efficientnet_lite0", published), published, "")[0]
+
+
 class SmallCLIP(torch.nn.Module):
     """A CLIP of two narrow layers, with as much of the text side as its loader asks for."""
+
+    size = TransformerSize(patch=8, width=64, depth=2, features=16, picture=32)
 
     def __init__(self):
         super().__init__()
@@ -40,31 +51,82 @@ class SmallCLIP(torch.nn.Module):
         return self.visual(pictures) @ self.text_projection.T
 
 
-def small_dinov2():
-    torch.manual_seed(0)
-    network = DINOv2(width=64, depth=2, grid=5)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, 0, 0.1)
-    return network
+def draw_dinov2(width, depth):
+    """Returns random weights under the names and in the shapes that DINOv2 is published in."""
+    shapes = {"cls_token": (1, 1, width), "pos_embed": (1, 1 + 37 * 37, width), "mask_token": (1, width)}
+    shapes |= {"patch_embed.proj.weight": (width, 3, 14, 14), "patch_embed.proj.bias": (width,)}
+    for block in (f"blocks.{number}" for number in range(depth)):
+        for layer, outputs, inputs in (("attn.qkv", 3, 1), ("attn.proj", 1, 1), ("mlp.fc1", 4, 1), ("mlp.fc2", 1, 4)):
+            shapes |= {f"{block}.{layer}.weight": (outputs * width, inputs * width), f"{block}.{layer}.bias": (outputs * width,)}
+        for layer in ("norm1", "norm2"):
+            shapes |= {f"{block}.{layer}.weight": (width,), f"{block}.{layer}.bias": (width,)}
+        shapes |= {f"{block}.{layer}.gamma": (width,) for layer in ("ls1", "ls2")}
+    shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
+    random = np.random.default_rng(0)
+    ones = ("norm1.weight", "norm2.weight", "norm.weight", "gamma")
+    return {name: torch.from_numpy(random.standard_normal(shape, dtype=np.float32) * 0.05 + name.endswith(ones)).float() for name, shape in shapes.items()}
 
 
-def test_efficientnet_sees_what_its_unfolded_network_sees(lite, images):
-    network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(read_weights(find_weights("efficientnet_lite0")))
+def project_in_double(extractor):
+    """Returns four random projections (2, 4) of the features of a drawn picture and of noise, in double precision."""
+    noise = np.random.default_rng(0).integers(0, 256, (1, 3, 32, 32), dtype=np.uint8)
+    pictures = torch.from_numpy(np.concatenate([draw_pictures(1, 32), noise]))
+    network = extractor.network.double()
     with torch.inference_mode():
-        expected = network.eval().extract_features(prepare_efficientnet(images.float())).mean((2, 3))
-    assert (lite(images) - expected).abs().max() < 1e-4
-    assert lite(images).shape == (6, 1280)
+        features = network.body(network.prepare(pictures.double())).numpy()
+    directions = np.random.default_rng(1).standard_normal((features.shape[1], 4)) / features.shape[1] ** 0.5
+    return features @ directions
+
+
+def test_efficientnet_sees_what_its_first_implementation_saw():
+    """Recorded from efficientnet_lite_pytorch 0.1.0, the weights' own package; the features' standard deviation is 0.44."""
+    expected = [[-0.381478578, -0.6144235119, -1.0085429811, 0.768350564], [0.5403507148, 0.5036686866, -0.3712648191, 0.1613503214]]
+    np.testing.assert_allclose(project_in_double(open_extractor("efficientnet_lite0", device="cpu")), expected, rtol=0, atol=4e-6)
+
+
+def test_dinov2_sees_what_the_published_code_computes(tmp_path):
+    """Recorded from a transformer written after Meta's code, positions stretched as there; the features' standard deviation is 1.0."""
+    expected = [[0.1128024535, 0.4617695233, 0.6848248758, 0.7022116305], [-0.3290932523, 0.7115834953, 0.0459534521, 0.6345027161]]
+    torch.save(draw_dinov2(384, 12), tmp_path / "dinov2.pth")
+    extractor = open_extractor("dinov2_vits14", tmp_path / "dinov2.pth", "cpu")
+    assert sum(parameter.numel() for parameter in extractor.network.parameters()) == 22_056_576 - 384 - (37 * 37 - 16 * 16) * 384
+    np.testing.assert_allclose(project_in_double(extractor), expected, rtol=0, atol=1e-5)
+    assert extractor.space.startswith("dinov2_vits14_")
+
+
+@pytest.mark.parametrize("kind", ["pth", "safetensors"])
+def test_clip_is_that_of_torch_fidelity(tmp_path, images, monkeypatch, kind):
+    monkeypatch.setitem(EXTRACTORS, "clip_small", dataclasses.replace(EXTRACTORS["clip_vitb32"], build=partial(build_clip, size=SmallCLIP.size)))
+    network = SmallCLIP().eval()
+    torch.jit.trace(network, torch.zeros(1, 3, 32, 32)).save(tmp_path / "clip.pt")
+    theirs = FeatureExtractorCLIP("clip-vit-b-32", ["clip"], str(tmp_path / "clip.pt"))(images)[0]
+    file = tmp_path / f"weights.{kind}"
+    {"pth": torch.save, "safetensors": save_file}[kind](network.state_dict(), file)
+    np.testing.assert_allclose(open_extractor("clip_small", file, "cpu")(images), theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_every_batch_norm_of_efficientnet_is_folded_and_changes_nothing(lite, lite_state, images):
+    assert not [module for module in lite.network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("facegan.scoring.extractor_networks.fold_batch_norms", lambda network: network)
+        unfolded, _ = build_efficientnet(lite_state)
+    assert len([module for module in unfolded.modules() if isinstance(module, torch.nn.BatchNorm2d)]) == 49
+    with torch.inference_mode():
+        assert (lite(images) - unfolded(images)).abs().max() < 1e-4
+
+
+def test_activations_of_timm_outlive_the_folding():
+    network = fold_batch_norms(timm.create_model("tf_efficientnet_lite0", pretrained=False))
+    assert len([module for module in network.modules() if isinstance(module, torch.nn.ReLU6)]) == 33
 
 
 def test_published_weights_carry_the_plain_name(lite):
     assert lite.space == "efficientnet_lite0"
-    assert lite.weights_sha256 == EXTRACTORS["efficientnet_lite0"].sha256
+    assert lite.weights_sha256 == EXTRACTORS["efficientnet_lite0"].published.sha256
 
 
-def test_other_weights_carry_their_hash_in_the_name(tmp_path, images, lite):
-    state = read_weights(find_weights("efficientnet_lite0"))
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, tmp_path / "same.safetensors")
+def test_other_weights_carry_their_hash_in_the_name(tmp_path, images, lite, lite_state):
+    save_file({name: tensor.contiguous() for name, tensor in lite_state.items()}, tmp_path / "same.safetensors")
     copy = open_extractor("efficientnet_lite0", tmp_path / "same.safetensors", "cpu")
     assert copy.space == f"efficientnet_lite0_{hash_file(tmp_path / 'same.safetensors')[:8]}"
     assert torch.equal(copy(images), lite(images))
@@ -73,6 +135,7 @@ def test_other_weights_carry_their_hash_in_the_name(tmp_path, images, lite):
 def test_features_come_in_order_and_do_not_depend_on_their_fellows(lite, images):
     whole = lite(images)
     streamed = extract(lite, iter(images.split(4)))
+    assert whole.shape == (6, 1280)
     assert (streamed - whole).abs().max() < 1e-5
     assert torch.equal(extract(lite, images.split(4)), streamed)
 
@@ -82,115 +145,25 @@ def test_colours_and_sizes_matter(lite, images):
     assert lite(torch.zeros(1, 3, 300, 300, dtype=torch.uint8)).shape == (1, 1280)
 
 
-def test_dinov2_takes_local_weights(tmp_path, images):
-    network = small_dinov2()
-    torch.save(network.state_dict(), tmp_path / "dino.pth")
-    extractor = open_extractor("dinov2_vits14", tmp_path / "dino.pth", "cpu")
-    features = extractor(images)
-    assert features.shape == (6, 64)
-    assert features.isfinite().all() and features.std() > 0.1
-    assert extractor.space.startswith("dinov2_vits14_")
+def test_the_parameters_know_every_name():
+    assert get_args(ExtractorName) == tuple(EXTRACTORS)
 
 
-def test_dinov2_knows_width_depth_and_grid_from_the_weights():
-    rebuilt = build_dinov2(small_dinov2().state_dict())
-    pictures = torch.randn(2, 3, 70, 70, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        assert torch.equal(rebuilt(pictures), small_dinov2()(pictures))
-        assert rebuilt.place(5, 5) is rebuilt.pos_embed
-        assert rebuilt.place(16, 16).shape == (1, 257, 64)
-
-
-def test_dinov2_at_its_published_size_has_the_published_parameters():
-    with torch.device("meta"):
-        network = DINOv2(width=384, depth=12, grid=37)
-    assert sum(parameter.numel() for parameter in network.parameters()) == 22_056_576
-
-
-@pytest.mark.parametrize("kind", ["torchscript", "pth", "safetensors"])
-def test_clip_is_that_of_torch_fidelity_from_any_kind_of_file(tmp_path, images, kind):
-    network = SmallCLIP().eval()
-    script = tmp_path / "clip.pt"
-    torch.jit.trace(network, torch.zeros(1, 3, 32, 32)).save(script)
-    theirs = FeatureExtractorCLIP("clip-vit-b-32", ["clip"], str(script))(images)[0]
-    file = tmp_path / f"weights.{kind}"
-    {
-        "torchscript": lambda: file.write_bytes(script.read_bytes()),
-        "pth": lambda: torch.save(network.state_dict(), file),
-        "safetensors": lambda: save_file(network.state_dict(), file),
-    }[kind]()
-    np.testing.assert_allclose(open_extractor("clip_vitb32", file, "cpu")(images), theirs, rtol=1e-5, atol=1e-6)
-
-
-class Evil:
-    def __reduce__(self):
-        return (print, ("this must not run",))
-
-
-def test_a_pickle_from_outside_is_never_run(tmp_path, capsys):
-    torch.save({"weight": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(FaceganError, match="expected weights in"):
-        open_extractor("efficientnet_lite0", tmp_path / "evil.pth", "cpu")
-    assert "this must not run" not in capsys.readouterr().out
+def test_an_unknown_name_says_what_there_is():
+    with pytest.raises(FaceganError, match="expected an extractor among inception"):
+        open_extractor("resnet", device="cpu")
 
 
 @pytest.mark.parametrize("name", ["inception", "efficientnet_lite0", "dinov2_vits14", "clip_vitb32"])
 def test_weights_of_another_network_are_refused(tmp_path, name):
     torch.save({"layer.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
-    with pytest.raises(FaceganError, match=f"expected the weights of {name}"):
+    with pytest.raises(FaceganError, match=f"expected the weights of {name} .* set evaluate.weights"):
         open_extractor(name, tmp_path / "other.pth", "cpu")
 
 
-def test_a_missing_file_and_an_unknown_name_say_what_to_do(tmp_path):
-    with pytest.raises(FaceganError, match=r"found none .* set evaluate.weights"):
-        open_extractor("inception", tmp_path / "none.pth", "cpu")
-    with pytest.raises(FaceganError, match="expected an extractor among inception"):
-        open_extractor("resnet", device="cpu")
-
-
-class Server(http.server.BaseHTTPRequestHandler):
-    """Serves one file and counts how often it was asked for."""
-
-    body, asked = b"", 0
-
-    def do_GET(self):
-        type(self).asked += 1
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.body)))
-        self.end_headers()
-        self.wfile.write(self.body)
-
-    def log_message(self, *arguments):
-        pass
-
-
-def test_weights_are_fetched_once_and_checked(tmp_path, monkeypatch):
-    Server.body, Server.asked = find_weights("efficientnet_lite0").read_bytes(), 0
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/lite.pth"
-        monkeypatch.setitem(EXTRACTORS, "fetched", dataclasses.replace(EXTRACTORS["efficientnet_lite0"], url=url))
-        monkeypatch.setitem(EXTRACTORS, "forged", dataclasses.replace(EXTRACTORS["fetched"], url=url + "x", sha256="0" * 64))
-        assert [open_extractor("fetched", device="cpu").space for _ in range(2)] == ["fetched"] * 2
-        assert Server.asked == 1
-        with pytest.raises(FaceganError, match="expected to fetch the weights of forged"):
-            open_extractor("forged", device="cpu")
-        server.shutdown()
-    assert [path.name for path in (tmp_path / "hub/checkpoints").iterdir()] == ["lite.pth"]
-
-
-def test_weights_that_cannot_be_fetched_name_the_way_out(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
-    with pytest.raises(FaceganError, match=r"evaluate\.extractor=efficientnet_lite0"):
-        open_extractor("inception", device="cpu")
-
-
-def test_a_cached_file_with_other_bytes_is_not_taken_for_the_published_weights(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    file = tmp_path / "hub" / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth"
-    file.parent.mkdir(parents=True)
-    file.write_bytes(b"not Inception")
-    with pytest.raises(FaceganError, match="expected the published weights of inception"):
-        open_extractor("inception", device="cpu")
+def test_sizes_are_the_published_ones_whatever_a_file_says(tmp_path):
+    """A network is never built after a file's shapes: a few bytes could ask for all the memory there is."""
+    for name, tensors in (("dinov2_vits14", draw_dinov2(64, 2)), ("clip_vitb32", SmallCLIP().state_dict())):
+        torch.save(tensors, tmp_path / "small.pth")
+        with pytest.raises(FaceganError, match=f"expected the weights of {name}"):
+            open_extractor(name, tmp_path / "small.pth", "cpu")

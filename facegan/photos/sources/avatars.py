@@ -3,6 +3,7 @@
 Face number i is a function of (seed, i) alone, so any number of processes draws the same bytes.
 """
 
+import contextlib
 import io
 import os
 import random
@@ -10,15 +11,17 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from facegan.common.files import hash_file, replace_file
 from facegan.common.progress import Progress
+from facegan.photos.manifest import ARCHIVE, Manifest
 from facegan.photos.sources.archive import describe_archive
-from facegan.photos.store import ARCHIVE, Manifest
 from facegan.photos.worker_pool import Workers
 
 LICENSE = "drawn by python_avatars (MIT) after Pablo Stanley's Avataaars: free for personal and commercial use"
 PIXELS = 96
 FRAME = (44, 30, 220, 206)  # left, top, right, bottom of the face and its hair in the drawing's own units
 DRAWING_WIDTH = 264  # in the same units
+SEED = 0
 FACES_PER_TASK = 50
 UNALTERED = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold: the same faces give the same bytes on any day
 BACKGROUNDS = ("#65c9ff", "#a7e0b5", "#f6d7a8", "#d9c4ec", "#f4b6c2", "#cfd8dc")
@@ -27,13 +30,17 @@ ODD = {"VOMIT", "HEART", "X_DIZZY"}  # expressions that no face wears for long
 
 def draw_avatars(parameters: Any, raw: Path, home: Path, processes: int = os.cpu_count() or 1) -> Manifest:
     """Draws ``parameters.count`` faces of 96 × 96 pixels into one archive in ``raw``, on all cores."""
-    tasks = [(parameters.seed, first, min(FACES_PER_TASK, parameters.count - first)) for first in range(0, parameters.count, FACES_PER_TASK)]
-    with Workers(processes) as workers, zipfile.ZipFile(raw / ARCHIVE, "w") as archive, Progress("drawing", parameters.count, "faces") as progress:
-        for (_, first, _), faces in zip(tasks, workers.map(draw_faces, tasks), strict=True):
+    firsts = range(0, parameters.count, FACES_PER_TASK)
+    tasks = ((SEED, first, min(FACES_PER_TASK, parameters.count - first)) for first in firsts)
+    with contextlib.ExitStack() as stack:
+        workers = stack.enter_context(Workers(processes))
+        archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(replace_file(raw / ARCHIVE)), "w"))
+        progress = stack.enter_context(Progress("drawing", parameters.count, "faces"))
+        for first, faces in zip(firsts, workers.map(draw_faces, tasks), strict=True):
             for number, face in enumerate(faces, first):
                 archive.writestr(zipfile.ZipInfo(f"avatars/{number:06d}.png", UNALTERED), face)
             progress.add(len(faces))
-    return describe_archive(parameters, raw / ARCHIVE, LICENSE)
+    return describe_archive(parameters, raw / ARCHIVE, hash_file(raw / ARCHIVE), LICENSE)
 
 
 def draw_faces(seed: int, first: int, count: int) -> list[bytes]:

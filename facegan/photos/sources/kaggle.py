@@ -12,11 +12,8 @@ below the cache::
 
 import contextlib
 import email.utils
-import fcntl
 import functools
-import hashlib
 import io
-import json
 import os
 import random
 import re
@@ -26,14 +23,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from facegan.common.errors import FaceganError
+import pydantic
+from filelock import FileLock, Timeout
+
+from facegan.common.errors import FaceganError, printable
+from facegan.common.files import hash_file, read_json, write_json, write_text
 from facegan.common.progress import Progress
-from facegan.photos.sources.archive import check_archive, file_archive
-from facegan.photos.store import Manifest
+from facegan.photos.manifest import ARCHIVE, Manifest, Sha256
+from facegan.photos.sources.archive import check_archive, describe_archive, link_or_copy
 
 SLUG = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(/[0-9]+)?")
 TRIES = 6  # in a row without a single new byte
 STALL_SECONDS = 120  # without a byte: the connection is dead, though nobody has said so
+LONGEST_PAUSE_SECONDS = 600  # whatever a server asks for
 PASSING = (429, 500, 502, 503, 504)  # statuses that may be gone in a while
 TOKEN_HELP = "make a token at https://www.kaggle.com/settings and put it into KAGGLE_API_TOKEN or ~/.kaggle/access_token"
 REFUSALS = {
@@ -43,26 +45,49 @@ REFUSALS = {
 }
 
 
+class Check(pydantic.BaseModel, frozen=True):
+    """What a zip was like when it was last found whole."""
+
+    bytes: pydantic.NonNegativeInt
+    mtime_ns: int
+    sha256: Sha256
+
+    def fits(self, archive: Path) -> bool:
+        """Returns whether the zip is there and has the size and time that it had."""
+        return archive.is_file() and (archive.stat().st_size, archive.stat().st_mtime_ns) == (self.bytes, self.mtime_ns)
+
+
 def take_kaggle(parameters: Any, raw: Path, home: Path) -> Manifest:
     """Brings the archive of Kaggle's data set ``parameters.path`` (owner/dataset) into ``raw``.
 
     The archive is kept in ``$FACEGAN_CACHE`` (default: ~/.cache/facegan), so that queued experiments and fresh clones do not
     fetch it again.
     """
-    cache = Path(os.environ.get("FACEGAN_CACHE") or Path.home() / ".cache" / "facegan")
-    archive, license = fetch_kaggle(parameters.path, cache)
-    return file_archive(parameters, archive, raw, license)
+    archive = raw / ARCHIVE
+    sha256, license = fetch_kaggle(parameters.path, find_cache(), archive)
+    return describe_archive(parameters, archive, sha256, license)
 
 
-def fetch_kaggle(slug: str, cache: Path) -> tuple[Path, str]:
-    """Returns a data set's zip, every member of it checked, and a note about its licence.
+def find_cache() -> Path:
+    """Returns the folder where fetched archives are kept. Raises FaceganError where the system knows no home for the user."""
+    if os.environ.get("FACEGAN_CACHE"):
+        return Path(os.environ["FACEGAN_CACHE"])
+    try:
+        return Path.home() / ".cache" / "facegan"
+    except RuntimeError:
+        raise FaceganError("expected a home folder for what Kaggle sends; found none; set FACEGAN_CACHE to a folder") from None
 
-    A zip that was fetched and checked before is returned without any use of the network. Otherwise it is fetched, or the rest
-    of it, anonymously or with the credentials that Kaggle's client finds. Of several processes one fetches and the others
-    wait for it.
+
+def fetch_kaggle(slug: str, cache: Path, copy: Path) -> tuple[str, str]:
+    """Brings a data set's zip, every member of it checked, to ``copy``. Returns its sha256 and a note about its licence.
+
+    A zip that was fetched and checked before, and is still what it was, is taken without any use of the network. Otherwise it is
+    fetched, or the rest of it, anonymously or with the credentials that Kaggle's client finds. Of several processes one fetches and
+    the others wait for it.
 
     Raises:
-        FaceganError: the slug is none; Kaggle refuses, cannot be reached or sends a damaged zip; the disk is full.
+        FaceganError: the slug is none; Kaggle refuses, cannot be reached or sends a damaged zip; the disk is full, or does not keep
+            what it is given.
     """
     if not SLUG.fullmatch(slug):
         raise FaceganError(f"data.path: expected owner/dataset, as in https://www.kaggle.com/datasets/owner/dataset; found {slug!r}")
@@ -71,13 +96,28 @@ def fetch_kaggle(slug: str, cache: Path) -> tuple[Path, str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with hold_lock(folder / "lock"):
-            if not is_checked(archive):
-                fetch_whole(slug, archive)
-                write_check(archive)
+            for _ in range(2):
+                check = read_check(archive)
+                if check is None or not check.fits(archive):
+                    fetch_whole(slug, archive)
+                    check = write_check(archive)
+                link_or_copy(archive, copy)
+                if hash_file(copy) == check.sha256:
+                    return check.sha256, read_license(slug, archive)
+                print(f"{archive} is no longer what was fetched: fetching it again", flush=True)
+                discard(archive)
+                copy.unlink()
     except OSError as error:
         raise FaceganError(f"expected room for files in {folder}; found: {error}; make some, or set FACEGAN_CACHE to another folder") from error
-    license_note = folder / "license.txt"
-    return archive, license_note.read_text() if license_note.exists() else f"unknown; read it at {page(slug)}"
+    raise FaceganError(f"expected {archive} to stay what was fetched; found other bytes there twice; set FACEGAN_CACHE to a folder on a sound disk")
+
+
+def read_license(slug: str, archive: Path) -> str:
+    """Returns what Kaggle said about the data set's licence."""
+    try:
+        return archive.with_name("license.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return f"unknown; read it at {page(slug)}"
 
 
 def page(slug: str) -> str:
@@ -88,41 +128,31 @@ def page(slug: str) -> str:
 @contextlib.contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
     """Lets one process in at a time; the lock goes with the process, however that ends."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another run that fetches into {path.parent}", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def read_check(archive: Path) -> dict[str, Any]:
-    """Returns what was written when the zip was last found whole, or nothing."""
+    lock = FileLock(path, mode=0o666)
     try:
-        return json.loads(archive.with_name("checked.json").read_text())
-    except FileNotFoundError:
-        return {}
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"waiting for another run that fetches into {path.parent}", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def write_check(archive: Path) -> None:
-    """Writes down that the zip is whole as it is now, so that gigabytes are not read again in every run."""
-    state = {"bytes": archive.stat().st_size, "mtime_ns": archive.stat().st_mtime_ns, "sha256": hash_file(archive)}
-    unfinished = archive.with_name("checked.json.part")
-    unfinished.write_text(json.dumps(state) + "\n")
-    os.replace(unfinished, archive.with_name("checked.json"))
+def read_check(archive: Path) -> Check | None:
+    """Returns what was written when the zip was last found whole; None when nothing was, or that is damaged itself."""
+    try:
+        return read_json(archive.with_name("checked.json"), Check, remedy="")
+    except FaceganError:
+        return None
 
 
-def is_checked(archive: Path) -> bool:
-    """Returns whether the zip is there and has the size and time that it had when it was found whole."""
-    check = read_check(archive)
-    return bool(check) and archive.is_file() and (archive.stat().st_size, archive.stat().st_mtime_ns) == (check["bytes"], check["mtime_ns"])
-
-
-def hash_file(path: Path) -> str:
-    """Returns the file's sha256 in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def write_check(archive: Path) -> Check:
+    """Writes down, and returns, what the zip is like now that it is whole, so that gigabytes are not read again in every run."""
+    check = Check(bytes=archive.stat().st_size, mtime_ns=archive.stat().st_mtime_ns, sha256=hash_file(archive))
+    write_json(archive.with_name("checked.json"), check.model_dump())
+    return check
 
 
 def marker(archive: Path) -> Path:
@@ -133,8 +163,8 @@ def marker(archive: Path) -> Path:
 def find_damage(archive: Path) -> str | None:
     """Returns what is wrong with a zip that nobody has vouched for yet, or None."""
     check = read_check(archive)
-    if check:
-        return None if hash_file(archive) == check["sha256"] else f"{archive} was changed after it had been fetched"
+    if check is not None:
+        return None if hash_file(archive) == check.sha256 else f"{archive} was changed after it had been fetched"
     try:
         check_archive(archive)
     except FaceganError as error:
@@ -258,12 +288,17 @@ def describe(error: Exception) -> str:
 
 
 def read_retry_after(response: Any) -> float:
-    """Returns for how many seconds the server asks to be left alone, 0 when it does not say (a number or a date, RFC 9110)."""
+    """Returns for how many seconds the server asks to be left alone (a number or a date, RFC 9110), at most LONGEST_PAUSE_SECONDS.
+
+    It is 0 when it does not say, or nothing that makes sense.
+    """
     text = "" if response is None else response.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text)
     date = email.utils.parsedate_tz(text)
-    return max(email.utils.mktime_tz(date) - time.time(), 0.0) if date else 0.0
+    try:
+        seconds = float(text) if date is None else email.utils.mktime_tz(date) - time.time()
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max(0.0, seconds), LONGEST_PAUSE_SECONDS)  # of which max() takes "nan" for 0
 
 
 def write_license(client: Any, slug: str, archive: Path) -> None:
@@ -281,4 +316,4 @@ def write_license(client: Any, slug: str, archive: Path) -> None:
             return
     names = [license.name for license in (info.licenses if info else None) or () if license.name]
     if names:
-        archive.with_name("license.txt").write_text(f"{', '.join(names)}, says {page(slug)}")
+        write_text(archive.with_name("license.txt"), printable(f"{', '.join(names)}, says {page(slug)}"))

@@ -1,0 +1,1 @@
+"""A generator made ready to leave: ONNX, plain PyTorch, a model card, and a page that draws faces by itself."""

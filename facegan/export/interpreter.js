@@ -1,0 +1,255 @@
+// Runs a network of ONNX operations in plain JavaScript: those that facegan's generators are made of, for one image at a time.
+// A tensor is {shape: [...], data: Float32Array or Array}.
+function makeNetwork(graph, weights) {
+  const size = (shape) => shape.reduce((product, length) => product * length, 1);
+  const tensor = (shape, data) => ({shape, data: data || new Float32Array(size(shape))});
+  const stridesOf = (shape) => { const out = new Array(shape.length); let step = 1; for (let i = shape.length - 1; i >= 0; i--) { out[i] = step; step *= shape[i]; } return out; };
+
+  // c (M, N) += a (M, K) · b (K, N), each from its place on. Four rows of b at a time, so that c is read and written seldom.
+  function multiply(a, aFrom, b, bFrom, c, cFrom, M, K, N) {
+    for (let m = 0; m < M; m++) {
+      const row = cFrom + m * N;
+      let k = 0;
+      for (; k + 3 < K; k += 4) {
+        const at = aFrom + m * K + k, w0 = a[at], w1 = a[at + 1], w2 = a[at + 2], w3 = a[at + 3];
+        const b0 = bFrom + k * N, b1 = b0 + N, b2 = b1 + N, b3 = b2 + N;
+        for (let n = 0; n < N; n++) c[row + n] += w0 * b[b0 + n] + w1 * b[b1 + n] + w2 * b[b2 + n] + w3 * b[b3 + n];
+      }
+      for (; k < K; k++) {
+        const w = a[aFrom + m * K + k], from = bFrom + k * N;
+        for (let n = 0; n < N; n++) c[row + n] += w * b[from + n];
+      }
+    }
+  }
+
+  function addBias(out, bias, channels, pixels) {
+    if (bias) for (let c = 0; c < channels; c++) for (let p = 0; p < pixels; p++) out[c * pixels + p] += bias.data[c];
+  }
+
+  function convolve([x, w, bias], {strides = [1, 1], pads = [0, 0, 0, 0], group = 1}) {
+    const [, channels, height, width] = x.shape, [leaving, entering, kh, kw] = w.shape;
+    const outHeight = Math.floor((height + pads[0] + pads[2] - kh) / strides[0]) + 1, outWidth = Math.floor((width + pads[1] + pads[3] - kw) / strides[1]) + 1;
+    const pixels = outHeight * outWidth, out = tensor([1, leaving, outHeight, outWidth]), each = leaving / group;
+    const plain = kh === 1 && kw === 1 && strides[0] === 1 && strides[1] === 1 && pads.every((pad) => pad === 0);
+    const columns = plain ? x.data : new Float32Array(entering * kh * kw * pixels);
+    for (let g = 0; g < group; g++) {
+      if (!plain) {
+        columns.fill(0);
+        for (let c = 0, row = 0; c < entering; c++) for (let ky = 0; ky < kh; ky++) for (let kx = 0; kx < kw; kx++, row++) {
+          const from = (g * entering + c) * height * width;
+          const first = Math.max(0, Math.ceil((pads[1] - kx) / strides[1])), end = Math.min(outWidth, Math.floor((width - 1 + pads[1] - kx) / strides[1]) + 1);
+          for (let oy = 0; oy < outHeight; oy++) {
+            const y = oy * strides[0] + ky - pads[0];
+            if (y < 0 || y >= height) continue;
+            const to = row * pixels + oy * outWidth;
+            for (let ox = first, at = from + y * width + first * strides[1] + kx - pads[1]; ox < end; ox++, at += strides[1]) columns[to + ox] = x.data[at];
+          }
+        }
+      }
+      const K = entering * kh * kw;
+      multiply(w.data, g * each * K, columns, plain ? g * entering * pixels : 0, out.data, g * each * pixels, each, K, pixels);
+    }
+    addBias(out.data, bias, leaving, pixels);
+    return out;
+  }
+
+  function convolveTransposed([x, w, bias], {strides = [1, 1], pads = [0, 0, 0, 0], output_padding: more = [0, 0]}, kept) {
+    const [, entering, height, width] = x.shape, [, leaving, kh, kw] = w.shape, pixels = height * width, rows = leaving * kh * kw;
+    const outHeight = (height - 1) * strides[0] - pads[0] - pads[2] + kh + more[0], outWidth = (width - 1) * strides[1] - pads[1] - pads[3] + kw + more[1];
+    const out = tensor([1, leaving, outHeight, outWidth]), columns = new Float32Array(rows * pixels);
+    if (!kept.turned || kept.source !== w.data) {  // (rows, entering), once
+      kept.turned = new Float32Array(rows * entering);
+      kept.source = w.data;
+      for (let c = 0; c < entering; c++) for (let r = 0; r < rows; r++) kept.turned[r * entering + c] = w.data[c * rows + r];
+    }
+    multiply(kept.turned, 0, x.data, 0, columns, 0, rows, entering, pixels);
+    for (let c = 0, row = 0; c < leaving; c++) for (let ky = 0; ky < kh; ky++) for (let kx = 0; kx < kw; kx++, row++) for (let y = 0; y < height; y++) {
+      const oy = y * strides[0] + ky - pads[0];
+      if (oy < 0 || oy >= outHeight) continue;
+      for (let at = 0; at < width; at++) {
+        const ox = at * strides[1] + kx - pads[1];
+        if (ox >= 0 && ox < outWidth) out.data[(c * outHeight + oy) * outWidth + ox] += columns[row * pixels + y * width + at];
+      }
+    }
+    addBias(out.data, bias, leaving, outHeight * outWidth);
+    return out;
+  }
+
+  function gemm([a, b, c], {transA = 0, transB = 0, alpha = 1, beta = 1}) {
+    const left = transA ? transpose([a], {perm: [1, 0]}) : a, right = transB ? transpose([b], {perm: [1, 0]}) : b;
+    const [M, K] = left.shape, N = right.shape[1], out = tensor([M, N]);
+    multiply(left.data, 0, right.data, 0, out.data, 0, M, K, N);
+    if (alpha !== 1) for (let i = 0; i < out.data.length; i++) out.data[i] *= alpha;
+    return c ? combine([out, beta === 1 ? c : map([c], (value) => beta * value)], (p, q) => p + q) : out;
+  }
+
+  function matmul([a, b]) {
+    const A = a.shape.length === 1 ? [1, ...a.shape] : a.shape, B = b.shape.length === 1 ? [...b.shape, 1] : b.shape;
+    const [M, K] = A.slice(-2), N = B.at(-1), outer = A.length >= B.length ? A.slice(0, -2) : B.slice(0, -2);
+    const out = tensor([...outer, M, N]), many = size(outer), manyA = size(A.slice(0, -2)), manyB = size(B.slice(0, -2));
+    for (let i = 0; i < many; i++) multiply(a.data, (manyA === 1 ? 0 : i) * M * K, b.data, (manyB === 1 ? 0 : i) * K * N, out.data, i * M * N, M, K, N);
+    return out;
+  }
+
+  function map([x], f) {
+    const out = tensor(x.shape);
+    for (let i = 0; i < out.data.length; i++) out.data[i] = f(x.data[i]);
+    return out;
+  }
+
+  function broadcast(...shapes) {
+    const rank = Math.max(...shapes.map((shape) => shape.length));
+    return Array.from({length: rank}, (_, i) => {
+      const lengths = shapes.map((shape) => shape[shape.length - rank + i] ?? 1);
+      return lengths.some((length) => length === 0) ? 0 : Math.max(...lengths);
+    });
+  }
+
+  function stretchedStrides(shape, to) {
+    const strides = stridesOf(shape), pad = to.length - shape.length;
+    return to.map((_, i) => (i < pad || shape[i - pad] === 1 ? 0 : strides[i - pad]));
+  }
+
+  function combine(inputs, f) {
+    if (inputs.length === 2) {
+      const [a, b] = inputs, out = a.data.length >= b.data.length ? tensor(a.shape) : null;
+      if (out && `${a.shape}` === `${b.shape}`) {
+        for (let i = 0; i < out.data.length; i++) out.data[i] = f(a.data[i], b.data[i]);
+        return out;
+      }
+      if (out && b.data.length === a.shape[1] && b.shape.at(-(a.shape.length - 1)) === a.shape[1]) {  // a number for each channel of one image
+        const pixels = a.data.length / b.data.length;
+        for (let c = 0, i = 0; c < b.data.length; c++) for (let p = 0; p < pixels; p++, i++) out.data[i] = f(a.data[i], b.data[c]);
+        return out;
+      }
+    }
+    const shape = broadcast(...inputs.map((x) => x.shape)), out = tensor(shape), rank = shape.length;
+    const strides = inputs.map((x) => stretchedStrides(x.shape, shape)), places = inputs.map(() => 0), index = new Array(rank).fill(0);
+    for (let i = 0; i < out.data.length; i++) {
+      out.data[i] = inputs.length === 2 ? f(inputs[0].data[places[0]], inputs[1].data[places[1]]) : f(...inputs.map((x, j) => x.data[places[j]]));
+      for (let axis = rank - 1; axis >= 0; axis--) {
+        index[axis]++;
+        for (let j = 0; j < inputs.length; j++) places[j] += strides[j][axis];
+        if (index[axis] < shape[axis]) break;
+        for (let j = 0; j < inputs.length; j++) places[j] -= strides[j][axis] * shape[axis];
+        index[axis] = 0;
+      }
+    }
+    return out;
+  }
+
+  function transpose([x], {perm}) {
+    const shape = perm.map((axis) => x.shape[axis]), from = stridesOf(x.shape), strides = perm.map((axis) => from[axis]);
+    const out = tensor(shape), index = new Array(shape.length).fill(0);
+    for (let i = 0, place = 0; i < out.data.length; i++) {
+      out.data[i] = x.data[place];
+      for (let axis = shape.length - 1; axis >= 0; axis--) {
+        place += strides[axis];
+        if (++index[axis] < shape[axis]) break;
+        place -= strides[axis] * shape[axis];
+        index[axis] = 0;
+      }
+    }
+    return out;
+  }
+
+  function reshape([x, shape], {allowzero = 0}) {
+    const wanted = Array.from(shape.data, (length, i) => (length === 0 && !allowzero ? x.shape[i] : length));
+    const known = wanted.reduce((product, length) => (length < 0 ? product : product * length), 1);
+    return tensor(wanted.map((length) => (length < 0 ? x.data.length / known : length)), x.data);
+  }
+
+  function unsqueeze([x, axes]) {
+    const rank = x.shape.length + axes.data.length, added = new Set(Array.from(axes.data, (axis) => (axis < 0 ? axis + rank : axis))), old = [...x.shape];
+    return tensor(Array.from({length: rank}, (_, i) => (added.has(i) ? 1 : old.shift())), x.data);
+  }
+
+  function gather([x, indices], {axis = 0}) {
+    const at = axis < 0 ? axis + x.shape.length : axis, before = size(x.shape.slice(0, at)), after = size(x.shape.slice(at + 1)), length = x.shape[at];
+    const out = tensor([...x.shape.slice(0, at), ...indices.shape, ...x.shape.slice(at + 1)]), many = indices.data.length;
+    for (let b = 0; b < before; b++) for (let i = 0; i < many; i++) {
+      const index = indices.data[i] < 0 ? indices.data[i] + length : indices.data[i];
+      for (let a = 0; a < after; a++) out.data[(b * many + i) * after + a] = x.data[(b * length + index) * after + a];
+    }
+    return out;
+  }
+
+  function reduce([x, axes], {keepdims = 1}, mean) {
+    const rank = x.shape.length, over = new Set(Array.from(axes ? axes.data : x.shape.keys(), (axis) => (axis < 0 ? axis + rank : axis)));
+    const kept = x.shape.map((length, i) => (over.has(i) ? 1 : length)), out = tensor(kept), strides = stretchedStrides(kept, x.shape), index = new Array(rank).fill(0);
+    for (let i = 0, place = 0; i < x.data.length; i++) {
+      out.data[place] += x.data[i];
+      for (let axis = rank - 1; axis >= 0; axis--) {
+        place += strides[axis];
+        if (++index[axis] < x.shape[axis]) break;
+        place -= strides[axis] * x.shape[axis];
+        index[axis] = 0;
+      }
+    }
+    const count = mean ? x.data.length / out.data.length : 1;
+    for (let i = 0; i < out.data.length; i++) out.data[i] /= count;
+    return keepdims ? out : tensor(x.shape.filter((_, i) => !over.has(i)), out.data);
+  }
+
+  function concat(inputs, {axis}) {
+    const at = axis < 0 ? axis + inputs[0].shape.length : axis, shape = [...inputs[0].shape];
+    shape[at] = inputs.reduce((sum, x) => sum + x.shape[at], 0);
+    const out = tensor(shape), before = size(shape.slice(0, at));
+    for (let b = 0, place = 0; b < before; b++) for (const x of inputs) {
+      const part = x.data.length / before;
+      for (let i = 0; i < part; i++) out.data[place++] = x.data[b * part + i];
+    }
+    return out;
+  }
+
+  function normalize([x, scale, bias, mean, variance], {epsilon = 1e-5}) {
+    const channels = x.shape[1], pixels = x.data.length / channels, out = tensor(x.shape);
+    for (let c = 0; c < channels; c++) {
+      const factor = scale.data[c] / Math.sqrt(variance.data[c] + epsilon);
+      for (let p = 0; p < pixels; p++) out.data[c * pixels + p] = (x.data[c * pixels + p] - mean.data[c]) * factor + bias.data[c];
+    }
+    return out;
+  }
+
+  const operations = {
+    Conv: convolve, ConvTranspose: convolveTransposed, Gemm: gemm, MatMul: matmul, Transpose: transpose, Reshape: reshape, Unsqueeze: unsqueeze, Gather: gather,
+    ReduceMean: (x, settings) => reduce(x, settings, true), ReduceSum: (x, settings) => reduce(x, settings, false), Concat: concat, BatchNormalization: normalize,
+    Relu: (x) => map(x, (value) => Math.max(0, value)),
+    LeakyRelu: (x, {alpha = 0.01}) => map(x, (value) => (value < 0 ? alpha * value : value)),
+    Tanh: (x) => map(x, Math.tanh), Sqrt: (x) => map(x, Math.sqrt), Reciprocal: (x) => map(x, (value) => 1 / value), Identity: ([x]) => x,
+    Add: (x) => combine(x, (a, b) => a + b), Sub: (x) => combine(x, (a, b) => a - b), Mul: (x) => combine(x, (a, b) => a * b),
+    Div: (x) => combine(x, (a, b) => a / b), Pow: (x) => combine(x, (a, b) => a ** b), Where: (x) => combine(x, (chosen, a, b) => (chosen ? a : b)),
+    Expand: ([x, shape]) => combine([x, tensor(broadcast(x.shape, Array.from(shape.data)))], (value) => value),
+    Shape: ([x]) => ({shape: [x.shape.length], data: x.shape}),
+  };
+
+  const half = new Uint16Array(weights);
+  const fromHalf = (bits) => {  // IEEE 754 half precision
+    const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
+    return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -24 * fraction);
+  };
+  const constants = {};
+  for (const [name, {shape, start, values}] of Object.entries(graph.tensors)) {
+    constants[name] = {shape, data: values || Float32Array.from(half.subarray(start, start + size(shape)), fromHalf)};
+  }
+
+  function run([kind, inputs, outputs, settings], values, kept) {
+    if (!operations[kind]) throw new Error(`expected an operation that this page knows; found ${kind}`);
+    values[outputs[0]] = operations[kind](inputs.map((name) => (name ? values[name] : undefined)), settings, kept);
+  }
+  const kept = graph.nodes.map(() => ({}));
+  const waiting = [];
+  graph.nodes.forEach((node, i) => {  // what depends on no input is computed once
+    if (node[1].every((name) => !name || name in constants)) run(node, constants, kept[i]); else waiting.push(i);
+  });
+  const last = {};
+  waiting.forEach((i) => graph.nodes[i][1].forEach((name) => { last[name] = i; }));
+  return (inputs) => {
+    const values = Object.assign(Object.create(constants), inputs);
+    for (const i of waiting) {
+      run(graph.nodes[i], values, kept[i]);
+      for (const name of graph.nodes[i][1]) if (last[name] === i && Object.hasOwn(values, name)) delete values[name];
+    }
+    return values[graph.output];
+  };
+}

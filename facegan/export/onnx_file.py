@@ -1,0 +1,63 @@
+"""generator.onnx: a generator for every runtime that reads ONNX, and the comparison that shows it is the same one.
+
+In: a generator. Out: a file whose input ``latents`` (batch, latent_size) gives the output ``images`` (batch, 3, H, W), nominally in
+[-1, 1], in float32, for any batch.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from facegan.common.errors import FaceganError
+from facegan.common.files import write_bytes
+from facegan.common.pictures import to_bytes
+from facegan.models.latents import seeded_latents
+
+OPSET = 20  # read by onnxruntime 1.17 and later
+COMPARED_FACES = 64
+LARGEST_DIFFERENCE = 1  # of 255, in any pixel
+MISSING = "expected the packages onnx, onnxscript and onnxruntime; found no {}; run: pip install -r requirements-studio.txt -c constraints.txt"
+
+
+def convert(network: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], any_batch: bool) -> Any:
+    """Returns the network as an ``onnx.ModelProto``, simplified as far as its constants allow.
+
+    Args:
+        inputs: examples, each with the batch first.
+        any_batch: whether the batch may be of any size; else it is the examples'.
+
+    Raises:
+        FaceganError: the packages for it are not installed.
+    """
+    try:
+        import onnxscript  # noqa: F401 (whether it is there)
+    except ModuleNotFoundError as error:
+        raise FaceganError(MISSING.format(error.name)) from None
+    shapes = tuple({0: torch.export.Dim("batch")} for _ in inputs) if any_batch else None
+    with torch.no_grad():
+        program = torch.export.export(network, tuple(inputs), dynamic_shapes=shapes)
+        return torch.onnx.export(program, opset_version=OPSET, input_names=list(names), output_names=["images"], verbose=False).model_proto
+
+
+def write_onnx(generator: nn.Module, path: Path) -> None:
+    """Writes the generator as ONNX."""
+    model = convert(generator, [seeded_latents(generator, 2, 0)], ["latents"], any_batch=True)
+    model.doc_string = f"latents (batch, {generator.latent_size}), {generator.latent_distribution}, to images (batch, 3, H, W), nominally in [-1, 1]"
+    write_bytes(path, model.SerializeToString(deterministic=True))
+
+
+def measure_difference(generator: nn.Module, path: Path) -> int:
+    """Returns by how many of 255 levels onnxruntime's faces differ from PyTorch's, at most, in any pixel of 64 faces."""
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise FaceganError(MISSING.format(error.name)) from None
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    latents = seeded_latents(generator, COMPARED_FACES, 0)
+    found = torch.cat([torch.from_numpy(session.run(None, {"latents": part.numpy()})[0]) for part in latents.split(16)])
+    with torch.inference_mode():
+        expected = torch.cat([generator(part) for part in latents.split(16)])
+    return int((to_bytes(found).int() - to_bytes(expected).int()).abs().max())

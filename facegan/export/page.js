@@ -1,0 +1,129 @@
+// Draws faces: a worker runs the network, so that the page never stalls. The last question asked is answered first.
+'use strict';
+const content = JSON.parse(document.getElementById('content').textContent);
+const bytes = Uint8Array.from(atob(document.getElementById('weights').textContent), (character) => character.charCodeAt(0));
+const work = `${document.getElementById('interpreter').textContent}
+let network;
+onmessage = ({data}) => {
+  if (data.graph) { network = makeNetwork(data.graph, data.weights); return; }
+  const size = data.latents.length, began = performance.now();
+  const out = network({latents: {shape: [1, size], data: data.latents}, truncation: {shape: [1, 1], data: [data.truncation]}, shift: {shape: [1, size], data: data.shift}});
+  const [, , height, width] = out.shape, pixels = new Uint8ClampedArray(4 * height * width);
+  for (let p = 0; p < height * width; p++) {
+    for (let c = 0; c < 3; c++) pixels[4 * p + c] = Math.round((out.data[c * height * width + p] + 1) * 127.5);
+    pixels[4 * p + 3] = 255;
+  }
+  postMessage({number: data.number, pixels, milliseconds: performance.now() - began});
+};`;
+const worker = new Worker(URL.createObjectURL(new Blob([work], {type: 'text/javascript'})));
+worker.postMessage({graph: content.graph, weights: bytes.buffer}, [bytes.buffer]);
+
+const waiting = [], answers = new Map();
+let asked = 0, busy = false;
+function ask(question) {  // → the face's pixels
+  return new Promise((answer) => { waiting.push({...question, number: ++asked, answer}); next(); });
+}
+function next() {
+  if (busy || !waiting.length) return;
+  const {answer, ...question} = waiting.pop();
+  busy = true;
+  answers.set(question.number, answer);
+  worker.postMessage(question);
+}
+worker.onmessage = ({data}) => {
+  busy = false;
+  answers.get(data.number)(data);
+  answers.delete(data.number);
+  next();
+};
+worker.onerror = (error) => { document.getElementById('about').textContent = `This browser cannot draw the face: ${error.message}`; };
+
+function drawLatent(seed) {  // the same seed gives the same face in every browser (mulberry32, Box and Muller)
+  let state = seed >>> 0;
+  const uniform = () => {
+    state = (state + 0x6D2B79F5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+  const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+  return Array.from({length: content.latent_size}, content.distribution === 'uniform' ? () => 2 * uniform() - 1 : normal);
+}
+
+function paint(canvas, pixels) {
+  canvas.width = canvas.height = content.resolution;
+  canvas.getContext('2d').putImageData(new ImageData(pixels, content.resolution), 0, 0);
+}
+
+const face = document.getElementById('face'), sliders = document.getElementById('sliders'), many = document.getElementById('many');
+let seed = Number(/^#(\d{1,9})$/.exec(location.hash)?.[1] ?? Math.floor(Math.random() * 1e6));
+
+function addSlider(name, low, high, value) {
+  const label = document.createElement('label'), words = document.createElement('span'), input = document.createElement('input'), shown = document.createElement('output');
+  words.textContent = name;
+  Object.assign(input, {type: 'range', min: low, max: high, step: 0.05, value});
+  input.dataset.middle = value;
+  input.addEventListener('input', () => { shown.textContent = Number(input.value).toFixed(2); draw(); });
+  shown.textContent = Number(value).toFixed(2);
+  label.append(words, input, shown);
+  sliders.append(label);
+  return input;
+}
+const truncation = addSlider('Truncation', 0.05, 1.5, 1);
+const amounts = content.names.map((name) => addSlider(name, -content.reach, content.reach, 0));
+
+function makeQuestion(latents) {
+  const shift = new Array(content.latent_size).fill(0);
+  content.directions.forEach((direction, i) => direction.forEach((value, j) => { shift[j] += Number(amounts[i].value) * value; }));
+  return {latents, truncation: Number(truncation.value), shift};
+}
+
+let latest = 0, drawing = false, again = false;
+async function draw() {  // one face at a time; of what is asked meanwhile only the last is drawn
+  if (drawing) { again = true; return; }
+  drawing = true;
+  do {
+    again = false;
+    const {pixels, milliseconds} = await ask(makeQuestion(drawLatent(seed)));
+    paint(face, pixels);
+    face.dataset.drawn = ++latest;
+    document.getElementById('about').textContent =
+      `${content.resolution} × ${content.resolution} pixels, drawn in this browser in ${Math.round(milliseconds)} ms. Nothing is sent or fetched. Seed ${seed}.`;
+  } while (again);
+  drawing = false;
+}
+
+function choose(number) {
+  seed = number;
+  history.replaceState(null, '', `#${seed}`);
+  return draw();
+}
+
+async function fill() {
+  many.replaceChildren();
+  for (let i = 1; i <= 12; i++) {
+    const button = document.createElement('button'), canvas = document.createElement('canvas'), number = (seed + 7919 * i) % 1e9;
+    button.setAttribute('aria-label', `face of seed ${number}`);
+    button.append(canvas);
+    button.addEventListener('click', () => choose(number));
+    many.append(button);
+    const {pixels} = await ask({latents: drawLatent(number), truncation: 1, shift: new Array(content.latent_size).fill(0)});
+    paint(canvas, pixels);
+  }
+  many.dataset.filled = 'yes';
+}
+
+document.getElementById('new').addEventListener('click', () => choose(Math.floor(Math.random() * 1e6)));
+document.getElementById('middle').addEventListener('click', () => {
+  for (const input of [truncation, ...amounts]) { input.value = input.dataset.middle; input.dispatchEvent(new Event('input')); }
+});
+document.getElementById('save').addEventListener('click', () => {
+  const large = document.createElement('canvas'), times = Math.ceil(512 / content.resolution), link = document.createElement('a');
+  large.width = large.height = times * content.resolution;
+  const context = large.getContext('2d');
+  context.imageSmoothingEnabled = false;
+  context.drawImage(face, 0, 0, large.width, large.height);
+  Object.assign(link, {href: large.toDataURL('image/png'), download: `face-${seed}.png`}).click();
+});
+window.facegan = {draw: (latents, strength = 1, shift = new Array(content.latent_size).fill(0)) => ask({latents, truncation: strength, shift})};
+choose(seed).then(fill);

@@ -1,0 +1,35 @@
+"""A generator as a Python object, for programs that use facegan as a library."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from facegan.common.config import read_values
+from facegan.models.generator_file import load_generator
+from facegan.sampling.faces import generate_numbered
+from facegan.sampling.parameters import SampleParameters
+
+
+class FaceGenerator:
+    """A trained generator.
+
+    Attributes:
+        network: the generator itself, latents (B, latent_size) to images (B, 3, H, W).
+        card: what it is and where it comes from; see ``facegan.models.generator_file.Card``.
+    """
+
+    def __init__(self, path: str | Path, device: str = "cpu"):
+        self.network, self.card = load_generator(Path(path), device)
+
+    def faces(self, seed: int = 0, count: int = 1, truncation: float = 1.0) -> list[Image.Image]:
+        """Returns ``count`` faces at the generator's own size: the same for the same seed, as the stage ``sample`` draws them.
+
+        Args:
+            truncation: below 1, more typical and less varied faces.
+
+        Raises:
+            FaceganError: an impossible number.
+        """
+        chosen = read_values(SampleParameters, {"seed": seed, "count": count, "truncation": truncation}, "the arguments")
+        faces = generate_numbered(self.network, chosen, range(chosen.count), quiet=True)  # (3, H, W) each
+        return [Image.fromarray(face.permute(1, 2, 0).numpy()) for _, face in faces]

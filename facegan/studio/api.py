@@ -1,0 +1,137 @@
+"""The studio's functions by HTTP, typed: the same requests as the page's. The schema stands at /api/openapi.json.
+
+A request that cannot be answered gets one line, {"error": "expected …; found …; what to do"}, with status 422, or 503 when too
+many ask at once.
+"""
+
+from typing import Annotated, Any, Literal
+
+import fastapi
+import pydantic
+from fastapi import Path, Query, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from facegan.common.errors import FaceganError
+from facegan.sampling import codes
+from facegan.studio import requests
+from facegan.studio.generators import Busy
+from facegan.studio.pictures import write_animation, write_face, write_faces, write_grid, write_png
+from facegan.studio.service import PREVIEWS, Studio
+from facegan.studio.trainings import list_trainings, read_training
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    422: {"description": "what was expected, what was found, what to do"},
+    503: {"description": "busy; try again in a moment"},
+}
+
+
+class GeneratorInfo(pydantic.BaseModel):
+    """A generator that can be asked for."""
+
+    name: str
+
+
+class TrainingInfo(pydantic.BaseModel):
+    """How a training goes."""
+
+    name: str
+    state: Literal["running", "stopped", "finished"]
+    images_seen: int
+    images: int
+    images_per_second: float | None
+    seconds_left: float | None
+    warnings: list[str]
+    rows: dict[str, list[float]]
+    scores: dict[str, list[float]]
+
+
+def files(kind: str) -> dict[str, Any]:
+    """Returns what FastAPI is told of a route that answers with a file of this media type."""
+    return {"response_class": Response, "responses": {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}}, **ERRORS}}
+
+
+def add_interface(app: fastapi.FastAPI, studio: Studio) -> None:
+    """Adds the routes below /api, and how errors are told."""
+    routes = fastapi.APIRouter(prefix="/api")
+
+    @routes.get("/generators", summary="The generators that can be asked for")
+    def list_generators() -> list[GeneratorInfo]:
+        return [GeneratorInfo(name=name) for name in studio.generators.known()]
+
+    @routes.get("/wall.png", summary="A seed's first faces as one picture", **files("image/png"))
+    def draw_wall(asked: Annotated[requests.Wall, Query()]) -> Response:
+        return answer(write_grid(studio.draw_wall(asked)), "image/png")
+
+    @routes.get("/wall.zip", summary="A seed's first faces, one PNG each", **files("application/zip"))
+    def save_wall(asked: Annotated[requests.Wall, Query()]) -> Response:
+        return answer(write_faces(studio.draw_wall(asked), codes.name_faces(asked.seed, asked.count, asked.truncation)), "application/zip")
+
+    @routes.get("/faces.png", summary="Some faces as one picture", **files("image/png"))
+    def draw_faces(asked: Annotated[requests.Faces, Query()]) -> Response:
+        faces = studio.draw_faces(asked)
+        return answer(write_face(faces[0]) if len(faces) == 1 else write_grid(faces), "image/png")
+
+    @routes.get("/faces.zip", summary="Some faces, one PNG each", **files("application/zip"))
+    def save_faces(asked: Annotated[requests.Faces, Query()]) -> Response:
+        names = [face if codes.SEEDED.fullmatch(face) else f"made-here-{number}" for number, face in enumerate(asked.face)]
+        return answer(write_faces(studio.draw_faces(asked), names), "application/zip")
+
+    @routes.get("/blend.png", summary="A face between others; the header X-Face is its text", **files("image/png"))
+    def blend(asked: Annotated[requests.Blend, Query()]) -> Response:
+        return answer_face(*studio.blend(asked))
+
+    @routes.get("/mix.png", summary="Style mixing: the first layers of one face, the others of a second (StyleGAN2 alone)", **files("image/png"))
+    def mix(asked: Annotated[requests.Mix, Query()]) -> Response:
+        return answer_face(*studio.mix(asked))
+
+    @routes.get("/move.png", summary="A face moved along the generator's directions", **files("image/png"))
+    def move(asked: Annotated[requests.Move, Query()]) -> Response:
+        return answer_face(*studio.move(asked))
+
+    @routes.get("/directions.png", summary=f"A face moved along each direction: a row each, {PREVIEWS} steps from -3 to 3", **files("image/png"))
+    def preview_directions(asked: Annotated[requests.Previews, Query()]) -> Response:
+        from facegan.common.pictures import make_grid
+
+        return answer(write_png(make_grid(studio.preview_directions(asked).flatten(0, 1), PREVIEWS)), "image/png")
+
+    @routes.get("/walk.{kind}", summary="A walk through faces, as an endless animation", **files("image/webp"))
+    def walk(kind: Literal["webp", "gif"], asked: Annotated[requests.Walk, Query()]) -> Response:
+        return answer(write_animation(studio.walk(asked), kind), f"image/{kind}")
+
+    @routes.get("/trainings", summary="Trainings that run, were stopped, or left the workspace's generator")
+    def show_trainings() -> list[TrainingInfo]:
+        trainings = (read_training(studio.project, name) for name in list_trainings(studio.project))
+        return [TrainingInfo.model_validate(training, from_attributes=True) for training in trainings]
+
+    @routes.get("/trainings/{name}/{images_seen}.png", summary="A training's progress picture after so many images", **files("image/png"))
+    def show_progress(name: Annotated[str, Path(max_length=64)], images_seen: Annotated[int, Path(ge=0)]) -> Response:
+        pictures = read_training(studio.project, name).pictures
+        if images_seen not in pictures:
+            raise FaceganError(f"expected a progress picture after {', '.join(map(str, pictures)) or 'no'} images; found {images_seen}; choose one of those")
+        return answer(pictures[images_seen].read_bytes(), "image/png")
+
+    app.include_router(routes)
+
+    @app.exception_handler(FaceganError)
+    def tell(request: fastapi.Request, error: FaceganError) -> JSONResponse:
+        return refuse(str(error), isinstance(error, Busy))
+
+    @app.exception_handler(RequestValidationError)
+    def explain(request: fastapi.Request, error: RequestValidationError) -> JSONResponse:
+        return refuse(requests.explain(list(error.errors())))
+
+
+def refuse(words: str, busy: bool = False) -> JSONResponse:
+    """Returns the answer to what cannot be done."""
+    return JSONResponse({"error": words}, 503 if busy else 422, {"Retry-After": "1"} if busy else None)
+
+
+def answer(content: bytes, kind: str, **headers: str) -> Response:
+    """Returns a file. It is not kept: the workspace's generator may be another one by the next question."""
+    return Response(content, media_type=kind, headers={"Cache-Control": "no-store", **headers})
+
+
+def answer_face(face: Any, text: str) -> Response:
+    """Returns a face (3, H, W) in uint8, and in a header its text."""
+    return answer(write_face(face), "image/png", **{"X-Face": text})

@@ -1,0 +1,69 @@
+// A grid of faces, each a button. The value:
+//   sheet     all faces side by side, as a data: address
+//   columns   how many stand beside each other in it
+//   faces     [{face: the face as text, label: what a screen reader says, caption: what stands below (may be empty)}]
+//   picked    the faces that are picked
+//   hint      what stands there when there are no faces
+//   address   the page's own address from now on: a link to what it shows (may be missing)
+// Events: 'pick', with the face.
+const root = element.querySelector('.faces');
+let sheet = null;
+
+function toBlob(address) {
+  const [head, body] = address.split(',');
+  const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
+  return URL.createObjectURL(new Blob([bytes], {type: head.slice(5, head.indexOf(';'))}));
+}
+
+function makeFace() {
+  const button = document.createElement('button');
+  button.type = 'button';
+  const picture = document.createElement('span');
+  picture.className = 'picture';
+  const caption = document.createElement('span');
+  caption.className = 'caption';
+  button.append(picture, caption);
+  button.addEventListener('click', () => {
+    if (root.dataset.toggles) button.setAttribute('aria-pressed', button.getAttribute('aria-pressed') !== 'true');
+    trigger('pick', {face: button.dataset.face});
+  });
+  return button;
+}
+
+function render() {
+  const value = props.value || {faces: []};
+  const faces = value.faces || [];
+  const picked = new Set(value.picked || []);
+  const old = sheet;
+  sheet = value.sheet ? toBlob(value.sheet) : null;
+  root.dataset.toggles = value.picked ? 'yes' : '';
+  root.querySelector('.hint')?.remove();
+  while (root.childElementCount > faces.length) root.lastElementChild.remove();
+  while (root.childElementCount < faces.length) root.append(makeFace());  // what is there stays, and with it the keyboard's place
+  const rows = Math.ceil(faces.length / value.columns);
+  faces.forEach((item, index) => {
+    const button = root.children[index];
+    const [column, row] = [index % value.columns, Math.floor(index / value.columns)];
+    const picture = button.firstElementChild;
+    picture.style.backgroundImage = `url(${sheet})`;
+    picture.style.backgroundSize = `${100 * value.columns}% ${100 * rows}%`;
+    picture.style.backgroundPosition = `${value.columns > 1 ? (100 * column) / (value.columns - 1) : 0}% ${rows > 1 ? (100 * row) / (rows - 1) : 0}%`;
+    button.lastElementChild.textContent = item.caption || '';
+    button.dataset.face = item.face;
+    button.setAttribute('aria-label', item.label);
+    button.title = item.label;
+    if (value.picked) button.setAttribute('aria-pressed', picked.has(item.face)); else button.removeAttribute('aria-pressed');
+  });
+  if (!faces.length && value.hint) {
+    const hint = document.createElement('p');
+    hint.className = 'hint';
+    hint.textContent = value.hint;
+    root.append(hint);
+  }
+  root.dataset.sheet = value.sheet ? value.sheet.length : 0;
+  if (value.address) history.replaceState(null, '', value.address);
+  if (old) setTimeout(() => URL.revokeObjectURL(old), 1000);  // once the new one is painted
+}
+
+render();
+watch('value', render);

@@ -1,0 +1,150 @@
+"""The stage sample as a process."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from projects import ROOT
+from small_generators import choose, make_generator, read_all, save_small_generator
+
+from facegan.common.pictures import save_png
+from facegan.models.generator_file import load_generator
+from facegan.sampling.faces import draw_faces
+
+FACES = [f"faces/seed0_face{number:04d}.png" for number in range(10)]
+LOSSES = "images_seen,loss_generator,loss_discriminator,real_logit,fake_logit,diversity\n0,1,1,0,0,1\n1000,2,0.5,1,-1,0.9\n"
+
+
+def copy_project(folder):
+    """Returns a copy of the project."""
+    for name in ("facegan", "stages", "pretrained"):
+        shutil.copytree(ROOT / name, folder / "project" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "params.yaml", folder / "project")
+    return folder / "project"
+
+
+def run_stage(project, *arguments, script="stages/sample.py"):
+    command = [sys.executable, str(project / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=project.parent, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A copy with what training leaves, after the stage has run; and what the stage printed."""
+    project = copy_project(tmp_path_factory.mktemp("drawn"))
+    save_small_generator(project / "data/model/generator.safetensors")
+    for number in range(3):
+        save_png(project / f"data/model/progress/{number:010d}.png", np.full((32, 32, 3), 80 * number, np.uint8))
+    (project / "data/model/training.json").write_text(json.dumps({"device": "cpu", "precision": "float32", "parameters": {"train": {"lr": 0.1}}}))
+    (project / "metrics").mkdir()
+    (project / "metrics/losses.csv").write_text(LOSSES)
+    (project / "metrics/quick_scores.csv").write_text("images_seen,score\n")
+    result = run_stage(project)
+    assert result.returncode == 0, result.stderr
+    return project, result.stdout
+
+
+def test_stage_draws_everything_in_the_pipeline(drawn):
+    project, output = drawn
+    made = sorted(read_all(project / "data/samples"))
+    assert made == [*FACES, "grid.png", "losses.png", "progress.gif", "report.html", "vega.js", "walk.webp"]
+    assert "10 faces in faces/" in output and "trained on 1,000 images" in output
+    page = (project / "data/samples/report.html").read_text()
+    assert "How the training went" in page and "for want of its files: scores." in page
+
+
+def test_the_chart_library_is_a_script_that_defines_what_the_page_of_dvc_calls(drawn):
+    library = (drawn[0] / "data/samples/vega.js").read_text()
+    assert "window.vegaEmbed=" in library and len(library) < 2_000_000
+    page = (ROOT / ".dvc/plots.html").read_text()
+    assert re.search(r'<script src="\.\./data/samples/vega\.js">', page) and "vegaEmbed" in page
+    assert page.index("vega.js") < page.index("{scripts}") < page.index("{plot_divs}")
+    assert all(placeholder not in library for placeholder in ("{scripts}", "{plot_divs}", "{refresh_tag}"))
+
+
+def test_stage_needs_nothing_but_a_model_and_leaves_nothing_of_another(drawn, tmp_path):
+    shutil.copytree(drawn[0] / "data/samples", tmp_path / "faces")
+    save_small_generator(tmp_path / "elsewhere.safetensors")
+    result = run_stage(drawn[0], "--model", tmp_path / "elsewhere.safetensors", "--seed", 7, "--count", 4, "--out", tmp_path / "faces")
+    assert result.returncode == 0, result.stderr
+    made = [f"faces/seed7_face{number:04d}.png" for number in range(4)]
+    assert sorted(read_all(tmp_path / "faces")) == [*made, "grid.png", "report.html", "walk.webp"]
+    draw_faces(make_generator(), choose(seed=7, count=4), tmp_path / "here")
+    assert (tmp_path / "here/grid.png").read_bytes() == (tmp_path / "faces/grid.png").read_bytes()
+
+
+def test_chosen_faces_come_again_beside_the_pipelines_output(drawn):
+    project, _ = drawn
+    before = read_all(project / "data")
+    result = run_stage(project, "--face", 9, 1, "--between", 9, 1)
+    assert result.returncode == 0, result.stderr
+    chosen = read_all(project / "faces")
+    assert sorted(chosen) == ["seed0_face0001.png", "seed0_face0009.png", "seed0_face0009_to_0001.webp"]
+    assert all(chosen[name] == before[f"samples/faces/{name}"] for name in chosen if name.endswith(".png"))
+    assert all(str(project / "faces" / name) in result.stdout for name in chosen)
+    assert read_all(project / "data") == before
+
+
+def test_native_faces_are_as_large_as_the_network_draws_them(drawn, tmp_path):
+    assert run_stage(drawn[0], "--native", "--face", 3, "--out", tmp_path).returncode == 0
+    assert Image.open(tmp_path / "seed0_face0003.png").size == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--face", "-1"], "expected numbers of faces from 0 to 999,999; found -1"),
+        (["--pixels", "0"], "expected --pixels from 1 to 4,096; found 0"),
+        (["--seed", "-1", "--face", "3"], "seed: expected a number of at least 0; found -1"),
+        (["--model", "nowhere.safetensors"], "expected a generator at nowhere.safetensors; found no such file"),
+    ],
+)
+def test_impossible_wishes_are_told_in_a_line(drawn, tmp_path, arguments, message):
+    result = run_stage(drawn[0], *arguments, "--out", tmp_path / "out")
+    assert result.returncode == 1 and message in result.stderr and result.stderr.startswith("error: ") and not (tmp_path / "out").exists()
+
+
+def test_outputs_replace_files_and_never_write_through_a_hard_link(drawn, tmp_path):
+    """What DVC checks out is a hard link into its cache, for everybody to read and nobody to write."""
+    project = copy_project(tmp_path)
+    shutil.copytree(drawn[0] / "data", project / "data")
+    shutil.copytree(drawn[0] / "metrics", project / "metrics")
+    samples, cache = project / "data/samples", tmp_path / "cache"
+    shutil.copytree(samples, cache, copy_function=os.link)
+    for path in cache.rglob("*.*"):
+        path.chmod(0o444)
+    before = read_all(cache)
+    (project / "metrics/losses.csv").write_text(LOSSES.replace("0.5", "0.7"))
+    save_png(project / "data/model/progress/0000000009.png", np.full((32, 32, 3), 99, np.uint8))
+    shutil.copy(ROOT / "pretrained/avatars.safetensors", project / "data/model/generator.safetensors")
+    result = run_stage(project, "--count", 9)
+    assert result.returncode == 0, result.stderr
+    assert read_all(cache) == before
+    after = read_all(samples)
+    assert all(after[name] != before[name] for name in after if name != "vega.js")
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_in_a_line(drawn, tmp_path):
+    (tmp_path / "taken").touch()
+    result = run_stage(drawn[0], "--face", 1, "--out", tmp_path / "taken")
+    assert result.returncode == 1 and "Traceback" not in result.stderr and result.stderr.startswith("error: expected to ")
+
+
+def test_published_copy_is_half_the_size_and_draws_the_same_faces(drawn, tmp_path):
+    save_small_generator(tmp_path / "whole.safetensors", gain=5.0)
+    result = run_stage(drawn[0], "--model", tmp_path / "whole.safetensors", "--out", tmp_path / "shared/half.safetensors", script="pretrained/publish.py")
+    assert result.returncode == 0, result.stderr
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "shared/half.safetensors"
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    for path, name in ((whole, "whole"), (half, "half")):
+        generator, card = load_generator(path)
+        assert card.images_seen == 1000
+        draw_faces(generator, choose(), tmp_path / name)
+    pictures = [np.asarray(Image.open(tmp_path / name / "grid.png"), dtype=int) for name in ("whole", "half")]
+    assert 0 < np.abs(pictures[0] - pictures[1]).max() <= 8
