@@ -15,7 +15,10 @@ NORMALIZED = ("dcgan", "tutorial")  # their generators have batch norm
 CUTTABLE = [name for name in KINDS.values() if not any(word in name for word in (*NORMALIZED, "demo"))]
 
 
-@pytest.mark.parametrize("train", [{}, {"fresh_batch": False, "objective": "noisy_labels", "penalty": "wgan_gp", "gamma": 1.0}], ids=["as it is", "wgan-gp"])
+OTHERS = [{}, {"fresh_batch": False, "objective": "noisy_labels", "penalty": "wgan_gp", "gamma": 1.0}, {"penalty_stride": 2, "augment": "full"}]
+
+
+@pytest.mark.parametrize("train", OTHERS, ids=["as it is", "wgan-gp", "some images' penalty, augmented"])
 @pytest.mark.parametrize("preset", CUTTABLE)
 def test_pieces_move_both_networks_as_the_whole_batch_does(preset, train):
     """With penalties, pairs, augmentation, dropout, noise and groups of neighbours: all random numbers are the whole batch's."""
@@ -36,7 +39,8 @@ def test_such_a_check_notices_other_random_numbers():
 
 
 @pytest.mark.parametrize(
-    ("preset", "unit", "reason"), [("celeba64_dcgan", 8, "batch norm"), ("celeba64_stylegan2", 4, "compares"), ("celeba64_r3gan", 1, None), ("demo", 4, "penalty")]
+    ("preset", "unit", "reason"),
+    [("celeba64_dcgan", 8, "batch norm"), ("celeba64_stylegan2", 4, "compares"), ("celeba64_r3gan", 1, None), ("demo", 4, "penalty")],
 )
 def test_what_has_to_stay_together_does(preset, unit, reason):
     engine = make_small_engine(preset, HARDWARE, BATCH)
