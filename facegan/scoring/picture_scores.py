@@ -21,9 +21,10 @@ from torch import Tensor
 
 from facegan.common.errors import FaceganError, printable
 from facegan.common.progress import Progress
+from facegan.photos.manifest import write_manifest
 from facegan.photos.parameters import DataParameters
 from facegan.photos.sources import SOURCES
-from facegan.photos.store import Photos, open_photos, write_manifest
+from facegan.photos.store import Photos, open_photos
 from facegan.preprocessing.images import UnreadablePicture, decode
 from facegan.scoring.evaluate import check_extractor, round_numbers
 from facegan.scoring.extractors import BATCH, Extractor, extract
@@ -109,7 +110,7 @@ def extract_pictures(path: Path, option: str, extractor: Extractor) -> Pictures:
     path = path.resolve()
     kind = "folder" if path.is_dir() else "archive"
     with tempfile.TemporaryDirectory() as raw:
-        parameters = DataParameters(source=kind, path=str(path), seed=0, count=1, limit=None)
+        parameters = DataParameters(source=kind, path=str(path), seed=0, count=1, only=None, where=None, limit=None)
         manifest = SOURCES[kind](parameters, Path(raw), path.parent)
         if manifest.images < FEWEST_IMAGES:
             raise FaceganError(f"{option}: expected at least {FEWEST_IMAGES} pictures in {printable(str(path))}; found {manifest.images}; give more")
