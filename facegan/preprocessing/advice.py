@@ -7,6 +7,11 @@ MANY = 0.5  # of the sampled photos show a face: photos of people, then
 LOW_SHARE = 0.6  # of the square; below it, faces are small or out of place
 
 
+def advise_on_duplicates(duplicates: int, pictures: int) -> list[str]:
+    """Returns how many pictures were left out as duplicates of the others, as a line, or none."""
+    return [f"{duplicates:,} of {duplicates + pictures:,} pictures were duplicates and are left out"] if duplicates else []
+
+
 def advise_on_number(pictures: int) -> list[str]:
     """Returns what so many training pictures are good for, as one line, or none where they are plenty."""
     if pictures < TOO_FEW:
