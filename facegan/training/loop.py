@@ -71,19 +71,22 @@ def train(
         Interrupted: a signal; the same call resumes.
     """
     training, run = prepare(folders, model, parameters, hardware, world, open_quick_score)
-    with Interruption() as interruption:
-        wait_for_others(world, run, interruption)
-        begin(training, run)
-        clock = Clock(training, checkpoint_seconds)
-        with Progress("training", training.end, "images", done=training.images_seen, quiet=not world.is_main) as progress:
-            while not training.is_over():
-                run_step(training, run, clock, interruption, progress)
-    training.complete()
-    if run:
-        run.keep_as_finished(training.images_seen)
-        write_outcome(training, run, folders)
-        run.tidy()
-        run.release()
+    try:
+        with Interruption() as interruption:
+            wait_for_others(world, run, interruption)
+            begin(training, run)
+            clock = Clock(training, checkpoint_seconds)
+            with Progress("training", training.end, "images", done=training.images_seen, quiet=not world.is_main) as progress:
+                while not training.is_over():
+                    run_step(training, run, clock, interruption, progress)
+        training.complete()
+        if run:
+            run.keep_as_finished(training.images_seen)
+            write_outcome(training, run, folders)
+            run.tidy()
+    finally:
+        if run:
+            run.release()
 
 
 def finish(
@@ -98,14 +101,16 @@ def finish(
     if not (folders.checkpoints / run.key).exists() or not run.acquire():
         found = "one that another process trains" if (folders.checkpoints / run.key).exists() else "none with these parameters, code and data"
         raise FaceganError(f"expected a stopped run in {folders.checkpoints}; found {found}; see train without --finish")
-    state, messages = run.load(training.find_fault, end=None)
-    print(*messages, sep="\n", end="\n" * bool(messages))
-    if state is None or not state["images_seen"]:
-        raise FaceganError(f"expected a stopped run with a checkpoint in {run.path}; found none after a first step; train on with the same command")
-    training.load_state(state)
-    training.complete()
-    write_outcome(training, run, folders)
-    run.release()
+    try:
+        state, messages = run.load(training.find_fault, end=None)
+        print(*messages, sep="\n", end="\n" * bool(messages))
+        if state is None or not state["images_seen"]:
+            raise FaceganError(f"expected a stopped run with a checkpoint in {run.path}; found none after a first step; train on with the same command")
+        training.load_state(state)
+        training.complete()
+        write_outcome(training, run, folders)
+    finally:
+        run.release()
     return training.images_seen
 
 
