@@ -7,14 +7,13 @@ call goes on from its last checkpoint and ends in the same bytes; so does a long
 
 import dataclasses
 import math
-import os
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from facegan.common.errors import FaceganError
-from facegan.common.files import write_json
+from facegan.common.files import replace_folder, write_json
 from facegan.common.pictures import save_png
 from facegan.common.progress import Progress
 from facegan.common.shards import open_split, read_index
@@ -260,31 +259,14 @@ def check_collapse(training: Training, row: dict[str, float], progress: Progress
 
 def write_outcome(training: Training, run: RunFolder, folders: Folders) -> None:
     """Writes the metrics, and the model's folder: beside its place first, then into it in one step, so that nothing of another run stays."""
-    unfinished, earlier = (folders.model.with_name(f".{folders.model.name}{end}") for end in (".part", ".old"))
-    try:
-        remove_folders(unfinished, earlier)
-        (unfinished / "progress").mkdir(parents=True)
-        training.save_generators(unfinished)
+    with replace_folder(folders.model) as folder:
+        (folder / "progress").mkdir()
+        training.save_generators(folder)
         for path in run.pictures(training.images_seen):
-            shutil.copyfile(path, unfinished / "progress" / path.name)
-        save_png(unfinished / "progress" / run.picture(training.images_seen).name, training.draw_picture())
-        write_json(unfinished / "training.json", describe_training(training))
+            shutil.copyfile(path, folder / "progress" / path.name)
+        save_png(folder / "progress" / run.picture(training.images_seen).name, training.draw_picture())
+        write_json(folder / "training.json", describe_training(training))
         write_metrics(training, folders.metrics)
-        if folders.model.exists():
-            os.replace(folders.model, earlier)
-        os.replace(unfinished, folders.model)
-        remove_folders(earlier)
-    except OSError as error:
-        remove_folders(unfinished)
-        raise FaceganError(
-            f"expected to write {folders.model}; found: {error.strerror or error}; mend that, and run the same command again: its checkpoint is kept"
-        ) from None
-
-
-def remove_folders(*folders: Path) -> None:
-    """Removes folders that are not in their place."""
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_metrics(training: Training, folder: Path) -> None:
@@ -294,12 +276,14 @@ def write_metrics(training: Training, folder: Path) -> None:
     last = training.rows[-1]
     figures = {
         "images_seen": training.images_seen,
-        "images_per_second": round(training.images_seen / max(training.seconds, 1e-9), 1),
-        "seconds": round(training.seconds, 1),
-        "peak_memory_mb": round(measure_peak_memory_mb(training.hardware.device)),
-        **{name: round(last[name], 4) for name in ("loss_generator", "loss_discriminator", "diversity")},
+        "images_per_second": training.images_seen / max(training.seconds, 1e-9),
+        "seconds": training.seconds,
+        "peak_memory_mb": measure_peak_memory_mb(training.hardware.device),
+        **{name: last[name] for name in ("loss_generator", "loss_discriminator", "diversity")},
     }
-    write_json(folder / "train.json", {name: value for name, value in figures.items() if math.isfinite(value)})  # JSON knows no NaN
+    digits = {"images_seen": None, "peak_memory_mb": None, "images_per_second": 1, "seconds": 1}
+    finite = {name: value for name, value in figures.items() if math.isfinite(value)}  # JSON knows no NaN
+    write_json(folder / "train.json", {name: round(value, digits.get(name, 4)) for name, value in finite.items()})
 
 
 def describe_training(training: Training) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def test_only_losses_among_a_steps_figures_decide(tmp_path, name, is_fine, value
 @pytest.mark.parametrize("role", ["generator", "discriminator", "ema"])
 def test_weights_decide(tmp_path, role):
     training = make_training(tmp_path)
-    next(value for key, value in training.engine.tensors().items() if key.startswith(f"{role}.") and value.is_floating_point()).view(-1)[0] = math.nan
+    weights = next(value for key, value in training.engine.tensors().items() if key.startswith(f"{role}.") and value.is_floating_point())
+    weights[(0,) * weights.dim()] = math.nan
     assert not training.is_finite()
 
 
