@@ -21,10 +21,11 @@ from torch import Tensor
 
 from facegan.common.errors import FaceganError, printable
 from facegan.common.progress import Progress
+from facegan.photos.manifest import write_manifest
 from facegan.photos.parameters import DataParameters
 from facegan.photos.sources import SOURCES
-from facegan.photos.store import Photos, open_photos, write_manifest
-from facegan.preprocessing.images import UnreadablePicture, decode
+from facegan.photos.store import Photos, open_photos
+from facegan.preprocessing.images import Photo, UnreadablePicture
 from facegan.scoring.evaluate import check_extractor, round_numbers
 from facegan.scoring.extractors import BATCH, Extractor, extract
 from facegan.scoring.memorisation import measure_memorisation
@@ -112,7 +113,8 @@ def extract_pictures(path: Path, option: str, extractor: Extractor) -> Pictures:
         parameters = DataParameters(source=kind, path=str(path), seed=0, count=1, limit=None)
         manifest = SOURCES[kind](parameters, Path(raw), path.parent)
         if manifest.images < FEWEST_IMAGES:
-            raise FaceganError(f"{option}: expected at least {FEWEST_IMAGES} pictures in {printable(str(path))}; found {manifest.images}; give more")
+            found = f"{manifest.images} (and {manifest.describe_left_out()})" if manifest.left_out else f"{manifest.images}"
+            raise FaceganError(f"{option}: expected at least {FEWEST_IMAGES} pictures in {printable(str(path))}; found {found}; give more")
         write_manifest(Path(raw), manifest)
         photos = open_photos(Path(raw))
         size = next(decode_pictures(photos.select(photos.names[:1]), option)).shape[1:]
@@ -143,7 +145,7 @@ def decode_pictures(photos: Photos, option: str) -> Iterator[np.ndarray]:
     """Yields each picture (3, H, W) in uint8, RGB. Raises FaceganError at one that cannot be read."""
     for name, content in zip(photos.names, photos.read_all(), strict=True):
         try:
-            yield np.asarray(decode(content)).transpose(2, 0, 1)
+            yield np.asarray(Photo(content).decode()).transpose(2, 0, 1)
         except UnreadablePicture as error:
             raise FaceganError(f"{option}: expected a picture in {printable(name)}; found {error}; mend it or take it away") from None
 

@@ -20,7 +20,7 @@ from facegan.models.parameters import ModelParameters
 from facegan.training.checkpoint import RunFolder
 from facegan.training.distributed import World
 from facegan.training.engine import Hardware
-from facegan.training.history import COLUMNS, describe_row, measure_peak_memory_mb, write_rows
+from facegan.training.history import COLUMNS, describe_row, write_rows
 from facegan.training.parameters import TrainParameters
 from facegan.training.run import OpenQuickScore, Training
 from facegan.training.signals import Interruption
@@ -206,8 +206,6 @@ def finish(training: Training, run: RunFolder, folders: Folders) -> None:
         {
             "images_seen": training.images_seen,
             "images_per_second": round(training.images_seen / max(training.seconds, 1e-9), 1),
-            "seconds": round(training.seconds, 1),
-            "peak_memory_mb": round(measure_peak_memory_mb(training.hardware.device)),
             **{name: round(last[name], 4) for name in ("loss_generator", "loss_discriminator", "diversity")},
         },
     )

@@ -33,6 +33,7 @@ from facegan.training.schedules import gamma_for, value_at
 ROWS = 200  # of losses.csv; in long runs more, so that none stands for over ROW_IMAGES
 ROW_IMAGES = 10_000
 PROGRESS_FACES = 36
+KERAS_LR_DECAY = 1e-8  # a step: the Keras tutorial's
 QUICK_SCORE_IMAGES = 200
 HOW_NOT_WHAT = ("processes", "microbatch", "cuda_graph", "on_collapse")  # parameters that leave the outcome as it is
 
@@ -76,7 +77,7 @@ class Training:
             model,
             self.index.resolution,
             parameters.optimizer,
-            (parameters.beta1, value_at(parameters.beta2, 0, parameters.schedule_images)),
+            (parameters.betas[0], value_at(parameters.betas[1], 0, parameters.schedule_images)),
             parameters.clip_value,
             hardware.device,
             hardware.is_capturable,
@@ -131,7 +132,9 @@ class Training:
         """Returns the schedules' numbers at this point."""
         parameters, seen = self.parameters, self.images_seen
         over = parameters.schedule_images
-        lr = value_at(parameters.lr, seen, over) / (1 + parameters.lr_decay * (seen // parameters.batch))
+        lr = value_at(parameters.lr, seen, over)
+        if parameters.optimizer == "rmsprop":
+            lr /= 1 + KERAS_LR_DECAY * (seen // parameters.batch)
         gamma = parameters.gamma
         if gamma == "auto":
             gamma = gamma_for(self.index.resolution, self.index.train, parameters.penalty, parameters.batch)
@@ -139,7 +142,7 @@ class Training:
         return Settings(
             generator_lr=lr,
             discriminator_lr=lr * parameters.discriminator_lr_ratio,
-            betas=(parameters.beta1, value_at(parameters.beta2, seen, over)),
+            betas=(parameters.betas[0], value_at(parameters.betas[1], seen, over)),
             gamma=value_at(gamma, seen, over or parameters.images),
             strength=None if strength == "adaptive" else value_at(strength, seen, over),
             ema_decay=decay_factor(parameters.batch, value_at(parameters.ema_halflife_images, seen, over)),
