@@ -277,7 +277,7 @@ def write_metrics(training: Training, folder: Path) -> None:
     figures = {
         "images_seen": training.images_seen,
         "images_per_second": training.images_seen / max(training.seconds, 1e-9),
-        **{name: last[name] for name in ("loss_generator", "loss_discriminator", "diversity")},
+        "diversity": last["diversity"],
     }
     digits = {"images_seen": None, "images_per_second": 1}
     finite = {name: value for name, value in figures.items() if math.isfinite(value)}  # JSON knows no NaN
