@@ -17,10 +17,10 @@ import torch
 
 from facegan.common.pictures import save_png
 from facegan.common.shards import Index, open_split, read_index
+from facegan.models.checkpoint_file import write_checkpoint
 from facegan.models.parameters import ModelParameters
 from facegan.models.registry import count_parameters
 from facegan.training.batches import SHARE_OF_MEMORY, free_memory
-from facegan.training.checkpoint import write_checkpoint
 from facegan.training.cuda_graph import WARM_UP_STEPS
 from facegan.training.distributed import World
 from facegan.training.engine import Hardware
@@ -92,6 +92,7 @@ def dry_run(
     seconds, memory = zip(*(measure_pilot(make_training(batch)) for batch in PILOT_BATCHES), strict=True)
     start = seconds_before + time.perf_counter() - began - sum(seconds)
     memory_an_image = (memory[1] - memory[0]) / (PILOT_BATCHES[1] - PILOT_BATCHES[0])
+    memory_an_image = 0.0 if math.isnan(memory_an_image) else memory_an_image  # where the system does not tell
     measured_batch = choose_batch(parameters.batch, seconds[1] / PILOT_BATCHES[1], memory_an_image * 1e6, hardware.device)
     training = make_training(measured_batch)
     costs = measure_costs(training, folders.checkpoints, start)
@@ -211,7 +212,7 @@ def describe(
         "a step": step,
         "besides": besides,
         "time": f"{describe_seconds(seconds)} on this machine as busy as it is now",
-        "memory": f"{memory_mb:,.0f} MB at most",
+        "memory": "unknown on this system" if math.isnan(memory_mb) else f"{memory_mb:,.0f} MB at most",
     }
     if len(training.engine.pieces) > 1:
         lines["microbatch"] = f"{len(training.engine.pieces)} pieces of at most {training.engine.microbatch} images, since all do not fit at once"

@@ -31,7 +31,7 @@ def take(home: Path, source: str, names: list[str], lists: dict[str, str], **cho
         for name, content in files.items():
             (given / name).parent.mkdir(parents=True, exist_ok=True)
             (given / name).write_bytes(content)
-    values = {"source": source, "path": "given", "seed": 0, "count": 1, "only": None, "where": None, "limit": None} | choice
+    values = {"source": source, "path": "given", "count": 1, "only": None, "where": None, "limit": None} | choice
     download(DataParameters(**values), home / "raw", home)
     return open_photos(home / "raw")
 
