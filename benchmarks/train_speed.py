@@ -56,7 +56,7 @@ WARM_UP_SECONDS = 1.0  # in which the tutorial's workers fill their queue again,
 MATRIX_SIZES = (1024, 2048, 4096)
 COPY_BYTES = 1 << 28
 RATE_REPEATS = 7
-TAUGHT = {"batch": 64, "lr": 2e-4, "discriminator_lr_ratio": 1.0, "beta1": 0.5, "beta2": 0.999, "flip": False}
+TAUGHT = {"batch": 64, "lr": 2e-4, "discriminator_lr_ratio": 1.0, "betas": (0.5, 0.999), "flip": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +126,7 @@ class OurLoop:
 
     def step(self) -> None:
         self.training.step()
-        if self.training.is_due(self.training.row_images):
+        if self.training.is_row_due():
             self.training.add_row()
 
 
@@ -147,7 +147,7 @@ class TutorialLoop:
         self.watch = Stopwatch(device)
         self.generator = build_generator(case.network, size).to(device)
         self.discriminator = build_discriminator(case.network, size).to(device)
-        lr, betas = parameters.lr, (parameters.beta1, parameters.beta2)
+        lr, betas = parameters.lr, parameters.betas
         self.generator_adam = torch.optim.Adam(self.generator.parameters(), lr=lr, betas=betas)
         self.discriminator_adam = torch.optim.Adam(self.discriminator.parameters(), lr=lr * parameters.discriminator_lr_ratio, betas=betas)
         self.cross_entropy = nn.BCEWithLogitsLoss()

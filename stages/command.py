@@ -1,15 +1,18 @@
 """What every stage script shares: the project's folder, params.yaml, and errors in one line.
 
 Importing it puts the project's root on the import path, so that ``python stages/NAME.py`` runs from anywhere, with nothing
-installed but the requirements.
+installed but the requirements. Until ``run`` begins, nothing is done yet, and Ctrl-C ends the process without a word.
 """
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else someone wants it ignored, as nohup does
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))
 ROOT = Path(__file__).resolve().parents[1]
 # `dvc exp run --temp` and the queue run in a copy below the project's .dvc/tmp/exps: this is the person's own folder.
 HOME = next((parent.parents[2] for parent in ROOT.parents if parent.parts[-3:] == (".dvc", "tmp", "exps")), ROOT)
@@ -39,6 +42,8 @@ def run(stage: Callable[[argparse.Namespace], None], arguments: argparse.Namespa
     """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale
+    if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         stage(arguments)
     except FaceganError as error:

@@ -2,9 +2,11 @@
 
     python stages/train.py               # what dvc repro runs: data/shards to data/model
     python stages/train.py --dry-run     # says what it would be: networks, steps, time, memory; needs no data
+    python stages/train.py --finish      # makes a generator, pictures and metrics of how far a stopped run got
 
-Reads the sections `model` and `train` of params.yaml. Leaves generator.safetensors and pictures of its progress in the model's
-folder, train.json and losses.csv in the metrics'. Killed or interrupted, the same command goes on from its last checkpoint.
+Reads the sections `model` and `train` of params.yaml. Leaves generator.safetensors, discriminator.safetensors and pictures of its
+progress in the model's folder, train.json and losses.csv in the metrics'. Killed or interrupted, the same command goes on from its
+last checkpoint; with a larger train.images it goes on from the end of the shorter run.
 """
 
 import argparse
@@ -13,9 +15,10 @@ from pathlib import Path
 
 import command
 from facegan.parameters import read_parameters
-from facegan.training.distributed import check_processes, is_launched, join_world, launch, leave_world
+from facegan.training.distributed import World, check_processes, is_launched, join_world, launch, leave_world
 from facegan.training.engine import choose_hardware
-from facegan.training.loop import CHECKPOINT_SECONDS, Folders, Interrupted, train
+from facegan.training.loop import CHECKPOINT_SECONDS, Folders, Interrupted, finish, train
+from facegan.training.parameters import TrainParameters
 
 MORE_MEMORY = (
     "set train.microbatch to a small number such as 8, which takes a batch in pieces of so many images to the same outcome; "
@@ -26,19 +29,26 @@ MORE_MEMORY = (
 def main(arguments: argparse.Namespace) -> None:
     """Trains, in as many processes as the parameters ask for."""
     parameters = read_parameters(arguments.params)
-    if parameters.train.processes > 1 and not is_launched() and not arguments.dry_run:
+    alone = arguments.dry_run or arguments.finish
+    if parameters.train.processes > 1 and not is_launched() and not alone:
         check_processes(parameters.train.processes, parameters.train.device)
         sys.exit(launch(parameters.train.processes))
     hardware = choose_hardware(parameters.train.device, parameters.train.precision, parameters.train.cuda_graph)
+    train_parameters = resolve_start(parameters.train)
     folders = Folders(arguments.shards, arguments.model, arguments.metrics, arguments.checkpoints)
     if arguments.dry_run:
         from facegan.training.dry_run import dry_run
 
-        print(dry_run(folders, parameters.model, parameters.train, parameters.preprocess.resolution, hardware, open_quick_score))
+        print(dry_run(folders, parameters.model, train_parameters, parameters.preprocess.resolution, hardware, open_quick_score))
+        return
+    if arguments.finish:
+        images_seen = finish(folders, parameters.model, train_parameters, hardware, World(), open_quick_score)
+        print(f"made {arguments.model / 'generator.safetensors'} of the run's {images_seen:,} images; the run goes on with the same command without --finish;")
+        print(f"for scores and pictures by DVC:  dvc exp run -S train.images={images_seen}")
         return
     world = join_world(hardware.device)
     try:
-        train(folders, parameters.model, parameters.train, hardware, world, arguments.checkpoint_seconds, open_quick_score)
+        train(folders, parameters.model, train_parameters, hardware, world, arguments.checkpoint_seconds, open_quick_score)
     except Interrupted as interruption:
         if world.is_main:
             print(f"{interruption}; a checkpoint is in {arguments.checkpoints}; the same command goes on from it", flush=True)
@@ -47,6 +57,15 @@ def main(arguments: argparse.Namespace) -> None:
         leave_world(world)
     if world.is_main:
         print(f"made {arguments.model / 'generator.safetensors'}, its progress pictures beside it, and {arguments.metrics / 'losses.csv'}")
+
+
+def resolve_start(parameters: TrainParameters) -> TrainParameters:
+    """Returns the parameters with the place that ``start_from`` means: in the project, else in the person's own folder of it."""
+    if parameters.start_from is None:
+        return parameters
+    places = [root / Path(parameters.start_from).expanduser() for root in (command.ROOT, command.HOME)]
+    place = next((place for place in places if place.exists()), places[-1])
+    return parameters.model_copy(update={"start_from": str(place)})
 
 
 def open_quick_score(*arguments):
@@ -67,5 +86,7 @@ if __name__ == "__main__":
     parser.add_argument("--metrics", type=Path, default=root / "metrics", help="where losses and figures go (default: metrics)")
     parser.add_argument("--checkpoints", type=Path, default=command.HOME / ".checkpoints", help="resumable state (default: .checkpoints)")
     parser.add_argument("--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, help="between two checkpoints, at least (default: %(default)s)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would happen, and stop")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--dry-run", action="store_true", help="say what would happen, and stop")
+    instead.add_argument("--finish", action="store_true", help="train no further: make the outcome of a stopped run's last checkpoint")
     command.run(main, parser.parse_args(), MORE_MEMORY)

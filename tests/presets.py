@@ -26,7 +26,7 @@ KINDS = {
     json.dumps([preset["model"] | {"width": 0}, {key: value for key, value in preset["train"].items() if key not in LENGTHS}]): name
     for name, preset in PRESETS.items()
 }
-SIZES = {"dcgan": (8, 32), "tutorial28": (32, 28), "keras128": (8, 48), "r3gan": (8, 32), "stylegan2": (8, 32)}  # width, resolution
+SIZES = {"dcgan": (8, 32), "tutorial28": (32, 28), "keras128": (8, 48), "r3gan": (8, 32), "stylegan2": (8, 32), "resnet": (16, 32)}  # width, resolution
 
 
 def change(preset: str, **sections: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def make_engine(preset: str, hardware: Hardware, images: Tensor, batch: int, cap
         OBJECTIVES[parameters.objective],
         parameters.penalty,
         parameters.penalty_interval,
-        parameters.penalty_share,
+        parameters.penalty_stride,
         augmentation,
         parameters.fresh_batch,
     )

@@ -6,6 +6,7 @@ without memory first, and its shapes are compared with the file's header.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,11 +20,13 @@ from torch import nn
 from facegan.common.config import ConfigurationError, Section, read_values
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import write_bytes
+from facegan.models.checkpoint_file import is_checkpoint, read_checkpoint
 from facegan.models.parameters import ModelParameters
 from facegan.models.registry import MODELS, build_generator
 
 FORMAT = "facegan-generator-1"
 REMEDY = "name a generator.safetensors that facegan wrote"
+BuildNetwork = Callable[[ModelParameters, int], nn.Module]
 DTYPES = {"F32", "F16", "I64"}  # weights, halved weights, batch norm's counter
 
 
@@ -66,12 +69,16 @@ def save_generator(path: Path, generator: nn.Module, card: Card, dtype: torch.dt
     """Writes the generator's weights and buffers and its card. The same generator and card give the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
     tensors = {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
-    metadata = {"card": json.dumps({"format": FORMAT, **card.model_dump()})}  # one entry: safetensors shuffles several
-    write_bytes(path, save(tensors, metadata))
+    write_bytes(path, save(tensors, {"card": write_card(card)}))  # one entry: safetensors shuffles several
+
+
+def write_card(card: Card) -> str:
+    """Returns the card as the text that ``read_card`` reads."""
+    return json.dumps({"format": FORMAT, **card.model_dump()})
 
 
 def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[nn.Module, Card]:
-    """Returns the generator, in float32 and evaluation mode, and its card.
+    """Returns the generator, in float32 and evaluation mode, and its card; also out of a checkpoint of a training that may still go on.
 
     Raises:
         FaceganError: no such file, not a safetensors file, not one of ours, weights that do not fit the card or are not finite.
@@ -80,27 +87,61 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[nn.M
     if not path.is_file():
         raise FaceganError(f"expected a generator at {path}; found no such file; train one, or name another with --model")
     try:
+        network, card = read_generator_from_checkpoint(path) if is_checkpoint(path) else load_network(path, build_generator)
+    except OSError as error:
+        raise FaceganError(f"expected to read {path}; found: {error.strerror or error}; mend that, and run the same command again") from None
+    return network.to(device).eval(), card
+
+
+def load_network(path: Path, build: BuildNetwork) -> tuple[nn.Module, Card]:
+    """Returns a network that ``save_generator`` wrote (a discriminator too), on the CPU, and its card.
+
+    Args:
+        build: makes the network from a card's model and resolution.
+
+    Raises:
+        FaceganError, OSError: as for ``load_generator``.
+    """
+    try:
         with safe_open(path, "pt") as file:
             card = read_card(path, (file.metadata() or {}).get("card", ""))
             header = {name: (tuple(file.get_slice(name).get_shape()), file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
-            check_shapes(path, card, header)
+            check_shapes(path, card, header, build)
             tensors = {name: file.get_tensor(name) for name in header}
     except SafetensorError as error:
         raise FaceganError(f"expected a safetensors file at {path}; found another ({printable(str(error))}); {REMEDY}") from None
-    except OSError as error:
-        raise FaceganError(f"expected to read {path}; found: {error.strerror or error}; mend that, and run the same command again") from None
+    return fill_network(path, card, tensors, build), card
+
+
+def read_generator_from_checkpoint(path: Path) -> tuple[nn.Module, Card]:
+    """Returns the averaged generator of a training that may still go on, on the CPU, and its card.
+
+    Raises:
+        FaceganError: no such file, a torn or foreign one, or weights that do not fit the card.
+    """
+    state = read_checkpoint(path)
+    card, tensors = read_card(path, state.get("card")), state.get("tensors")
+    items = tensors.items() if isinstance(tensors, dict) else ()
+    average = {name.removeprefix("ema."): value for name, value in items if name.startswith("ema.") and isinstance(value, torch.Tensor)}
+    names = {torch.float32: "F32", torch.int64: "I64"}
+    check_shapes(path, card, {name: (tuple(value.shape), names.get(value.dtype, "")) for name, value in average.items()}, build_generator)
+    return fill_network(path, card, average, build_generator), card
+
+
+def fill_network(path: Path, card: Card, tensors: dict[str, torch.Tensor], build: BuildNetwork) -> nn.Module:
+    """Returns the card's network with these weights. Raises FaceganError where they are not finite."""
     if not all(value.isfinite().all() for value in tensors.values()):
         raise FaceganError(f"expected finite weights in {path}; found NaN or infinity: its training exploded; {REMEDY}")
-    generator = build_generator(card.parameters, card.resolution)
-    generator.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()})
-    return generator.to(device).eval(), card
+    network = build(card.parameters, card.resolution)
+    network.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()})
+    return network
 
 
-def read_card(path: Path, text: str) -> Card:
+def read_card(path: Path, text: Any) -> Card:
     """Returns the card that a file's metadata hold. Raises FaceganError where they hold none, or one that makes no sense."""
     try:
         content = json.loads(text)
-    except (ValueError, RecursionError):
+    except (TypeError, ValueError, RecursionError):
         content = None
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise FaceganError(f"expected a generator of format {FORMAT} in {path}; found another file; {REMEDY}")
@@ -114,13 +155,13 @@ def read_card(path: Path, text: str) -> Card:
     return card
 
 
-def check_shapes(path: Path, card: Card, header: dict[str, tuple[tuple[int, ...], str]]) -> None:
+def check_shapes(path: Path, card: Card, header: dict[str, tuple[tuple[int, ...], str]], build: BuildNetwork) -> None:
     """Raises FaceganError unless the file's tensors are those of the card's network; no memory is taken for either."""
     with torch.device("meta"):
-        network = build_generator(card.parameters, card.resolution)
+        network = build(card.parameters, card.resolution)
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     wrong = [name for name in expected if name not in header or header[name][0] != expected[name] or header[name][1] not in DTYPES]
     wrong += [name for name in header if name not in expected]
-    if wrong or network.latent_size != card.latent_size:
+    if wrong or getattr(network, "latent_size", card.latent_size) != card.latent_size:
         first = printable(wrong[0]) if wrong else "latent_size"
         raise FaceganError(f"expected the weights of a {card.model} in {path}; found others ({first}, and {max(0, len(wrong) - 1)} more); {REMEDY}")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from facegan.common.config import Section, Seed, WholeNumber
+from facegan.common.config import Section, WholeNumber
 
 
 class DataParameters(Section):
@@ -14,13 +14,12 @@ class DataParameters(Section):
     Attributes:
         source: avatars (drawn), kaggle, folder or archive.
         path: Kaggle's ``owner/dataset``, the folder, or the zip file; relative paths start at the project's folder.
-        seed, count: which avatars, and how many.
+        count: how many avatars.
         limit: use only the first so many photos by name; null: all.
     """
 
     source: Literal["avatars", "kaggle", "folder", "archive"]
     path: str | None
-    seed: Seed
     count: Annotated[WholeNumber, Ge(1), Le(1_000_000)]
     limit: Annotated[WholeNumber, Ge(1)] | None
 

@@ -10,18 +10,27 @@ import gradio as gr
 
 from facegan.studio.components import face_grid, telling
 from facegan.studio.page import Page, show_tray, toggle
-from facegan.studio.sections import between, directions, wall, watch
+from facegan.studio.sections import between, directions, find, origins, runs, wall, watch
 from facegan.studio.service import Studio
 
 MOST_QUEUED = 128
-SECTIONS = {"wall": ("Wall", wall), "between": ("Between", between), "directions": ("Directions", directions), "watch": ("Watch", watch)}
+UPLOAD_SECONDS = 300  # then a visitor's photo is deleted
+SECTIONS = {
+    "wall": ("Wall", wall),
+    "between": ("Between", between),
+    "directions": ("Directions", directions),
+    "find": ("Find me", find),
+    "origins": ("Origins", origins),
+    "runs": ("Runs", runs),
+    "watch": ("Watch", watch),
+}
 # In the browser alone, so that it is there at once. Gradio's tabs hide what does not fit a phone in a menu; these buttons wrap.
 SHOW_SECTION = "(name) => document.querySelectorAll('.section').forEach((part) => part.classList.toggle('open', part.id === `section-${name}`))"
 
 
 def build_page(studio: Studio) -> gr.Blocks:
     """Returns the page."""
-    with gr.Blocks(title="facegan studio", analytics_enabled=False) as blocks:
+    with gr.Blocks(title="facegan studio", analytics_enabled=False, delete_cache=(60, UPLOAD_SECONDS)) as blocks:
         with gr.Row(elem_classes="controls"):
             with gr.Column(min_width=240):
                 gr.HTML("<h1>facegan studio</h1><p>Watch, look, compare, play.</p>", elem_id="heading")

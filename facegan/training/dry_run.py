@@ -17,10 +17,10 @@ import torch
 
 from facegan.common.pictures import save_png
 from facegan.common.shards import Index, open_split, read_index
+from facegan.models.checkpoint_file import write_checkpoint
 from facegan.models.parameters import ModelParameters
 from facegan.models.registry import count_parameters
 from facegan.training.batches import SHARE_OF_MEMORY, free_memory
-from facegan.training.checkpoint import write_checkpoint
 from facegan.training.cuda_graph import WARM_UP_STEPS
 from facegan.training.distributed import World
 from facegan.training.engine import Hardware

@@ -1,6 +1,6 @@
 """What training leaves to read: the rows of losses.csv."""
 
-import resource
+import math
 import sys
 from pathlib import Path
 
@@ -19,9 +19,13 @@ def write_rows(path: Path, columns: tuple[str, ...], rows: list[dict[str, float]
 
 
 def measure_peak_memory_mb(device: torch.device) -> float:
-    """Returns the most memory this process has held so far, in MB: the GPU's on CUDA, else main memory."""
+    """Returns the most memory this process has held so far, in MB: the GPU's on CUDA, else main memory (NaN where the system does not tell)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device) / 1e6
+    try:
+        import resource
+    except ImportError:  # Windows; what is not known is not told
+        return math.nan
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 

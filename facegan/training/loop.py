@@ -1,15 +1,17 @@
 """Training: fetch, move, move, average, report, save.
 
 In: shards of uint8 images, a model, ``TrainParameters``. Out: the model's folder (generator.safetensors with the averaged
-weights, progress/*.png from fixed latents), losses.csv and train.json. Killed at any instant, the same call goes on from its
-last checkpoint and ends in the same bytes.
+weights, discriminator.safetensors, progress/*.png from fixed latents), losses.csv and train.json. Killed at any instant, the same
+call goes on from its last checkpoint and ends in the same bytes; so does a longer run that goes on from a shorter one's end.
 """
 
 import dataclasses
 import math
+import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import write_json
@@ -20,12 +22,13 @@ from facegan.models.parameters import ModelParameters
 from facegan.training.checkpoint import RunFolder
 from facegan.training.distributed import World
 from facegan.training.engine import Hardware
-from facegan.training.history import COLUMNS, describe_row, measure_peak_memory_mb, write_rows
+from facegan.training.history import COLUMNS, describe_row, write_rows
 from facegan.training.parameters import TrainParameters
-from facegan.training.run import OpenQuickScore, Training
+from facegan.training.run import JUDGED, OpenQuickScore, Training
 from facegan.training.signals import Interruption
 
 CHECKPOINT_SECONDS = 20  # between two checkpoints, at least
+WAITING_SECONDS = 0.5  # between two looks at a lock
 MAX_REWINDS = 3  # of one run, when its numbers explode
 CHECKPOINT_SHARE = 0.01  # of the time may go into timed checkpoints, however slow the disk
 
@@ -57,29 +60,83 @@ def train(
     checkpoint_seconds: float,
     open_quick_score: OpenQuickScore,
 ) -> None:
-    """Trains a generator, from the last checkpoint on where there is one.
+    """Trains a generator, from the last checkpoint on where there is one, or from the end of a shorter run.
 
     Args:
         checkpoint_seconds: between two checkpoints, at least.
         open_quick_score: makes the quick score, where the parameters ask for one.
 
     Raises:
-        FaceganError: no images, numbers that keep exploding, or a collapse.
+        FaceganError: no images, numbers that keep exploding, a collapse, or a disk that takes no more.
         Interrupted: a signal; the same call resumes.
     """
+    training, run = prepare(folders, model, parameters, hardware, world, open_quick_score)
+    with Interruption() as interruption:
+        wait_for_others(world, run, interruption)
+        begin(training, run)
+        clock = Clock(training, checkpoint_seconds)
+        with Progress("training", training.end, "images", done=training.images_seen, quiet=not world.is_main) as progress:
+            while not training.is_over():
+                run_step(training, run, clock, interruption, progress)
+    training.complete()
+    if run:
+        run.keep_as_finished(training.images_seen)
+        write_outcome(training, run, folders)
+        run.tidy()
+        run.release()
+
+
+def finish(
+    folders: Folders, model: ModelParameters, parameters: TrainParameters, hardware: Hardware, world: World, open_quick_score: OpenQuickScore
+) -> int:
+    """Makes what ``train`` makes out of the last checkpoint of a run that was stopped, which stays as it is. Returns the images it has seen.
+
+    Raises:
+        FaceganError: no such run, or one that another process trains at this moment.
+    """
+    training, run = prepare(folders, model, parameters, hardware, world, open_quick_score)
+    if not (folders.checkpoints / run.key).exists() or not run.acquire():
+        found = "one that another process trains" if (folders.checkpoints / run.key).exists() else "none with these parameters, code and data"
+        raise FaceganError(f"expected a stopped run in {folders.checkpoints}; found {found}; see train without --finish")
+    state, messages = run.load(training.find_fault, end=None)
+    print(*messages, sep="\n", end="\n" * bool(messages))
+    if state is None or not state["images_seen"]:
+        raise FaceganError(f"expected a stopped run with a checkpoint in {run.path}; found none after a first step; train on with the same command")
+    training.load_state(state)
+    training.complete()
+    write_outcome(training, run, folders)
+    run.release()
+    return training.images_seen
+
+
+def prepare(
+    folders: Folders, model: ModelParameters, parameters: TrainParameters, hardware: Hardware, world: World, open_quick_score: OpenQuickScore
+) -> tuple[Training, RunFolder | None]:
+    """Returns the run at its very beginning, and in the first process the folder of its checkpoints."""
     index, images = read_index(folders.shards), open_split(folders.shards, "train")
     if not images:
         raise FaceganError(f"expected training images in {folders.shards}; found none; look at its report.json")
     training = Training(index, images, model, parameters, hardware, world, open_quick_score)
-    run = RunFolder(folders.checkpoints, training.ingredients()) if world.is_main else None
-    with Interruption() as interruption:
-        begin(training, run)
-        clock = Clock(training, checkpoint_seconds)
-        with Progress("training", parameters.images, "images", done=training.images_seen, quiet=not world.is_main) as progress:
-            while not training.is_over():
-                run_step(training, run, clock, interruption, progress)
-    if run:
-        finish(training, run, folders)
+    return training, RunFolder(folders.checkpoints, training.ingredients()) if world.is_main else None
+
+
+def wait_for_others(world: World, run: RunFolder | None, interruption: Interruption) -> None:
+    """Waits until no other process trains the same run; its result is then taken. All processes wait alike.
+
+    Raises:
+        Interrupted: a signal.
+    """
+    told = False
+    while True:
+        is_taken, signal = world.agree(int(run is not None and not run.acquire()), interruption.check())
+        if signal:
+            raise Interrupted(signal)
+        if not is_taken:
+            return
+        if run and not told:
+            print(f"another process trains this very run; waiting for its result (checkpoints in {run.path})", flush=True)
+            told = True
+        time.sleep(WAITING_SECONDS)
 
 
 def run_step(training: Training, run: RunFolder | None, clock: "Clock", interruption: Interruption, progress: Progress) -> None:
@@ -90,9 +147,9 @@ def run_step(training: Training, run: RunFolder | None, clock: "Clock", interrup
     """
     training.step()
     progress.add(training.parameters.batch)
-    if training.is_due(training.row_images):
+    if training.is_row_due():
         row = training.add_row()
-        if not all(map(math.isfinite, row.values())):
+        if not all(math.isfinite(row[name]) for name in JUDGED):
             return rewind(training, run, progress)
         check_collapse(training, row, progress)
         progress.annotate(describe_row(row))
@@ -101,7 +158,7 @@ def run_step(training: Training, run: RunFolder | None, clock: "Clock", interrup
         training.add_score()
     picture_due = training.is_due(training.parameters.progress_images)
     signal, clock_due = training.world.agree(interruption.check(), int(clock.is_checkpoint_due()))
-    if not (picture_due or signal or clock_due):
+    if not (picture_due or signal or clock_due or training.is_over()):
         return None
     if not training.is_finite():
         return rewind(training, run, progress)
@@ -117,11 +174,12 @@ def run_step(training: Training, run: RunFolder | None, clock: "Clock", interrup
 def begin(training: Training, run: RunFolder | None) -> None:
     """Loads the newest checkpoint, or makes the first, and says which."""
     if run:
-        state, messages = run.load()
+        state, messages = run.load(training.find_fault, training.end)
         print(*messages, sep="\n", end="\n" * bool(messages))
         if state:
             training.load_state(state)
-            print(f"resumed at {training.images_seen:,} of {training.parameters.images:,} images from {run.path}", flush=True)
+            where = f"{training.images_seen:,} of {training.end:,} images from {run.path}"
+            print(f"takes what an earlier call has trained: {where}" if training.is_over() else f"resumed at {where}", flush=True)
             if training.images_seen and training.is_due(training.parameters.progress_images):
                 run.keep_as_good()  # a kill may have come between the checkpoint and this
         else:
@@ -149,6 +207,7 @@ class Clock:
         began = time.monotonic()
         self.training.seconds += began - self.last
         self.last = began
+        self.training.ema_generator()  # with batch norm's statistics of its own, so that the checkpoint alone makes faces
         run.save(self.training.state())
         if is_good:
             run.keep_as_good()
@@ -174,6 +233,7 @@ def rewind(training: Training, run: RunFolder | None, progress: Progress) -> Non
         rewinds[-1]["to_images_seen"] = training.images_seen
         run.save(training.state())
     training.share_state()
+    progress.add(training.images_seen - progress.done)
     rewinds = training.rewinds
     progress.say(
         f"losses were infinite or NaN at {rewinds[-1]['at_images_seen']:,} images: back to {training.images_seen:,}, "
@@ -193,33 +253,58 @@ def check_collapse(training: Training, row: dict[str, float], progress: Progress
         training.warnings.append(f"{training.images_seen} images: {verdict}")
 
 
-def finish(training: Training, run: RunFolder, folders: Folders) -> None:
-    """Writes the model and the metrics, and removes the checkpoints."""
-    training.save_generators(folders.model)
-    shutil.rmtree(folders.model / "progress", ignore_errors=True)
-    shutil.copytree(run.path / "progress", folders.model / "progress")
-    write_rows(folders.metrics / "losses.csv", COLUMNS, training.rows)
-    write_rows(folders.metrics / "quick_scores.csv", ("images_seen", "score"), training.scores)
+def write_outcome(training: Training, run: RunFolder, folders: Folders) -> None:
+    """Writes the metrics, and the model's folder: beside its place first, then into it in one step, so that nothing of another run stays."""
+    unfinished, earlier = (folders.model.with_name(f".{folders.model.name}{end}") for end in (".part", ".old"))
+    try:
+        remove_folders(unfinished, earlier)
+        (unfinished / "progress").mkdir(parents=True)
+        training.save_generators(unfinished)
+        for path in run.pictures(training.images_seen):
+            shutil.copyfile(path, unfinished / "progress" / path.name)
+        save_png(unfinished / "progress" / run.picture(training.images_seen).name, training.draw_picture())
+        write_json(unfinished / "training.json", describe_training(training))
+        write_metrics(training, folders.metrics)
+        if folders.model.exists():
+            os.replace(folders.model, earlier)
+        os.replace(unfinished, folders.model)
+        remove_folders(earlier)
+    except OSError as error:
+        remove_folders(unfinished)
+        raise FaceganError(
+            f"expected to write {folders.model}; found: {error.strerror or error}; mend that, and run the same command again: its checkpoint is kept"
+        ) from None
+
+
+def remove_folders(*folders: Path) -> None:
+    """Removes folders that are not in their place."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_metrics(training: Training, folder: Path) -> None:
+    """Writes losses.csv, quick_scores.csv and train.json."""
+    write_rows(folder / "losses.csv", COLUMNS, training.rows)
+    write_rows(folder / "quick_scores.csv", ("images_seen", "score"), training.scores)
     last = training.rows[-1]
-    write_json(
-        folders.metrics / "train.json",
-        {
-            "images_seen": training.images_seen,
-            "images_per_second": round(training.images_seen / max(training.seconds, 1e-9), 1),
-            "seconds": round(training.seconds, 1),
-            "peak_memory_mb": round(measure_peak_memory_mb(training.hardware.device)),
-            **{name: round(last[name], 4) for name in ("loss_generator", "loss_discriminator", "diversity")},
-        },
-    )
-    write_json(
-        folders.model / "training.json",
-        {
-            "device": training.hardware.device.type,
-            "precision": str(training.hardware.precision).removeprefix("torch."),
-            "rewinds": training.rewinds,
-            "warnings": training.warnings,
-            "quick_score": training.quick_score and training.quick_score.name,
-            "parameters": {"model": training.model.as_plain(), "train": training.parameters.as_plain()},
-        },
-    )
-    run.delete()
+    figures = {
+        "images_seen": training.images_seen,
+        "images_per_second": round(training.images_seen / max(training.seconds, 1e-9), 1),
+        **{name: round(last[name], 4) for name in ("loss_generator", "loss_discriminator", "diversity")},
+    }
+    write_json(folder / "train.json", {name: value for name, value in figures.items() if math.isfinite(value)})  # JSON knows no NaN
+
+
+def describe_training(training: Training) -> dict[str, Any]:
+    """Returns what is no metric: the same for the same run, however often it was stopped."""
+    return {
+        "device": training.hardware.device.type,
+        "precision": str(training.hardware.precision).removeprefix("torch."),
+        "images_seen": training.images_seen,
+        "images_wanted": training.parameters.images,
+        "start_from": training.start,  # the files' hashes, wherever they lay
+        "rewinds": [{"to_images_seen": rewind["to_images_seen"]} for rewind in training.rewinds],  # when it was noticed depends on the clock
+        "warnings": training.warnings,
+        "quick_score": training.quick_score and training.quick_score.name,
+        "parameters": {"model": training.model.as_plain(), "train": training.parameters.model_dump(mode="json", exclude={"start_from"})},
+    }

@@ -38,7 +38,7 @@ def fill_raw(folder: Path, source: str, members: dict[str, bytes] = MEMBERS, lim
             (given / name).parent.mkdir(parents=True, exist_ok=True)
             (given / name).write_bytes(content)
     raw = folder / "raw"
-    download(DataParameters(source=source, path=given.name, seed=0, count=1, limit=limit), raw, home=folder)
+    download(DataParameters(source=source, path=given.name, count=1, limit=limit), raw, home=folder)
     return raw
 
 

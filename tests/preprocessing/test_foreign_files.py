@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from facegan.photos.formats import FORMATS
-from facegan.photos.store import is_photo
+from facegan.photos.selection import is_photo
 from facegan.preprocessing.images import MAX_JPEG_PIXELS, MAX_PIXELS, Photo, UnreadablePicture, read_image
 
 ROOT = Path(__file__).resolve().parents[2]

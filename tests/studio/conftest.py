@@ -1,7 +1,6 @@
 """The studio as users meet it: its own process, a project folder, and a real browser. Skipped, and told, where one of them is missing."""
 
 import contextlib
-import os
 import shutil
 import socket
 import subprocess
@@ -12,10 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-
-from facegan.models.generator_file import Card, save_generator
 from projects import ROOT, environment
+
+from facegan.models.generator_file import save_generator
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # Nothing but the page itself: no update checks, no first-run requests of the browser's own.

@@ -36,11 +36,11 @@ def test_such_a_check_notices_other_random_numbers():
 
 
 @pytest.mark.parametrize(
-    ("preset", "unit", "reason"), [("celeba64_dcgan", 8, "batch norm"), ("celeba64_stylegan2", 4, "compares"), ("celeba64_r3gan", 1, None)]
+    ("preset", "unit", "reason"), [("celeba64_dcgan", 8, "batch norm"), ("celeba64_stylegan2", 4, "compares"), ("celeba64_r3gan", 1, None), ("demo", 4, "penalty")]
 )
 def test_what_has_to_stay_together_does(preset, unit, reason):
     engine = make_small_engine(preset, HARDWARE, BATCH)
-    assert find_unit(engine.networks, BATCH, BATCH) == unit
+    assert find_unit(engine.networks, engine.game.penalty_stride, BATCH, BATCH) == unit
     if reason:
         with pytest.raises(FaceganError, match=rf"train\.microbatch: expected auto or at least {unit} .*{reason}"):
             engine.set_microbatch(unit - 1)

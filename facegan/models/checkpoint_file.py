@@ -1,0 +1,89 @@
+"""A checkpoint's file: everything that a resumed training needs, in a form that a crash cannot spoil.
+
+It is a line that names the format, what ``torch.save`` writes, and the SHA-256 of both. No pickle in it can run code: it is read with
+``weights_only=True``. Training knows what the state means; ``facegan.models.generator_file`` takes the generator out of it.
+"""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from facegan.common.errors import FaceganError, printable
+from facegan.common.files import replace_file
+
+FORMAT = b"facegan checkpoint 2\n"
+FAMILY = b"facegan checkpoint "
+DIGEST_BYTES = 32
+
+
+class HashingWriter:
+    """A file that is written once, front to back, with the SHA-256 of what went through.
+
+    ``error`` is the first that the system gave; what comes after it is dropped, since PyTorch's writer, which is no Python, takes an
+    exception out of ``write`` for an error of its own.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Appends the bytes."""
+        if self.error is None:
+            self.digest.update(data)
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.error = error
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        """Leaves it to the file's own end."""
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Writes the state so that ``path`` is either the old file or the whole new one, even if the power fails.
+
+    Raises:
+        FaceganError: a full disk, a folder that may not be written to; the old file is as it was.
+    """
+    with replace_file(path) as file:
+        writer = HashingWriter(file)
+        writer.write(FORMAT)
+        torch.save(state, writer)
+        if writer.error is not None:
+            raise writer.error
+        file.write(writer.digest.digest())
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Returns the state, on the CPU. Raises FaceganError when the file is missing, torn, foreign, or of another version."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FaceganError(f"expected a checkpoint in {path}; found: {error.strerror}") from None
+    line = content[: content.find(b"\n") + 1][:64]
+    if line != FORMAT:
+        found = printable(line.decode(errors="replace").strip()) if line.startswith(FAMILY) else "something else"
+        raise FaceganError(f"expected «{FORMAT.decode().strip()}» in {path}; found {found}")
+    body, digest = memoryview(content)[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    if hashlib.sha256(body).digest() != digest:
+        raise FaceganError(f"expected a whole checkpoint in {path}; found a torn one ({len(content):,} bytes)")
+    try:
+        state = torch.load(io.BytesIO(body[len(FORMAT) :]), map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a foreign pickle or archive makes PyTorch raise
+        reason = printable(str(error).splitlines()[0])[:100] if str(error) else type(error).__name__
+        raise FaceganError(f"expected a checkpoint in {path}; found another file with a hash of its own ({reason})") from None
+    if not isinstance(state, dict):
+        raise FaceganError(f"expected a checkpoint in {path}; found a file that holds something else")
+    return state
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Returns whether the file begins as a checkpoint, of whatever version, does."""
+    with path.open("rb") as file:
+        return file.read(len(FAMILY)) == FAMILY
