@@ -79,6 +79,9 @@ def measure(image: Image.Image, truth: np.ndarray) -> tuple[float, float, float]
 def tell(title: str, rows: list[tuple[float, float, float] | None]) -> None:
     """Prints a line of the table."""
     found = np.array([row for row in rows if row is not None])
+    if not len(found):
+        print(f"| {title} | 0 of {len(rows)} | | | |", flush=True)
+        return
     roll, distance, offset = np.abs(found[:, 0]), np.abs(found[:, 1] - 1), found[:, 2]
     columns = [describe(roll, 2), describe(100 * distance, 1), describe(100 * offset, 1)]
     print(f"| {title} | {len(found)} of {len(rows)} | {' | '.join(columns)} |", flush=True)
