@@ -26,6 +26,7 @@ def copy_project(folder: Path, model: dict[str, Any] | None = None, preset: str 
     params, chosen = (yaml.safe_load((ROOT / "presets" / f"{name}.yaml").read_text()) for name in ("demo", preset))
     params |= {"model": chosen["model"], "train": chosen["train"]}
     params["model"] = model or {**params["model"], "width": 8}
+    params["preprocess"]["resolution"] = 32
     params["train"] |= SMALL_TRAIN | train
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     return project

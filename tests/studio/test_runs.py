@@ -95,7 +95,10 @@ def test_without_git_there_is_the_workspace(tmp_path):
     assert [run.name for run in read_runs(tmp_path)] == ["workspace"]
 
 
-@pytest.mark.parametrize("lock", ["", "[]", "stages: 3", "stages: {train: {outs: [{path: data/model, md5: ../../../etc/passwd}]}}", "a: !!python/object:os.system x"])
+@pytest.mark.parametrize(
+    "lock",
+    ["", "[]", "stages: 3", "stages: {train: {outs: [{path: data/model, md5: ../../../etc/passwd}]}}", "a: !!python/object:os.system x"],
+)
 def test_a_foreign_lock_names_no_file(project, tmp_path, lock):
     git(tmp_path, "init", "-q")
     write_run(tmp_path, 1, 2.0)
