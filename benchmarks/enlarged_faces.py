@@ -25,7 +25,7 @@ from facegan.scoring.extractors import BATCH, extract, name_frechet, open_extrac
 from facegan.scoring.reference import gather, shuffle  # noqa: E402
 from facegan.scoring.scores import estimate_intervals  # noqa: E402
 
-FILTERS = {"blocks": Image.Resampling.NEAREST, "bicubic": Image.Resampling.BICUBIC, "Lanczos": Image.Resampling.LANCZOS}
+FILTERS = {"repeating pixels": Image.Resampling.NEAREST, "bicubic": Image.Resampling.BICUBIC, "Lanczos": Image.Resampling.LANCZOS}
 FACTORS = (2, 4, 8)
 
 

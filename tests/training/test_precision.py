@@ -101,7 +101,7 @@ def read_flags():
 
 def test_pictures_are_made_reproducibly_and_their_taker_keeps_his_settings(monkeypatch):
     """Sampling and scoring alike: cuDNN on, without TF32 and without a choice by speed; and only while an image is made."""
-    from facegan.sampling.drawing import generate
+    from facegan.sampling.faces import generate
     from facegan.scoring.evaluate import generate as generate_scored
     from facegan.scoring.parameters import EvaluateParameters
 
