@@ -87,14 +87,17 @@ def play_steps(engine: Engine, steps: int) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in engine.tensors().items()} | {"sums": torch.stack(sums)}
 
 
-def measure_difference(one: dict[str, Tensor], other: dict[str, Tensor], start: dict[str, Tensor]) -> dict[str, float]:
-    """Returns how far two outcomes lie apart, as a share of the way that the first has come from the start, by network."""
-    result = {}
-    for network in ("generator.", "discriminator.", "ema."):
-        names = [name for name in start if name.startswith(network) and "optimizer" not in name and start[name].is_floating_point()]
-        apart, way = (
-            torch.stack([(a[name].double() - b[name].double()).square().sum() for name in names]).sum().sqrt()
-            for a, b in ((one, other), (one, start))
-        )
-        result[network] = (apart / way).item()
-    return result
+def measure_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """Returns how far two outcomes' gradients lie apart, as a share of their size: the larger one of both networks'.
+
+    Their moving averages, which the optimisers keep, say it better than the weights: where a gradient is zero but for rounding, Adam
+    makes a whole step of the rounding.
+    """
+    result = []
+    for network in ("generator.optimizer.", "discriminator.optimizer."):
+        names = [name for name in one if name.startswith(network) and name.endswith(("exp_avg", "square_avg"))]
+        apart, size = (torch.stack([value.double().square().sum() for value in values]).sum().sqrt() for values in (
+            [one[name] - other[name] for name in names], [one[name] for name in names]
+        ))
+        result.append((apart / size).item())
+    return max(result)

@@ -24,6 +24,8 @@ class Piece:
         drawn: random numbers of the whole batch in the order of drawing. The first piece of a process draws, the others read.
         is_first: of its process's share.
         is_repeat: the same images went through the same network before, and only a derivative is wanted now.
+        read: how many of ``drawn`` have been read.
+        rows: which of its images are at hand, one after the other.
     """
 
     start: int
@@ -33,6 +35,11 @@ class Piece:
     is_first: bool = True
     is_repeat: bool = False
     read: int = 0
+    rows: tuple[slice, ...] = (slice(None),)
+
+    def count(self) -> int:
+        """Returns how many images are at hand."""
+        return sum(len(range(self.stop - self.start)[rows]) for rows in self.rows)
 
 
 _piece: Piece | None = None
@@ -47,6 +54,19 @@ def see_piece(piece: Piece) -> Iterator[None]:
         yield
     finally:
         _piece = before
+
+
+@contextlib.contextmanager
+def see_rows(*rows: slice) -> Iterator[None]:
+    """Within this context the networks have only those images of the piece before them, one slice after the other."""
+    if _piece is None:
+        yield
+        return
+    before, _piece.rows = _piece.rows, rows
+    try:
+        yield
+    finally:
+        _piece.rows = before
 
 
 def count_whole_batch(count: int) -> int:
@@ -73,8 +93,8 @@ def draw(make: Callable[[int], Tensor], count: int, dim: int = 0) -> Tensor:
     """
     if _piece is None:
         return make(count)
-    if count != _piece.stop - _piece.start:
-        raise ValueError(f"expected numbers for {_piece.stop - _piece.start} images, the piece at hand; found {count}")
+    if count != _piece.count():
+        raise ValueError(f"expected numbers for {_piece.count()} images, those at hand; found {count}")
     if _piece.drawn is None:
         numbers = make(_piece.whole)
     else:
@@ -82,7 +102,10 @@ def draw(make: Callable[[int], Tensor], count: int, dim: int = 0) -> Tensor:
             _piece.drawn.append(make(_piece.whole))
         numbers = _piece.drawn[_piece.read]
         _piece.read += 1
-    return numbers.narrow(dim, _piece.start, count)
+    numbers = numbers.narrow(dim, _piece.start, _piece.stop - _piece.start)
+    if len(_piece.rows) == 1 and count == _piece.stop - _piece.start:
+        return numbers
+    return torch.cat([numbers[(slice(None),) * dim + (rows,)] for rows in _piece.rows], dim)
 
 
 def is_shared() -> bool:

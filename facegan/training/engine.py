@@ -30,7 +30,7 @@ from facegan.training.cuda_graph import StepGraphs
 from facegan.training.distributed import World
 from facegan.training.ema import update_ema
 from facegan.training.game import Game, Move, StepValues, discriminator_move, generator_move
-from facegan.training.microbatch import cut, find_unit
+from facegan.training.microbatch import check_penalty_stride, cut, find_unit
 from facegan.training.networks import Networks
 
 STEP_SUMS = ("loss_generator", "loss_discriminator", "real_logit", "fake_logit", "real_sign", "diversity", "steps")
@@ -135,7 +135,7 @@ class Engine:
         strength: the augmentation's present strength, a 0-dim tensor.
 
     Raises:
-        FaceganError: a batch that the processes do not divide, or a microbatch that would change the outcome.
+        FaceganError: a batch that the processes do not divide, or a penalty's stride or a microbatch that would change the outcome.
     """
 
     def __init__(
@@ -155,6 +155,7 @@ class Engine:
         self.networks, self.game, self.batches, self.hardware, self.world = networks, game, batches, hardware, world
         self.batch, self.flip, self.seed = batch, flip, seed
         self.share = world.share(batch)
+        check_penalty_stride(networks, game.penalty_stride, self.share.stop - self.share.start, world.size)
         self.set_microbatch(microbatch)
         device = hardware.device
         self.gamma, self.ema_decay, self.strength = (torch.zeros((), device=device) for _ in range(3))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from facegan.models.whole_batch import see_rows
 from facegan.training.augmentation import Augmentation
 from facegan.training.losses import Objective, gradient_penalty, interpolate, squared_gradient_norms
 
@@ -58,7 +59,8 @@ def discriminator_move(discriminator: nn.Module, game: Game, values: StepValues,
     stride = game.penalty_stride if penalize else 1
     some_real, some_real_logits, real_logits = judge(discriminator, game, values, real, stride, penalize)
     some_fake, some_fake_logits, fake_logits = judge(discriminator, game, values, fake, stride, penalize and game.penalty == "r1_r2")
-    loss = game.objective.discriminator(real_logits, fake_logits)
+    with see_rows(*(slice(first, None, stride) for first in range(stride))):  # the logits' order
+        loss = game.objective.discriminator(real_logits, fake_logits)
     if penalize:
         penalty = compute_penalty(discriminator, game, values, (some_real, some_real_logits), (some_fake, some_fake_logits))
         loss = loss + game.penalty_interval * values.gamma * penalty
@@ -80,10 +82,13 @@ def judge(
     whole = images.detach().clone()  # in their own order, in which augmentation gives them their random numbers
     whole[::stride] = some
     seen = game.augmentation(whole, values.strength)  # (B, 3, H, W)
-    others = torch.cat([seen[first::stride] for first in range(1, stride)])
     # a pass of their own, so that nothing of the others is differentiated twice
-    parts = [discriminator(part).float() for part in (torch.cat([seen[::stride]]), others) if len(part)]
-    return some, parts[0], torch.cat(parts)
+    parts = [(slice(0, None, stride),), tuple(slice(first, None, stride) for first in range(1, stride))]
+    logits = []
+    for rows in parts:
+        with see_rows(*rows):
+            logits.append(discriminator(torch.cat([seen[row] for row in rows])).float())
+    return some, logits[0], torch.cat(logits)
 
 
 def generator_move(discriminator: nn.Module, game: Game, values: StepValues, real: Tensor, fake: Tensor) -> Move:
@@ -107,8 +112,9 @@ def compute_penalty(
         real, fake: images (B, 3, H, W) that require a gradient, and their logits (B,).
     """
     if game.penalty == "wgan_gp":
-        between = interpolate(real[0], fake[0])  # (B, 3, H, W)
-        return gradient_penalty(lambda images: discriminator(game.augmentation(images, values.strength)), between, center=1).mean()
+        with see_rows(slice(0, None, game.penalty_stride)):
+            between = interpolate(real[0], fake[0])  # (B, 3, H, W)
+            return gradient_penalty(lambda images: discriminator(game.augmentation(images, values.strength)), between, center=1).mean()
     penalty = squared_gradient_norms(real[1], real[0]).mean() / 2
     if game.penalty == "r1_r2":
         penalty = penalty + squared_gradient_norms(fake[1], fake[0]).mean() / 2

@@ -36,6 +36,17 @@ def find_unit(networks: Networks, penalty_stride: int, batch: int, share: int) -
     return share if share % group else group
 
 
+def check_penalty_stride(networks: Networks, penalty_stride: int, share: int, processes: int) -> None:
+    """Raises FaceganError where the discriminator cannot judge some images apart, or processes would choose others than one does."""
+    if penalty_stride == 1:
+        return
+    modules = networks.discriminator.modules()
+    if hasattr(networks.discriminator, "group_images") or any(isinstance(module, nn.BatchNorm2d) for module in modules):
+        raise FaceganError(f"train.penalty_stride: expected 1 for a discriminator that compares a batch's images; found {penalty_stride}; change it")
+    if processes > 1 and share % penalty_stride:
+        raise FaceganError(f"train.penalty_stride: expected a divisor of each process's {share} images; found {penalty_stride}; change it or train.processes")
+
+
 def cut(share: int, microbatch: int, unit: int) -> list[slice]:
     """Returns the pieces of a share: as few as can be, as equal as can be, none larger than ``microbatch``.
 

@@ -12,14 +12,21 @@ import torch  # noqa: E402 (the paths above must come first)
 
 from facegan.training.distributed import join_world, leave_world  # noqa: E402
 from facegan.training.engine import choose_hardware  # noqa: E402
-from presets import KINDS, make_small_engine, play_steps  # noqa: E402
+from presets import KINDS, PRESETS, make_small_engine, play_steps  # noqa: E402
 
-BATCH, STEPS = 8, 3
+PROCESSES, STEPS = 4, 3
+
+
+def choose_batch(preset: str) -> int:
+    """Returns a batch of which each process has two images, which cuts through groups of neighbours, or one with a penalty and others."""
+    stride = PRESETS[preset]["train"]["penalty_stride"]
+    return PROCESSES * (2 if stride == 1 else stride)
+
 
 if __name__ == "__main__":
     hardware = choose_hardware("cpu", "fp32")
     world = join_world(hardware.device)
-    outcomes = {name: play_steps(make_small_engine(name, hardware, BATCH, world), STEPS) for name in KINDS.values()}
+    outcomes = {name: play_steps(make_small_engine(name, hardware, choose_batch(name), world), STEPS) for name in KINDS.values()}
     if world.is_main:
         timeout = torch.distributed.distributed_c10d._get_default_group()._get_backend(hardware.device).options._timeout
         torch.save({"outcomes": outcomes, "timeout_seconds": timeout.total_seconds()}, sys.argv[1])

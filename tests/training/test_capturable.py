@@ -32,7 +32,7 @@ MOST = {
     "celeba64_r3gan": (525, 2740),
     "celeba64_stylegan2": (168, 2017),
     "celebahq256_stylegan2": (240, 3622),
-    "demo": (32, 323),
+    "demo": (209, 844),
     "ffhq64_r3gan": (525, 2740),
     "my_faces": (525, 2740),
     "my_faces_laptop": (413, 2445),
