@@ -38,7 +38,9 @@ def test_a_face_as_text_is_that_face(name):
         assert codes.write_code(back[0]) == text
 
 
-@pytest.mark.parametrize("face", ["", "x", "1-2", "1-2-3-4", "-1-2-1", "1-256-1", "4294967296-0-1", "1-1-9", "1-1-0", "1-1-nan", "~", "~!!", "~AAAA", "~" + "A" * 99])
+@pytest.mark.parametrize(
+    "face", ["", "x", "1-2", "1-2-3-4", "-1-2-1", "1-256-1", "4294967296-0-1", "1-1-9", "1-1-0", "1-1-nan", "~", "~!!", "~AAAA", "~" + "A" * 99]
+)
 def test_what_is_no_face_is_refused_in_a_line(face):
     generator, _ = build_small()
     with pytest.raises(FaceganError, match=r"expected .*; found .*; "):

@@ -34,10 +34,9 @@ def test_the_matrix_is_how_the_first_layer_reads(name):
     }[name]()
     seen = []
     hooks = [
-        if name == "r3gan":
-            layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-        else:
-            layer.register_forward_hook(lambda *given: seen.append(given[2]))
+        layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        if name == "r3gan"
+        else layer.register_forward_hook(lambda *given: seen.append(given[2]))
         for layer in reading
     ]
     code = codes.draw_codes(generator, 0, 1, 1.0)
