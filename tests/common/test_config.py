@@ -114,7 +114,7 @@ def test_all_problems_of_all_sections_are_told_at_once():
 
 
 def test_an_unknown_model_is_told():
-    with pytest.raises(ConfigurationError, match="model.name: expected dcgan, .*; found 'stylegan3'; did you mean stylegan2?"):
+    with pytest.raises(ConfigurationError, match=r"model.name: expected dcgan, .*; found 'stylegan3'; did you mean stylegan2?"):
         read_preset("demo", model={"name": "stylegan3"})
 
 
