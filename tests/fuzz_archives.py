@@ -70,7 +70,8 @@ def fuzz_zip(seed: int, number: int, folder: Path) -> str:
         content = draw.choice(ZIP_MUTATIONS)(draw, content)
     (folder / "fuzzed.zip").write_bytes(content)
     try:
-        manifest = download(DataParameters(source="archive", path="fuzzed.zip", seed=0, count=1, limit=None), folder / "raw", folder)
+        parameters = DataParameters(source="archive", path="fuzzed.zip", seed=0, count=1, only=None, where=None, limit=None)
+        manifest = download(parameters, folder / "raw", folder)
         photos = open_photos(folder / "raw")
         for name, photo in zip(photos.names, photos.read_all(), strict=True):
             if photo not in files.values():

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from facegan.common.errors import FaceganError
+from facegan.models.convolution import Conv2d
 from facegan.models.layers import is_power_of_two
 from facegan.models.parameters import ResNetParameters
 
@@ -65,8 +66,8 @@ class Block(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.first = Conv2d(channels, channels, 3, padding=1)
+        self.second = Conv2d(channels, channels, 3, padding=1)
         initialize(self.first, 9 * channels, ACTIVATION_GAIN)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)
@@ -79,7 +80,7 @@ def make_transition(entering: int, leaving: int) -> nn.Module:
     """Returns what changes the number of channels between two stages: nothing, or a 1×1 convolution."""
     if entering == leaving:
         return nn.Identity()
-    layer = nn.Conv2d(entering, leaving, 1, bias=False)
+    layer = Conv2d(entering, leaving, 1, bias=False)
     initialize(layer, entering)
     return layer
 
@@ -100,7 +101,7 @@ class Generator(nn.Module):
         widths = stage_widths(resolution, parameters.width)
         self.start = nn.Linear(self.latent_size, widths[0] * 4 * 4)
         self.blocks, self.transitions = make_stages(widths)
-        self.to_rgb = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.to_rgb = Conv2d(widths[-1], 3, 3, padding=1)
         initialize(self.start, self.latent_size)
         initialize(self.to_rgb, 9 * widths[-1])
 
@@ -119,7 +120,7 @@ class Discriminator(nn.Module):
     def __init__(self, parameters: ResNetParameters, resolution: int):
         super().__init__()
         widths = stage_widths(resolution, parameters.width)[::-1]
-        self.from_rgb = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.from_rgb = Conv2d(3, widths[0], 3, padding=1)
         self.blocks, self.transitions = make_stages(widths)
         self.judge = nn.Linear(widths[-1] * 4 * 4, 1, bias=False)
         initialize(self.from_rgb, 9 * 3)

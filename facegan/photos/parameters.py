@@ -15,12 +15,17 @@ class DataParameters(Section):
         source: avatars (drawn), kaggle, folder or archive.
         path: Kaggle's ``owner/dataset``, the folder, or the zip file; relative paths start at the project's folder.
         count: how many avatars.
-        limit: use only the first so many photos by name; null: all.
+        only: a pattern that the photos' names must fit, such as ``img_align_celeba/**``, in which ``*`` stands for anything, slashes
+            too; null: all.
+        where: what must be seen on the photos by CelebA's list of attributes, such as ``{Smiling: 1, Male: -1}``; null: anything.
+        limit: use only the first so many of them by name; null: all.
     """
 
     source: Literal["avatars", "kaggle", "folder", "archive"]
     path: str | None
     count: Annotated[WholeNumber, Ge(1), Le(1_000_000)]
+    only: str | None
+    where: dict[str, Literal[1, -1]] | None
     limit: Annotated[WholeNumber, Ge(1)] | None
 
     def problems(self) -> Iterator[str]:

@@ -1,4 +1,8 @@
-"""Work shared out to processes: results in the order of the tasks, a few tasks under way, and no process left behind."""
+"""Work shared out to processes: results in the order of the tasks, a few tasks under way, and no process left behind.
+
+Results come back as messages. Shared memory would spare a copy of each picture, but a system with too little room for it (a container
+gives 64 MB) ends a program that writes there without a word.
+"""
 
 import contextlib
 import multiprocessing
@@ -24,9 +28,6 @@ class Workers:
     They are spawned, not forked: the same on every system. They start at once, beside whatever the block does before it has
     work for them. At the block's end, and at the parent's own end, however sudden, they end at once, amid a task too.
 
-    Args:
-        count: how many.
-
     Raises:
         FaceganError: fewer than one, or the system has no room for them.
     """
@@ -45,6 +46,7 @@ class Workers:
                 for _ in range(self.count):
                     self.pool.submit(do_nothing)  # the pool starts a process when there is a task and nobody idle
         except OSError as error:
+            self.hold.close()
             problem = f"expected room for {self.count} worker processes and their locks, in /dev/shm on Linux; found: {error.strerror}"
             raise FaceganError(f"{problem}; make some, or try fewer with --workers") from None
         return self

@@ -75,7 +75,7 @@ def summarise(report: dict[str, Any], space: str) -> dict[str, Any]:
     frechet, scores = name_frechet(space), report["generated"]
     metrics = {frechet: scores[frechet], name_kernel(space): scores[name_kernel(space)]}
     metrics |= {f"{frechet}_{end}": report[end][frechet] for end in ("floor", "untrained") if frechet in report.get(end, {})}
-    metrics |= {name: scores[name] for name in (f"precision_{space}", f"recall_{space}", f"inception_score_{space}") if name in scores}
+    metrics |= {name: scores[name] for name in (f"precision_{space}", f"recall_{space}")}
     if "memorisation" in report:
         metrics["memorised"] = report["memorisation"]["detected"]
     return dict(sorted(metrics.items())) | {"protocol": report["protocol"]["fingerprint"]}

@@ -110,7 +110,7 @@ def extract_pictures(path: Path, option: str, extractor: Extractor) -> Pictures:
     path = path.resolve()
     kind = "folder" if path.is_dir() else "archive"
     with tempfile.TemporaryDirectory() as raw:
-        parameters = DataParameters(source=kind, path=str(path), count=1, limit=None)
+        parameters = DataParameters(source=kind, path=str(path), count=1, only=None, where=None, limit=None)
         manifest = SOURCES[kind](parameters, Path(raw), path.parent)
         if manifest.images < FEWEST_IMAGES:
             found = f"{manifest.images} (and {manifest.describe_left_out()})" if manifest.left_out else f"{manifest.images}"

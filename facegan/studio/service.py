@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
+from facegan.common.files import hash_file
 from facegan.common.pictures import from_bytes, to_bytes
 from facegan.models.registry import count_parameters
 from facegan.sampling import codes
 from facegan.sampling.directions import COUNT, REACH, find_directions, move, name_direction, read_names
 from facegan.studio import requests
+from facegan.studio.exports import Exported, Exports
 from facegan.studio.finding import Found, find, open_features
 from facegan.studio.generators import Generators, Loaded
 from facegan.studio.origins import Neighbours, find_origins
@@ -21,11 +23,18 @@ PREVIEWS = 7  # of each direction
 
 
 class Studio:
-    """Answers requests. Each takes the one generator in memory for itself while it draws."""
+    """Answers requests. Each takes the one generator in memory for itself while it draws.
 
-    def __init__(self, project: Path, given: Path | None = None):
+    Args:
+        project: the project's folder.
+        given: a generator to show first.
+        temporary: a folder that goes with the server.
+    """
+
+    def __init__(self, project: Path, given: Path | None, temporary: Path):
         self.project = project
         self.generators = Generators(project, given)
+        self.exports = Exports(project, temporary / "exports")
 
     def use(self, name: str):
         """Gives the named generator, or the first, for the length of a block; see ``Generators.use``."""
@@ -131,6 +140,11 @@ class Studio:
             for name in request.generator
         )
         return first, second
+
+    def export(self, generator: str) -> Exported:
+        """Returns the generator's export, made now if need be. It draws with a generator of its own, so that nobody waits for it."""
+        name = generator or self.generators.first()
+        return self.exports.make(self.generators.find(name), hash_file(self.generators.find(name)))
 
     def describe(self, generator: str) -> dict[str, str | int]:
         """Returns what a generator is."""

@@ -92,6 +92,7 @@ def dry_run(
     seconds, memory = zip(*(measure_pilot(make_training(batch)) for batch in PILOT_BATCHES), strict=True)
     start = seconds_before + time.perf_counter() - began - sum(seconds)
     memory_an_image = (memory[1] - memory[0]) / (PILOT_BATCHES[1] - PILOT_BATCHES[0])
+    memory_an_image = 0.0 if math.isnan(memory_an_image) else memory_an_image  # where the system does not tell
     measured_batch = choose_batch(parameters.batch, seconds[1] / PILOT_BATCHES[1], memory_an_image * 1e6, hardware.device)
     training = make_training(measured_batch)
     costs = measure_costs(training, folders.checkpoints, start)
@@ -211,7 +212,7 @@ def describe(
         "a step": step,
         "besides": besides,
         "time": f"{describe_seconds(seconds)} on this machine as busy as it is now",
-        "memory": f"{memory_mb:,.0f} MB at most",
+        "memory": "unknown on this system" if math.isnan(memory_mb) else f"{memory_mb:,.0f} MB at most",
     }
     if len(training.engine.pieces) > 1:
         lines["microbatch"] = f"{len(training.engine.pieces)} pieces of at most {training.engine.microbatch} images, since all do not fit at once"

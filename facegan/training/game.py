@@ -73,9 +73,14 @@ def judge(
     Args:
         with_slopes: whether gradients with respect to those images will be asked for.
     """
-    some, *others = (images.detach()[first::stride] for first in range(stride))
-    some = some.requires_grad_(with_slopes)
-    seen = game.augmentation(torch.cat([some, *others]), values.strength)  # (B, 3, H, W)
+    some = images.detach()[::stride].requires_grad_(with_slopes)
+    seen = some
+    if stride > 1:  # augmented in their own order, in which they get their random numbers
+        seen = images.detach().clone()
+        seen[::stride] = some
+    seen = game.augmentation(seen, values.strength)  # (B, 3, H, W)
+    if stride > 1:
+        seen = torch.cat([seen[first::stride] for first in range(stride)])
     # a pass of their own, so that nothing of the others is differentiated twice
     logits = [discriminator(part).float() for part in seen.split([len(some), len(images) - len(some)]) if len(part)]
     return some, logits[0], torch.cat(logits)

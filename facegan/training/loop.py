@@ -7,14 +7,13 @@ call goes on from its last checkpoint and ends in the same bytes; so does a long
 
 import dataclasses
 import math
-import os
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from facegan.common.errors import FaceganError
-from facegan.common.files import write_json
+from facegan.common.files import replace_folder, write_json
 from facegan.common.pictures import save_png
 from facegan.common.progress import Progress
 from facegan.common.shards import open_split, read_index
@@ -71,19 +70,22 @@ def train(
         Interrupted: a signal; the same call resumes.
     """
     training, run = prepare(folders, model, parameters, hardware, world, open_quick_score)
-    with Interruption() as interruption:
-        wait_for_others(world, run, interruption)
-        begin(training, run)
-        clock = Clock(training, checkpoint_seconds)
-        with Progress("training", training.end, "images", done=training.images_seen, quiet=not world.is_main) as progress:
-            while not training.is_over():
-                run_step(training, run, clock, interruption, progress)
-    training.complete()
-    if run:
-        run.keep_as_finished(training.images_seen)
-        write_outcome(training, run, folders)
-        run.tidy()
-        run.release()
+    try:
+        with Interruption() as interruption:
+            wait_for_others(world, run, interruption)
+            begin(training, run)
+            clock = Clock(training, checkpoint_seconds)
+            with Progress("training", training.end, "images", done=training.images_seen, quiet=not world.is_main) as progress:
+                while not training.is_over():
+                    run_step(training, run, clock, interruption, progress)
+        training.complete()
+        if run:
+            run.keep_as_finished(training.images_seen)
+            write_outcome(training, run, folders)
+            run.tidy()
+    finally:
+        if run:
+            run.release()
 
 
 def finish(
@@ -98,14 +100,16 @@ def finish(
     if not (folders.checkpoints / run.key).exists() or not run.acquire():
         found = "one that another process trains" if (folders.checkpoints / run.key).exists() else "none with these parameters, code and data"
         raise FaceganError(f"expected a stopped run in {folders.checkpoints}; found {found}; see train without --finish")
-    state, messages = run.load(training.find_fault, end=None)
-    print(*messages, sep="\n", end="\n" * bool(messages))
-    if state is None or not state["images_seen"]:
-        raise FaceganError(f"expected a stopped run with a checkpoint in {run.path}; found none after a first step; train on with the same command")
-    training.load_state(state)
-    training.complete()
-    write_outcome(training, run, folders)
-    run.release()
+    try:
+        state, messages = run.load(training.find_fault, end=None)
+        print(*messages, sep="\n", end="\n" * bool(messages))
+        if state is None or not state["images_seen"]:
+            raise FaceganError(f"expected a stopped run with a checkpoint in {run.path}; found none after a first step; train on with the same command")
+        training.load_state(state)
+        training.complete()
+        write_outcome(training, run, folders)
+    finally:
+        run.release()
     return training.images_seen
 
 
@@ -255,31 +259,14 @@ def check_collapse(training: Training, row: dict[str, float], progress: Progress
 
 def write_outcome(training: Training, run: RunFolder, folders: Folders) -> None:
     """Writes the metrics, and the model's folder: beside its place first, then into it in one step, so that nothing of another run stays."""
-    unfinished, earlier = (folders.model.with_name(f".{folders.model.name}{end}") for end in (".part", ".old"))
-    try:
-        remove_folders(unfinished, earlier)
-        (unfinished / "progress").mkdir(parents=True)
-        training.save_generators(unfinished)
+    with replace_folder(folders.model) as folder:
+        (folder / "progress").mkdir()
+        training.save_generators(folder)
         for path in run.pictures(training.images_seen):
-            shutil.copyfile(path, unfinished / "progress" / path.name)
-        save_png(unfinished / "progress" / run.picture(training.images_seen).name, training.draw_picture())
-        write_json(unfinished / "training.json", describe_training(training))
+            shutil.copyfile(path, folder / "progress" / path.name)
+        save_png(folder / "progress" / run.picture(training.images_seen).name, training.draw_picture())
+        write_json(folder / "training.json", describe_training(training))
         write_metrics(training, folders.metrics)
-        if folders.model.exists():
-            os.replace(folders.model, earlier)
-        os.replace(unfinished, folders.model)
-        remove_folders(earlier)
-    except OSError as error:
-        remove_folders(unfinished)
-        raise FaceganError(
-            f"expected to write {folders.model}; found: {error.strerror or error}; mend that, and run the same command again: its checkpoint is kept"
-        ) from None
-
-
-def remove_folders(*folders: Path) -> None:
-    """Removes folders that are not in their place."""
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_metrics(training: Training, folder: Path) -> None:
@@ -289,10 +276,12 @@ def write_metrics(training: Training, folder: Path) -> None:
     last = training.rows[-1]
     figures = {
         "images_seen": training.images_seen,
-        "images_per_second": round(training.images_seen / max(training.seconds, 1e-9), 1),
-        **{name: round(last[name], 4) for name in ("loss_generator", "loss_discriminator", "diversity")},
+        "images_per_second": training.images_seen / max(training.seconds, 1e-9),
+        "diversity": last["diversity"],
     }
-    write_json(folder / "train.json", {name: value for name, value in figures.items() if math.isfinite(value)})  # JSON knows no NaN
+    digits = {"images_seen": None, "images_per_second": 1}
+    finite = {name: value for name, value in figures.items() if math.isfinite(value)}  # JSON knows no NaN
+    write_json(folder / "train.json", {name: round(value, digits.get(name, 4)) for name, value in finite.items()})
 
 
 def describe_training(training: Training) -> dict[str, Any]:

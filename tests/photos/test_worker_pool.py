@@ -57,25 +57,20 @@ FILL = """
 from facegan.common.errors import FaceganError
 from facegan.photos.worker_pool import Workers
 
-import numpy as np
-
-def fill(number):
-    return np.ones(1_000_000, np.uint8)
-
 if __name__ == "__main__":
     try:
         with Workers(2) as workers:
-            print(*{result.sum() for result in workers.map(fill, ((number,) for number in range(40)))})
+            print({len(block) for block in workers.map(bytes, [(1_000_000,)] * 40)})
     except FaceganError as error:
         print(error)
 """
 
 
-def run_with_little_room(tmp_path, shared: str, temporary: str) -> str:
-    """Returns what a program with worker processes prints where /dev/shm and the temporary files have no more room than this."""
+def run_with_little_room(tmp_path, shared: str) -> str:
+    """Returns what a program with worker processes prints where /dev/shm has no more room than this, and the temporary files as little."""
     (tmp_path / "fill.py").write_text(FILL)
     (tmp_path / "tmp").mkdir()
-    mounts = f"mount -t tmpfs -o size={shared} tmpfs /dev/shm && mount -t tmpfs -o size={temporary} tmpfs '{tmp_path}/tmp'"
+    mounts = f"mount -t tmpfs -o size={shared} tmpfs /dev/shm && mount -t tmpfs -o size=64k tmpfs '{tmp_path}/tmp'"
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = ["unshare", "--mount", "sh", "-c", f"{mounts} || exit 99; exec '{sys.executable}' '{tmp_path}/fill.py'"]
     try:
@@ -88,10 +83,10 @@ def run_with_little_room(tmp_path, shared: str, temporary: str) -> str:
     return run.stdout
 
 
-def test_too_little_room_for_locks_is_told(tmp_path):
-    told = run_with_little_room(tmp_path, shared="4k", temporary="64m")
-    assert "expected room for 2 worker processes" in told and "No space left on device" in told
+def test_results_need_no_shared_memory(tmp_path):
+    assert run_with_little_room(tmp_path, shared="64k") == "{1000000}\n"
 
 
-def test_results_larger_than_the_shared_memory_come_through(tmp_path):
-    assert run_with_little_room(tmp_path, shared="64k", temporary="64k") == "1000000\n"
+def test_too_little_room_for_the_processes_locks_is_told(tmp_path):
+    told = run_with_little_room(tmp_path, shared="4k")
+    assert "expected room for 2 worker processes and their locks" in told and "No space left on device" in told and "--workers" in told

@@ -34,7 +34,7 @@ def project(tmp_path_factory) -> Path:
     """A clone with small parameters, after its first ``dvc repro``, all committed."""
     project = tmp_path_factory.mktemp("pipeline") / "project"
     project.mkdir()
-    for name in ("facegan", "stages", ".dvc/config", ".dvc/plots.html", ".dvcignore", ".gitignore", "dvc.yaml", "presets"):
+    for name in ("facegan", "stages", ".dvc/config", ".dvc/plots.html", ".dvcignore", ".gitignore", "dvc.yaml", "presets", "start"):
         (project / name).parent.mkdir(exist_ok=True)
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, project / name)
@@ -73,7 +73,7 @@ def test_everything_that_the_contract_names_is_there(project):
     ):
         assert (project / name).is_file(), name
     assert len(list((project / "data/samples/faces").glob("*.png"))) == 10
-    assert list((project / ".checkpoints").iterdir()) == []
+    assert len(list((project / ".checkpoints").glob("*/finished/*/state.ckpt"))) == 1
 
 
 def test_nothing_changed_nothing_runs(project):
@@ -137,6 +137,27 @@ def test_a_touched_file_reruns_what_rests_on_it(project, file, stages):
     changed = set(json.loads(run(project, "dvc", "status", "--json")))
     path.write_text(text)
     assert changed == stages
+
+
+def test_a_longer_run_goes_on_from_the_shorter_ones_end(project):
+    """In the project, in a temporary copy of it, and after another experiment was checked out; to the bytes of a run that ran through."""
+    shutil.rmtree(project / ".checkpoints")
+    run(project, "dvc", "exp", "run", "--temp", "train", "-S", "train.images=800", "-S", "train.seed=3", "-n", "at-once")
+    shutil.rmtree(project / ".checkpoints")
+
+    run(project, "dvc", "exp", "run", "train", "-S", "train.images=320", "-S", "train.seed=3")
+    run(project, "git", "checkout", "-q", ".")
+    run(project, "dvc", "checkout", "-q")  # another experiment's files are in the workspace
+    output = run(project, "dvc", "exp", "run", "--temp", "train", "-S", "train.images=560", "-S", "train.seed=3")
+    assert "resumed at 320 of 560 images" in output
+    # forced, since DVC would take what it has cached for these parameters
+    output = run(project, "dvc", "exp", "run", "--force", "--single-item", "train", "-S", "train.images=800", "-S", "train.seed=3", "-n", "continued")
+    assert "resumed at 560 of 800 images" in output
+    locks = [yaml.safe_load(run(project, "git", "show", f"{name}:dvc.lock"))["stages"]["train"] for name in ("at-once", "continued")]
+    hashes = [{out["path"]: out["md5"] for out in lock["outs"] if out["path"] != "metrics/train.json"} for lock in locks]
+    assert hashes[0] == hashes[1]
+    run(project, "git", "checkout", "-q", ".")
+    run(project, "dvc", "checkout", "-q")
 
 
 def test_what_retrains_nothing(project):

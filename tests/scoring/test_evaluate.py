@@ -86,7 +86,7 @@ class Replay(torch.nn.Module):
 
     def __init__(self, pictures):
         super().__init__()
-        self.pictures = from_bytes(torch.from_numpy(pictures))
+        self.pictures = torch.nn.Parameter(from_bytes(torch.from_numpy(pictures)), requires_grad=False)
 
     def forward(self, latents):
         noise = torch.randn(len(latents), 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 / 127.5

@@ -122,5 +122,5 @@ def test_a_collapsed_training_stops_and_goes_on_when_told_to(tmp_path):
     result = run_stage(project, "train")
     assert result.returncode == 0, result.stderr
     assert "resumed at" in result.stdout
-    (warning,) = json.loads((project / "metrics" / "train.json").read_text())["warnings"]
+    (warning,) = json.loads((project / "data" / "model" / "training.json").read_text())["warnings"]
     assert "collapse: " in warning

@@ -1,5 +1,6 @@
 """A longer run goes on from a shorter one's end, a finished one is taken as it is, and a bounded number of ends is kept."""
 
+import itertools
 import json
 import os
 import signal
@@ -7,12 +8,14 @@ import time
 
 import pytest
 import torch
-from small_runs import SmallRuns, in_a_fork
+from small_runs import Brightness, SmallRuns, in_a_fork
 
 from facegan.common.errors import FaceganError
-from facegan.models.checkpoint_file import write_checkpoint
+from facegan.models.checkpoint_file import read_checkpoint, write_checkpoint
 from facegan.models.generator_file import load_generator
 from facegan.training.checkpoint import FINISHED_STATES, has_state
+from facegan.training.distributed import World
+from facegan.training.engine import choose_hardware
 from facegan.training.loop import Interrupted, prepare
 
 BEGINNING, SHORT, LONG = 8, 56, 104  # images; none of the ends lies where a picture or a score is due anyway
@@ -63,7 +66,7 @@ def test_every_step_of_the_way_may_be_a_run_of_its_own(runs, at_once):
 def test_a_finished_run_is_taken_as_it_is(runs, at_once, capsys):
     runs.train(images=SHORT)
     capsys.readouterr()
-    for number in range(2):
+    for _ in range(2):
         assert runs.train(images=SHORT) == at_once[SHORT]
         assert "takes what an earlier call has trained" in capsys.readouterr().out
     assert len(list(runs.folders.checkpoints.glob("*/finished/*"))) == 1
@@ -101,12 +104,11 @@ def test_only_the_newest_ends_are_kept_and_of_the_others_nothing(runs):
 
 def test_the_length_counts_where_a_schedule_counts_on_it(runs):
     def key(**changes):
-        training, run = prepare_run(runs, **changes)
-        return run.key
+        return prepare_run(runs, **changes)[1].key
 
     plain = {"penalty": "r1_r2", "gamma": 1.0}
     assert key(images=100, **plain) == key(images=200, **plain)
-    falling = {"penalty": "r1_r2", "gamma": "auto"}
+    falling = {"penalty": "r1_r2", "gamma": "auto", "schedule_images": None, "lr": 1e-3}
     assert key(images=100, **falling) != key(images=200, **falling)
     scheduled = {**falling, "schedule_images": 100}
     assert key(images=100, **scheduled) == key(images=200, **scheduled)
@@ -115,8 +117,6 @@ def test_the_length_counts_where_a_schedule_counts_on_it(runs):
 
 
 def prepare_run(runs, **changes):
-    from small_runs import Brightness, World, choose_hardware
-
     return prepare(runs.folders, runs.model(4), runs.parameters(**changes), choose_hardware("cpu", "auto"), World(), Brightness)
 
 
@@ -127,7 +127,7 @@ def test_rows_come_at_the_same_images_in_a_run_of_any_length(runs):
         training.images_seen = images
         if training.is_row_due():
             due.append(images)
-    gaps = [now - before for before, now in zip(due, due[1:], strict=False)]
+    gaps = [now - before for before, now in itertools.pairwise(due)]
     assert due[:64] == list(range(32, 65 * 32, 32))
     assert all(gap <= max(32, now / 32) and gap <= 10_000 for gap, now in zip(gaps, due[1:], strict=True))
     assert 300 < len(due) < 500
@@ -146,7 +146,7 @@ def test_a_stopped_run_is_finished_half_way_and_goes_on_afterwards(runs, at_once
 
 
 def test_there_is_nothing_to_finish_before_anything_has_begun(runs):
-    with pytest.raises(FaceganError, match="expected a stopped run in .*; found none"):
+    with pytest.raises(FaceganError, match=r"expected a stopped run in .*; found none"):
         runs.finish()
     assert not runs.folders.model.exists()
 
@@ -189,9 +189,9 @@ def test_a_foreign_checkpoint_with_the_right_hash_is_passed_over(runs, at_once, 
         other = SmallRuns(state.parents[3] / "other", count=50)
         other.train(images=SHORT)
         (theirs,) = other.folders.checkpoints.glob("*/finished/*/state.ckpt")
-        content = load_state(theirs)
+        content = read_checkpoint(theirs)
     else:
-        content = load_state(state)
+        content = read_checkpoint(state)
         if damage == "a tensor of another shape":
             content["tensors"]["strength"] = torch.zeros(3)
         content = {"no state at all": {"a": 1}, "rows of another kind": {**content, "rows": [1]}}.get(damage, content)
@@ -199,12 +199,6 @@ def test_a_foreign_checkpoint_with_the_right_hash_is_passed_over(runs, at_once, 
     capsys.readouterr()
     assert runs.train(images=SHORT) == at_once[SHORT]
     assert "it is passed over" in capsys.readouterr().out
-
-
-def load_state(path):
-    from facegan.models.checkpoint_file import read_checkpoint
-
-    return read_checkpoint(path)
 
 
 def test_what_training_leaves_has_the_modes_that_the_umask_gives(runs):
