@@ -106,7 +106,7 @@ def train(variant: Variant, images: int, seed: int) -> tuple[nn.Module, float]:
     generator, discriminator, average = make_generator(), make_discriminator(), make_generator()
     average.load_state_dict(generator.state_dict())
     optimizers = [torch.optim.Adam(network.parameters(), LR, BETAS, fused=True) for network in (discriminator, generator)]
-    game = Game(OBJECTIVES[variant.objective], variant.penalty, 1, Augmentation("none"), fresh_batch=True)
+    game = Game(OBJECTIVES[variant.objective], variant.penalty, 1, 1, Augmentation("none"), fresh_batch=True)
     values = StepValues(torch.tensor(variant.gamma), torch.tensor(0.0))
     decay = torch.tensor(decay_factor(BATCH, EMA_HALFLIFE_IMAGES))
 

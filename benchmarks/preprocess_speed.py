@@ -1,14 +1,16 @@
 """How near the preprocess stage comes to the speed of its cores, and whether its memory stays flat.
 
     python benchmarks/preprocess_speed.py [--images 10000 100000] [--repeats 3]
+    python benchmarks/preprocess_speed.py --faces [--repeats 3]
 
-Draws its own archives of distinct 178×218 JPEGs, about 10 KB each, in a temporary folder (1.1 GB for the default). Then, in
-turns: one process decodes, crops and resizes pictures that lie in memory, nothing else; as many processes as there are cores do
-the same at once; and the whole stage runs as its own command on all cores, from its start to its exit, and on the way the
-proportional memory (PSS) of all its processes is looked at once a second. The first ratio is the stage's speed over (cores ×
-the one process's speed), the second its speed over that of the processes at once: cores share memory and caches, so that
-even they fall short of the first. Both speeds are means of before and after the stage, since machines are not the same from one
-minute to the next.
+Draws its own archives of distinct 178×218 JPEGs, about 10 KB each, in a temporary folder (1.1 GB for the default); with `--faces`
+photos of drawn heads, of 225×275 and of 12 megapixels, in which `crop: face` finds and straightens them. Then, in turns: one process
+decodes, crops and resizes pictures that lie in memory, nothing else; as many processes as there are cores do the same at once; and
+the whole stage runs as its own command on all cores, from its start to its exit, and on the way the proportional memory (PSS) of all
+its processes is looked at once a second. The first ratio is the stage's speed over (cores × the one process's speed), the second its
+speed over that of the processes at once: cores share memory and caches, so that even they fall short of the first. The CPU time of
+the one process tells the same on a busy machine. Both speeds are means of before and after the stage, since machines are not the same
+from one minute to the next.
 """
 
 import argparse
@@ -24,8 +26,10 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -35,14 +39,20 @@ from PIL import Image
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from facegan.common.files import hash_file  # noqa: E402 (the path above must come first)
+import drawn_faces  # noqa: E402 (the paths above must come first)
+
+from facegan.common.files import hash_file  # noqa: E402
 from facegan.photos.manifest import Manifest, write_manifest  # noqa: E402
-from facegan.preprocessing.images import read_image  # noqa: E402 (the path above must come first)
+from facegan.preprocessing.parameters import PreprocessParameters  # noqa: E402
+from facegan.preprocessing.preprocess import read_photo  # noqa: E402
 
 WIDTH, HEIGHT = 178, 218
-SETTINGS = {"resolution": 64, "crop": [0, 20, 178, 198], "filter": "lanczos", "holdout": 0.1, "max_bad": 0.0}
+FACES = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 64}
+SETTINGS = {"resolution": 64, "crop": [0, 20, 178, 198], **FACES, "filter": "lanczos", "holdout": 0.1, "max_bad": 0.0}
+PORTRAITS = {(225, 275): 600, (4032, 3024): 60}  # width and height, and how many
+DISTINCT_PORTRAITS = 12  # which then repeat, each with other bytes behind its end
 SINGLE_IMAGES, SINGLE_SECONDS = 5_000, 20  # long enough that a machine's slow seconds and fast ones even out
 SECONDS_BETWEEN_LOOKS = 1.0  # a look costs a core 6 ms
 
@@ -63,47 +73,67 @@ def draw_photo(seed: int) -> bytes:
     return file.getvalue()
 
 
-def make_archive(raw: Path, images: int) -> None:
-    """Writes an archive of so many photos, with its manifest, into the new folder ``raw``."""
+def draw_portrait(size: tuple[int, int], seed: int) -> bytes:
+    """Returns a JPEG of a head as large as in a portrait, with the grain of a camera."""
+    width, height = size
+    shrink = max(1, width // 800)
+    random = np.random.default_rng(seed)
+    middle = complex(random.uniform(0.45, 0.55) * width, random.uniform(0.4, 0.45) * height) / shrink
+    head = (middle, 0.2 * min(size) / shrink, random.uniform(-15, 15))
+    image, _ = drawn_faces.draw_photo((width // shrink, height // shrink), [head], seed)
+    pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC), np.float32) + random.normal(0, 6, (height, width, 1))
+    file = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def make_archive(raw: Path, images: int, size: tuple[int, int] | None) -> None:
+    """Writes an archive of so many photos, portraits where a size is given, with its manifest, into the new folder ``raw``."""
     raw.mkdir()
     path = raw / "photos.zip"
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool, zipfile.ZipFile(path, "w") as archive:
-        photos = pool.map(draw_photo, range(images), chunksize=64)
+        if size is None:
+            photos = pool.map(draw_photo, range(images), chunksize=64)
+        else:
+            distinct = list(pool.map(draw_portrait, [size] * DISTINCT_PORTRAITS, range(DISTINCT_PORTRAITS)))
+            photos = (distinct[number % DISTINCT_PORTRAITS] + number.to_bytes(4, "big") for number in range(images))
         for number, photo in enumerate(tqdm(photos, f"drawing {images:,} photos", images, disable=None)):
             archive.writestr(f"photos/{number:06d}.jpg", photo)
     place = {"source": "archive", "path": str(path), "archive": path.name, "folder": None, "sha256": hash_file(path), "bytes": path.stat().st_size}
     write_manifest(raw, Manifest(**place, images=images, license="drawn for a benchmark", limit=None))
 
 
-def measure_single(raw: Path) -> float:
-    """Returns the photos a second that this process decodes, crops and resizes, in turns, when their bytes lie in memory."""
+def measure_single(raw: Path, settings: dict[str, Any]) -> tuple[float, float]:
+    """Returns the photos a second that this process decodes, crops and resizes, when their bytes lie in memory, and the CPU ms of each."""
+    parameters = PreprocessParameters(**settings)
     with zipfile.ZipFile(raw / "photos.zip") as archive:
         photos = [archive.read(name) for name in archive.namelist()[:SINGLE_IMAGES]]
-    started = time.perf_counter()
+    read_photo("photo", photos[0], parameters)
+    started, cpu_started = time.perf_counter(), time.process_time()
     for done, photo in enumerate(itertools.cycle(photos), start=1):
-        read_image("photo", photo, SETTINGS["resolution"], tuple(SETTINGS["crop"]), SETTINGS["filter"])
+        read_photo("photo", photo, parameters)
         seconds = time.perf_counter() - started
         if seconds > SINGLE_SECONDS:
-            return done / seconds
+            return done / seconds, 1000 * (time.process_time() - cpu_started) / done
 
 
-def measure_together(raw: Path) -> float:
+def measure_together(raw: Path, settings: dict[str, Any]) -> float:
     """Returns the photos a second of as many such processes as there are cores, all at once."""
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-        return sum(pool.map(measure_single, [raw] * os.cpu_count()))
+        return sum(speed for speed, _ in pool.map(measure_single, [raw] * os.cpu_count(), [settings] * os.cpu_count()))
 
 
-def measure_stage(raw: Path, images: int, folder: Path) -> tuple[float, float]:
+def measure_stage(raw: Path, images: int, folder: Path, settings: dict[str, Any]) -> tuple[float, float]:
     """Returns the stage's photos a second, from its start to its exit, and the peak memory of its processes in MB."""
     params = folder / "params.yaml"
     values = yaml.safe_load((ROOT / "presets/demo.yaml").read_text())
-    params.write_text(yaml.safe_dump(values | {"preprocess": SETTINGS}))
+    params.write_text(yaml.safe_dump(values | {"preprocess": settings}))
     arguments = ["--params", params, "--raw", raw, "--out", folder / "shards"]
     started = time.perf_counter()
     with subprocess.Popen([sys.executable, ROOT / "stages/preprocess.py", *arguments], stdout=subprocess.DEVNULL) as stage:
         peak_bytes = 0
         while stage.returncode is None:
-            peak_bytes = max(peak_bytes, measure_memorisation(psutil.Process(stage.pid)))
+            peak_bytes = max(peak_bytes, measure_memory(psutil.Process(stage.pid)))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 stage.wait(SECONDS_BETWEEN_LOOKS)
     seconds = time.perf_counter() - started
@@ -112,7 +142,7 @@ def measure_stage(raw: Path, images: int, folder: Path) -> tuple[float, float]:
     return images / seconds, peak_bytes / 1e6
 
 
-def measure_memorisation(process: psutil.Process) -> int:
+def measure_memory(process: psutil.Process) -> int:
     """Returns the proportional memory of a process and all below it, in bytes; 0 for those that have just ended."""
     total = 0
     for one in [process, *process.children(recursive=True)]:
@@ -128,33 +158,41 @@ def describe(values: list[float]) -> str:
     return f"{statistics.median(values):,.2f} ({min(values):,.2f} to {max(values):,.2f})"
 
 
-def main(sizes: list[int], repeats: int) -> None:
-    """Measures and prints the tables."""
+def main(cases: list[tuple[int, tuple[int, int] | None]], repeats: int) -> None:
+    """Measures and prints the tables.
+
+    Args:
+        cases: how many photos, and for portraits their size.
+    """
     cores = os.cpu_count()
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     print(f"{cores} cores, {platform.machine()}, Python {platform.python_version()}, Pillow {PIL.__version__}, commit {commit}, n = {repeats}")
     print("median (smallest to largest)\n")
-    print("| photos | KB each | one process, photos/s | one a core, photos/s | stage, photos/s | of cores × one | of one a core | peak memory, MB |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| photos | KB each | one process, photos/s | its CPU, ms a photo | one a core, photos/s | stage, photos/s | of cores × one | of one a core "
+          "| peak memory, MB |")
+    print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for images in sizes:
+        for images, size in cases:
+            settings = SETTINGS if size is None else SETTINGS | {"crop": "face"}
             raw = Path(folder) / f"raw{images}"
-            make_archive(raw, images)
-            single, together, stage, memory = [measure_single(raw)], [measure_together(raw)], [], []
+            make_archive(raw, images, size)
+            single, together, stage, memory = [measure_single(raw, settings)], [measure_together(raw, settings)], [], []
             for _ in range(repeats):
-                speed, peak = measure_stage(raw, images, Path(folder))
+                speed, peak = measure_stage(raw, images, Path(folder), settings)
                 stage.append(speed)
                 memory.append(peak)
-                together.append(measure_together(raw))
-                single.append(measure_single(raw))
-            of_single = [speed / cores / mean for speed, mean in zip(stage, average_neighbours(single), strict=True)]
+                together.append(measure_together(raw, settings))
+                single.append(measure_single(raw, settings))
+            speeds, cpu = zip(*single, strict=True)
+            of_single = [speed / cores / mean for speed, mean in zip(stage, average_neighbours(speeds), strict=True)]
             of_together = [speed / mean for speed, mean in zip(stage, average_neighbours(together), strict=True)]
-            size = (raw / "photos.zip").stat().st_size / images / 1000
-            columns = [describe(values) for values in (single, together, stage, of_single, of_together, memory)]
-            print(f"| {images:,} | {size:.1f} | {' | '.join(columns)} |", flush=True)
+            kilobytes = (raw / "photos.zip").stat().st_size / images / 1000
+            columns = [describe(values) for values in (speeds, cpu, together, stage, of_single, of_together, memory)]
+            title = f"{images:,}" if size is None else f"{images:,} of {size[0]}×{size[1]}, faces"
+            print(f"| {title} | {kilobytes:,.1f} | {' | '.join(columns)} |", flush=True)
 
 
-def average_neighbours(values: list[float]) -> list[float]:
+def average_neighbours(values: Sequence[float]) -> list[float]:
     """Returns the mean of each value and the next."""
     return [(value + after) / 2 for value, after in itertools.pairwise(values)]
 
@@ -163,5 +201,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, nargs="+", default=[10_000, 100_000], help="how many photos (default: 10000 100000)")
     parser.add_argument("--repeats", type=int, default=3, help="how often each is measured (default: 3)")
+    parser.add_argument("--faces", action="store_true", help="find and straighten the faces of portraits instead")
     chosen = parser.parse_args()
-    main(chosen.images, chosen.repeats)
+    main([(images, size) for size, images in PORTRAITS.items()] if chosen.faces else [(images, None) for images in chosen.images], chosen.repeats)

@@ -101,7 +101,7 @@ def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[s
             "on_collapse": "warn",  # a collapse shows in the score
         },
         "evaluate": {
-            "extractor": arguments.extractor, "images": arguments.scored, "memorisation_images": arguments.scored, "seed": 0, "truncation": 1.0
+            "extractor": arguments.extractor, "images": arguments.scored, "memorisation_images": arguments.scored, "seed": 0
         },
     }
     for section, values in shared.items():

@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from facegan.common.shards import ShardWriter, open_split, read_index  # noqa: E402
-from facegan.models.dcgan import DCGANParameters  # noqa: E402
+from facegan.models.parameters import DCGANParameters  # noqa: E402
 from facegan.models.registry import build_discriminator, build_generator  # noqa: E402
 from facegan.parameters import read_parameters  # noqa: E402 (the path above must come first)
 from facegan.training.batches import Batches  # noqa: E402
@@ -56,7 +56,7 @@ WARM_UP_SECONDS = 1.0  # in which the tutorial's workers fill their queue again,
 MATRIX_SIZES = (1024, 2048, 4096)
 COPY_BYTES = 1 << 28
 RATE_REPEATS = 7
-TAUGHT = {"batch": 64, "lr": 2e-4, "discriminator_lr_ratio": 1.0, "beta1": 0.5, "beta2": 0.999, "flip": False}
+TAUGHT = {"batch": 64, "lr": 2e-4, "discriminator_lr_ratio": 1.0, "betas": (0.5, 0.999), "flip": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +147,7 @@ class TutorialLoop:
         self.watch = Stopwatch(device)
         self.generator = build_generator(case.network, size).to(device)
         self.discriminator = build_discriminator(case.network, size).to(device)
-        lr, betas = parameters.lr, (parameters.beta1, parameters.beta2)
+        lr, betas = parameters.lr, parameters.betas
         self.generator_adam = torch.optim.Adam(self.generator.parameters(), lr=lr, betas=betas)
         self.discriminator_adam = torch.optim.Adam(self.discriminator.parameters(), lr=lr * parameters.discriminator_lr_ratio, betas=betas)
         self.cross_entropy = nn.BCEWithLogitsLoss()
@@ -275,12 +275,12 @@ def measure_rates(hardware: Hardware) -> tuple[float, float]:
 
 
 def make_cases() -> list[Case]:
-    """Returns the paper's DCGAN trained as in the tutorials, and the preset ``demo``."""
-    demo = read_parameters(ROOT / "presets/demo.yaml")
-    taught = demo.train.model_copy(update=TAUGHT)
+    """Returns the paper's DCGAN trained as in the tutorials, and a small one with spectral norm at 32 px."""
+    stable = read_parameters(ROOT / "presets/celeba64_dcgan.yaml").train
+    taught = stable.model_copy(update=TAUGHT)
     return [
         Case("DCGAN-64 as taught", 64, DCGANParameters(width=64, latent_size=100, discriminator_norm="batch"), taught),
-        Case("demo", demo.preprocess.resolution, demo.model, demo.train),
+        Case("small DCGAN", 32, DCGANParameters(width=48, latent_size=100, discriminator_norm="spectral"), stable.model_copy(update={"batch": 32})),
     ]
 
 

@@ -9,7 +9,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def find_imports(file: Path) -> set[Path]:
     """Returns the project's files that one file imports by itself, packages' __init__.py on the way included."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    tree = ast.parse(file.read_text())
+    lazy = file == ROOT / "facegan" / "__init__.py"  # every import of a module runs it, but not its functions
+    for node in tree.body if lazy else ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -14,7 +14,7 @@ from facegan.parameters import Parameters
 from facegan.training.augmentation import Augmentation
 from facegan.training.batches import Batches
 from facegan.training.distributed import World
-from facegan.training.engine import Engine, Hardware
+from facegan.training.engine import Engine, Hardware, Settings
 from facegan.training.game import Game
 from facegan.training.losses import OBJECTIVES
 from facegan.training.networks import Networks
@@ -26,7 +26,8 @@ KINDS = {
     json.dumps([preset["model"] | {"width": 0}, {key: value for key, value in preset["train"].items() if key not in LENGTHS}]): name
     for name, preset in PRESETS.items()
 }
-SIZES = {"dcgan": (8, 32), "tutorial28": (32, 28), "keras128": (8, 48), "r3gan": (8, 32), "stylegan2": (8, 32)}  # width, resolution
+# small, yet with more than one group in R3GAN's grouped convolutions
+SIZES = {"dcgan": (8, 32), "tutorial28": (32, 28), "keras128": (8, 48), "r3gan": (16, 32), "stylegan2": (8, 32), "resnet": (16, 32)}  # width, resolution
 
 
 def change(preset: str, **sections: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +43,16 @@ def read_preset(preset: str, **sections: dict[str, Any]) -> Parameters:
     return read_values(Parameters, change(preset, **sections), preset)
 
 
-def make_engine(preset: str, hardware: Hardware, images: Tensor, batch: int, capturable: bool, **sections: dict[str, Any]) -> Engine:
+def make_engine(
+    preset: str,
+    hardware: Hardware,
+    images: Tensor,
+    batch: int,
+    capturable: bool,
+    world: World = World(),  # noqa: B008 (frozen)
+    microbatch: int | None = None,
+    **sections: dict[str, Any],
+) -> Engine:
     """Returns an engine for the preset's game, over images (N, 3, H, W) in uint8. ``sections``: what is changed of the preset."""
     parameters = read_preset(preset, **sections)
     model, parameters = parameters.model, parameters.train
@@ -53,9 +63,38 @@ def make_engine(preset: str, hardware: Hardware, images: Tensor, batch: int, cap
         OBJECTIVES[parameters.objective],
         parameters.penalty,
         parameters.penalty_interval,
-        parameters.penalty_share,
+        parameters.penalty_stride,
         augmentation,
         parameters.fresh_batch,
     )
     batches = Batches([images], parameters.order, 0, hardware.device)
-    return Engine(networks, game, batches, hardware, World(), batch, parameters.flip, seed=0)
+    return Engine(networks, game, batches, hardware, world, batch, parameters.flip, 0, microbatch)
+
+
+def make_small_engine(preset: str, hardware: Hardware, batch: int, world: World = World(), microbatch: int | None = None, **train: Any) -> Engine:  # noqa: B008
+    """Returns an engine for the preset's game with small networks and random pictures."""
+    width, resolution = SIZES[PRESETS[preset]["model"]["name"]]
+    images = torch.randint(256, (5 * batch, 3, resolution, resolution), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return make_engine(preset, hardware, images, batch, hardware.is_capturable, world, microbatch, model={"width": width}, train=train)
+
+
+def play_steps(engine: Engine, steps: int) -> dict[str, Tensor]:
+    """Plays so many steps and returns copies of all that they change, and the sums of each step."""
+    sums = []
+    for step in range(steps):
+        engine.step(step * engine.batch, 0, Settings(1e-4, 1e-4, (0.5, 0.9), gamma=1.0, strength=0.5, ema_decay=0.9))
+        sums.append(engine.world.average(engine.step_sums.clone()))
+    return {name: value.clone() for name, value in engine.tensors().items()} | {"sums": torch.stack(sums)}
+
+
+def measure_difference(one: dict[str, Tensor], other: dict[str, Tensor], start: dict[str, Tensor]) -> dict[str, float]:
+    """Returns how far two outcomes lie apart, as a share of the way that the first has come from the start, by network."""
+    result = {}
+    for network in ("generator.", "discriminator.", "ema."):
+        names = [name for name in start if name.startswith(network) and "optimizer" not in name and start[name].is_floating_point()]
+        apart, way = (
+            torch.stack([(a[name].double() - b[name].double()).square().sum() for name in names]).sum().sqrt()
+            for a, b in ((one, other), (one, start))
+        )
+        result[network] = (apart / way).item()
+    return result

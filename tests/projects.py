@@ -17,12 +17,14 @@ ROOT = Path(__file__).resolve().parents[1]
 SMALL_TRAIN = {"images": 960, "batch": 16, "progress_images": 80, "device": "cpu"}
 
 
-def copy_project(folder: Path, model: dict[str, Any] | None = None, preset: str = "demo", **train: Any) -> Path:
-    """Returns a copy of the project below ``folder``, its parameters those of the preset, made small and changed as told."""
+def copy_project(folder: Path, model: dict[str, Any] | None = None, preset: str = "celeba64_dcgan", **train: Any) -> Path:
+    """Returns a copy of the project below ``folder``, its model and training those of the preset, made small and changed as told; all else
+    is the demo's, so photos are drawn."""
     project = folder / "project"
     for part in ("facegan", "stages", "presets"):
         shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
-    params = yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text())
+    params, chosen = (yaml.safe_load((ROOT / "presets" / f"{name}.yaml").read_text()) for name in ("demo", preset))
+    params |= {"model": chosen["model"], "train": chosen["train"]}
     params["model"] = model or {**params["model"], "width": 8}
     params["train"] |= SMALL_TRAIN | train
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))

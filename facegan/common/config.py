@@ -6,6 +6,7 @@ module ``parameters``, free of heavy imports; ``facegan.parameters`` puts them t
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -123,6 +124,7 @@ def describe_problems(kind: type[BaseModel], values: Mapping[str, Any], errors: 
     """Returns pydantic's errors in words, one line for each key that is wrong."""
     problems: list[str] = []
     expected: dict[tuple, list[str]] = {}
+    known: dict[tuple, list[str]] = {}  # the words that a key may have
     for error in errors:
         place = error["loc"]
         if error["type"] == "value_error":
@@ -131,12 +133,17 @@ def describe_problems(kind: type[BaseModel], values: Mapping[str, Any], errors: 
         elif error["type"] == "extra_forbidden":
             problems.append(describe_unknown(".".join(map(show, find_key(values, place))), place[-1], list_fields(kind, place[:-1])))
         else:
+            if error["type"].startswith("union_tag"):
+                place = (*place, "name")
             key = find_key(values, place, missing=error["type"] == "missing" and isinstance(place[-1], str))
             phrases = expected.setdefault(key, [])
             phrases += [phrase for phrase in [describe_expected(error)] if phrase not in phrases]
+            words = error.get("ctx", {})
+            known.setdefault(key, []).extend(re.findall(r"'([^']+)'", words.get("expected", "") + words.get("expected_tags", "")))
     for key, phrases in expected.items():
         found = look_up(values, key)
-        problems.append(f"{'.'.join(map(show, key))}: expected {' or '.join(phrases)}; found {show_value(found)}")
+        hint = suggest(found, known[key]) if isinstance(found, str) else ""
+        problems.append(f"{'.'.join(map(show, key))}: expected {' or '.join(phrases)}; found {show_value(found)}{hint}")
     return problems
 
 

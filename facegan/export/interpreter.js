@@ -37,13 +37,12 @@ function makeNetwork(graph, weights) {
         columns.fill(0);
         for (let c = 0, row = 0; c < entering; c++) for (let ky = 0; ky < kh; ky++) for (let kx = 0; kx < kw; kx++, row++) {
           const from = (g * entering + c) * height * width;
+          const first = Math.max(0, Math.ceil((pads[1] - kx) / strides[1])), end = Math.min(outWidth, Math.floor((width - 1 + pads[1] - kx) / strides[1]) + 1);
           for (let oy = 0; oy < outHeight; oy++) {
             const y = oy * strides[0] + ky - pads[0];
             if (y < 0 || y >= height) continue;
-            for (let ox = 0; ox < outWidth; ox++) {
-              const at = ox * strides[1] + kx - pads[1];
-              if (at >= 0 && at < width) columns[row * pixels + oy * outWidth + ox] = x.data[from + y * width + at];
-            }
+            const to = row * pixels + oy * outWidth;
+            for (let ox = first, at = from + y * width + first * strides[1] + kx - pads[1]; ox < end; ox++, at += strides[1]) columns[to + ox] = x.data[at];
           }
         }
       }
@@ -80,7 +79,7 @@ function makeNetwork(graph, weights) {
     const left = transA ? transpose([a], {perm: [1, 0]}) : a, right = transB ? transpose([b], {perm: [1, 0]}) : b;
     const [M, K] = left.shape, N = right.shape[1], out = tensor([M, N]);
     multiply(left.data, 0, right.data, 0, out.data, 0, M, K, N);
-    if (alpha !== 1) out.data.forEach((value, i) => { out.data[i] = alpha * value; });
+    if (alpha !== 1) for (let i = 0; i < out.data.length; i++) out.data[i] *= alpha;
     return c ? combine([out, beta === 1 ? c : map([c], (value) => beta * value)], (p, q) => p + q) : out;
   }
 
@@ -92,7 +91,11 @@ function makeNetwork(graph, weights) {
     return out;
   }
 
-  function map([x], f) { return tensor(x.shape, Float32Array.from(x.data, f)); }
+  function map([x], f) {
+    const out = tensor(x.shape);
+    for (let i = 0; i < out.data.length; i++) out.data[i] = f(x.data[i]);
+    return out;
+  }
 
   function broadcast(...shapes) {
     const rank = Math.max(...shapes.map((shape) => shape.length));
@@ -108,6 +111,18 @@ function makeNetwork(graph, weights) {
   }
 
   function combine(inputs, f) {
+    if (inputs.length === 2) {
+      const [a, b] = inputs, out = a.data.length >= b.data.length ? tensor(a.shape) : null;
+      if (out && `${a.shape}` === `${b.shape}`) {
+        for (let i = 0; i < out.data.length; i++) out.data[i] = f(a.data[i], b.data[i]);
+        return out;
+      }
+      if (out && b.data.length === a.shape[1] && b.shape.at(-(a.shape.length - 1)) === a.shape[1]) {  // a number for each channel of one image
+        const pixels = a.data.length / b.data.length;
+        for (let c = 0, i = 0; c < b.data.length; c++) for (let p = 0; p < pixels; p++, i++) out.data[i] = f(a.data[i], b.data[c]);
+        return out;
+      }
+    }
     const shape = broadcast(...inputs.map((x) => x.shape)), out = tensor(shape), rank = shape.length;
     const strides = inputs.map((x) => stretchedStrides(x.shape, shape)), places = inputs.map(() => 0), index = new Array(rank).fill(0);
     for (let i = 0; i < out.data.length; i++) {
@@ -159,12 +174,20 @@ function makeNetwork(graph, weights) {
     return out;
   }
 
-  function reduceMean([x, axes], {keepdims = 1}) {
+  function reduce([x, axes], {keepdims = 1}, mean) {
     const rank = x.shape.length, over = new Set(Array.from(axes ? axes.data : x.shape.keys(), (axis) => (axis < 0 ? axis + rank : axis)));
-    const kept = x.shape.map((length, i) => (over.has(i) ? 1 : length)), out = tensor(kept), strides = stretchedStrides(kept, x.shape), from = stridesOf(x.shape);
-    x.data.forEach((value, i) => { out.data[strides.reduce((place, stride, axis) => place + stride * (Math.floor(i / from[axis]) % x.shape[axis]), 0)] += value; });
-    const count = x.data.length / out.data.length;
-    out.data.forEach((value, i) => { out.data[i] = value / count; });
+    const kept = x.shape.map((length, i) => (over.has(i) ? 1 : length)), out = tensor(kept), strides = stretchedStrides(kept, x.shape), index = new Array(rank).fill(0);
+    for (let i = 0, place = 0; i < x.data.length; i++) {
+      out.data[place] += x.data[i];
+      for (let axis = rank - 1; axis >= 0; axis--) {
+        place += strides[axis];
+        if (++index[axis] < x.shape[axis]) break;
+        place -= strides[axis] * x.shape[axis];
+        index[axis] = 0;
+      }
+    }
+    const count = mean ? x.data.length / out.data.length : 1;
+    for (let i = 0; i < out.data.length; i++) out.data[i] /= count;
     return keepdims ? out : tensor(x.shape.filter((_, i) => !over.has(i)), out.data);
   }
 
@@ -190,7 +213,7 @@ function makeNetwork(graph, weights) {
 
   const operations = {
     Conv: convolve, ConvTranspose: convolveTransposed, Gemm: gemm, MatMul: matmul, Transpose: transpose, Reshape: reshape, Unsqueeze: unsqueeze, Gather: gather,
-    ReduceMean: reduceMean, Concat: concat, BatchNormalization: normalize,
+    ReduceMean: (x, settings) => reduce(x, settings, true), ReduceSum: (x, settings) => reduce(x, settings, false), Concat: concat, BatchNormalization: normalize,
     Relu: (x) => map(x, (value) => Math.max(0, value)),
     LeakyRelu: (x, {alpha = 0.01}) => map(x, (value) => (value < 0 ? alpha * value : value)),
     Tanh: (x) => map(x, Math.tanh), Sqrt: (x) => map(x, Math.sqrt), Reciprocal: (x) => map(x, (value) => 1 / value), Identity: ([x]) => x,

@@ -25,6 +25,7 @@ def draw_latents(count, seed):
 
 def forward(weights, latents):
     """Returns images (B, 3, H, W), nominally in [-1, 1], of latents (B, LATENT_SIZE)."""
+    weights = {{name: value.float() for name, value in weights.items()}}
 '''
 DRAWS = {
     "normal": "torch.randn(count, LATENT_SIZE, generator=random)",
@@ -46,7 +47,8 @@ def write_code(generator: nn.Module, name: str) -> str:
     constants = {**program.constants}
     if set(program.graph_signature.inputs_to_lifted_tensor_constants) or constants.keys() - set(weights.values()):
         raise AssertionError(f"constants outside the weights: {sorted(constants)}")
-    lines = [f'    {node.name} = weights["{weights[node.name]}"]' for node in program.graph.nodes if node.op == "placeholder" and node.name in weights and node.users]
+    read = [node.name for node in program.graph.nodes if node.op == "placeholder" and node.name in weights and node.users]
+    lines = [f'    {name} = weights["{weights[name]}"]' for name in read]
     body = program.graph_module.code.split(":\n", 1)[1]
     for line in body.splitlines():
         statement = line.split(";", 1)[0].replace("torch.ops.aten.", "aten.").rstrip()  # what follows frees memory

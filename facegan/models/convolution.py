@@ -46,8 +46,8 @@ class Convolve(torch.autograd.Function):
             return *differentiate(slopes, features, weight, context.bias_shape, context.geometry, wanted), None
         return (
             InputGradient.apply(slopes, weight, features.shape, context.geometry) if wanted[0] else None,
-            WeightGradient.apply(slopes, features, weight.shape, context.geometry) if wanted[1] else None,
-            slopes.sum((0, 2, 3)) if wanted[2] else None,
+            WeightGradient.apply(slopes, features, weight.shape, context.geometry) if wanted[1] and not _only_inputs else None,
+            slopes.sum((0, 2, 3)) if wanted[2] and not _only_inputs else None,
             None,
         )
 
@@ -90,6 +90,23 @@ class WeightGradient(torch.autograd.Function):
             None,
             None,
         )
+
+
+_only_inputs = False
+
+
+@contextlib.contextmanager
+def differentiate_inputs_alone() -> Iterator[None]:
+    """Within this context a derivative that will be differentiated again is taken without those of weights and biases.
+
+    ``torch.autograd.grad`` with respect to images wants none of them, but does not tell a Function so.
+    """
+    global _only_inputs
+    _only_inputs = True
+    try:
+        yield
+    finally:
+        _only_inputs = False
 
 
 def convolve(features: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:

@@ -1,5 +1,8 @@
 """Layers that several architectures share."""
 
+import contextlib
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -98,8 +101,10 @@ def thinning_widths(model: str, resolution: int, width: int) -> list[int]:
     return [width // max(1, size // 32) for size in sizes]
 
 
-def full_precision(device: torch.device) -> torch.autocast:
+def full_precision(device: torch.device) -> AbstractContextManager[None]:
     """Returns a context in which float32 stays float32, also under autocast."""
+    if device.type == "meta":  # has no autocast
+        return contextlib.nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 

@@ -4,8 +4,8 @@ In: latents (B, latent_size), normal. Out: images (B, 3, H, W) nominally in [-1,
 The networks are Mescheder et al. 2018's ("Which training methods for GANs do actually converge?"), thinned: one block of two dense
 3×3 convolutions at each size, each with its activation before it (He et al. 2016, "Identity mappings in deep residual networks"), and
 an identity when training begins (Zhang et al. 2019, "Fixup"). Dense convolutions and means are what a CPU is fast at: grouped and
-depthwise ones, and filtered resampling, take several times as long there for the same sums. The largest size is left to one
-strided convolution, as in DCGAN, since most of the time would go there.
+depthwise ones, and filtered resampling, take several times as long there for the same sums. At the largest size, where most of the time
+would go, there is one thin convolution in the place of a block. (A strided one is faster still, but leaves a pattern of dots.)
 
 The loss that they are made for is ``relativistic`` with the penalty ``r1_r2``.
 """
@@ -50,6 +50,16 @@ def activate(features: Tensor) -> Tensor:
     return functional.leaky_relu(features, SLOPE)
 
 
+def double_size(features: Tensor) -> Tensor:
+    """Returns features (B, C, 2H, 2W), interpolated between pixels."""
+    return functional.interpolate(features, scale_factor=2, mode="bilinear")
+
+
+def halve_size(features: Tensor) -> Tensor:
+    """Returns features (B, C, H / 2, W / 2), each the mean of four."""
+    return functional.avg_pool2d(features, 2)
+
+
 class Block(nn.Module):
     """x + W₂·act(W₁·act(x)), both 3×3, with W₂ zero at first."""
 
@@ -90,17 +100,17 @@ class Generator(nn.Module):
         widths = stage_widths(resolution, parameters.width)
         self.start = nn.Linear(self.latent_size, widths[0] * 4 * 4)
         self.blocks, self.transitions = make_stages(widths)
-        self.to_rgb = nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1)
+        self.to_rgb = nn.Conv2d(widths[-1], 3, 3, padding=1)
         initialize(self.start, self.latent_size)
-        initialize(self.to_rgb, 4 * widths[-1], ACTIVATION_GAIN)  # a quarter of its 4×4 weights meet in each pixel
+        initialize(self.to_rgb, 9 * widths[-1])
 
     def forward(self, latents: Tensor) -> Tensor:
         """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, latent_size)."""
         features = self.start(latents).unflatten(1, (-1, 4, 4)).contiguous(memory_format=torch.channels_last)  # (B, width, 4, 4)
         features = self.blocks[0](features)
         for transition, block in zip(self.transitions, self.blocks[1:], strict=True):
-            features = block(functional.interpolate(transition(features), scale_factor=2, mode="bilinear"))
-        return self.to_rgb(activate(features))  # (B, 3, H, W)
+            features = block(double_size(transition(features)))
+        return self.to_rgb(double_size(activate(features)))  # (B, 3, H, W)
 
 
 class Discriminator(nn.Module):
@@ -109,16 +119,16 @@ class Discriminator(nn.Module):
     def __init__(self, parameters: ResNetParameters, resolution: int):
         super().__init__()
         widths = stage_widths(resolution, parameters.width)[::-1]
-        self.from_rgb = nn.Conv2d(3, widths[0], 4, 2, 1)
+        self.from_rgb = nn.Conv2d(3, widths[0], 3, padding=1)
         self.blocks, self.transitions = make_stages(widths)
         self.judge = nn.Linear(widths[-1] * 4 * 4, 1, bias=False)
-        initialize(self.from_rgb, 3 * 4 * 4)
+        initialize(self.from_rgb, 9 * 3)
         initialize(self.judge, widths[-1] * 4 * 4)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits (B,) of the images (B, 3, H, W): large for real ones."""
-        features = self.from_rgb(images)  # (B, C, H / 2, W / 2)
+        features = halve_size(activate(self.from_rgb(images)))  # (B, C, H / 2, W / 2)
         for transition, block in zip(self.transitions, self.blocks, strict=False):
-            features = transition(functional.avg_pool2d(block(features), 2))
+            features = transition(halve_size(block(features)))
         features = activate(self.blocks[-1](features))  # (B, width, 4, 4)
         return self.judge(features.flatten(1)).flatten()  # (B,)

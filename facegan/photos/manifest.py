@@ -30,7 +30,9 @@ class Manifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     bytes: pydantic.NonNegativeInt
     images: pydantic.NonNegativeInt  # how many photos `Photos.names` lists
     license: str
-    limit: pydantic.PositiveInt | None  # data.limit: use only the first so many names
+    only: str | None = None  # data.only, data.where and data.limit: which of the photos there are used
+    where: dict[str, Literal[1, -1]] | None = None
+    limit: pydantic.PositiveInt | None
     left_out: dict[str, pydantic.PositiveInt] = {}  # how many files of each kind were seen there and not taken
 
     @pydantic.model_validator(mode="after")

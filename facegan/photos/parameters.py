@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from facegan.common.config import Section, Seed, WholeNumber
+from facegan.common.config import Section, WholeNumber
 
 
 class DataParameters(Section):
@@ -14,14 +14,18 @@ class DataParameters(Section):
     Attributes:
         source: avatars (drawn), kaggle, folder or archive.
         path: Kaggle's ``owner/dataset``, the folder, or the zip file; relative paths start at the project's folder.
-        seed, count: which avatars, and how many.
-        limit: use only the first so many photos by name; null: all.
+        count: how many avatars.
+        only: a pattern that the photos' names must fit, such as ``img_align_celeba/**``, in which ``*`` stands for anything, slashes
+            too; null: all.
+        where: what must be seen on the photos by CelebA's list of attributes, such as ``{Smiling: 1, Male: -1}``; null: anything.
+        limit: use only the first so many of them by name; null: all.
     """
 
     source: Literal["avatars", "kaggle", "folder", "archive"]
     path: str | None
-    seed: Seed
     count: Annotated[WholeNumber, Ge(1), Le(1_000_000)]
+    only: str | None
+    where: dict[str, Literal[1, -1]] | None
     limit: Annotated[WholeNumber, Ge(1)] | None
 
     def problems(self) -> Iterator[str]:

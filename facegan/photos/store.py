@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from facegan.common.errors import FaceganError, printable
-from facegan.photos.celeba import LARGEST_LIST_BYTES, PARTITION, match_names, read_partition
+from facegan.photos.celeba import PARTITION, match_names, read_partition
 from facegan.photos.manifest import REMEDY, Manifest, read_files, read_manifest, restore_name
-from facegan.photos.selection import LARGEST_PHOTO_BYTES, choose_photos, is_visible
+from facegan.photos.selection import LARGEST_PHOTO_BYTES, choose_photos, find_photos, read_list
 from facegan.photos.zip_archive import ZipStore
 
 LIST_AGAIN = "run `dvc repro --force download` to list the folder again"
@@ -59,10 +59,8 @@ class FolderStore:
 class Photos:
     """Names and bytes of the photos. It can be pickled, and handed to worker processes."""
 
-    def __init__(self, manifest: Manifest, store: Store, names: list[str] | None = None):
-        self.manifest = manifest
-        self.store = store
-        self.names = choose_photos(store.list_files())[0][: manifest.limit] if names is None else names
+    def __init__(self, manifest: Manifest, store: Store, names: list[str]):
+        self.manifest, self.store, self.names = manifest, store, names
 
     def read_all(self) -> Iterator[bytes]:
         """Yields each photo's bytes, still encoded. Raises FaceganError when one is missing, changed or damaged."""
@@ -78,31 +76,23 @@ class Photos:
         Says so where the list has some of the photos only.
 
         Raises:
-            FaceganError: the list is there but is no such list, or has none of the photos.
+            FaceganError: the list is there but is no such list.
         """
-        listed = self.read_list(PARTITION)
+        listed = read_list(self.store.list_files(), lambda name: read_one(self.store, name), PARTITION)
         if listed is None:
             return None
         name, content = listed
         partition = match_names(read_partition(name, content), self.names)
         files = {photo.rpartition("/")[2] for photo in self.names}
-        if files and not partition:
-            problem = f"expected the photos in {printable(name)}; found none of {len(files):,} there, such as {printable(min(files))}"
-            raise FaceganError(f"{problem}; take the list away, or give the photos the names that it has")
         if len(partition) < len(files):
             print(f"{printable(name)} has {len(partition):,} of {len(files):,} photos; a hash decides which of the others are held out", flush=True)
         return partition
 
-    def read_list(self, files: tuple[str, ...]) -> tuple[str, bytes] | None:
-        """Returns name and bytes of the first list under one of these file names, or None. Raises FaceganError when it is too large."""
-        lists = sorted((name, size) for name, size in self.store.list_files() if name.rpartition("/")[2] in files and is_visible(name))
-        if not lists:
-            return None
-        name, size = lists[0]
-        if size > LARGEST_LIST_BYTES:
-            raise FaceganError(f"expected a list of at most {LARGEST_LIST_BYTES:,} bytes in {printable(name)}; found {size:,}; mend it or take it away")
-        [content] = self.store.read_all([name])
-        return name, content
+
+def read_one(store: Store, name: str) -> bytes:
+    """Returns the bytes that lie under one name. Raises FaceganError when they are missing, changed or damaged."""
+    [content] = store.read_all([name])
+    return content
 
 
 def open_photos(raw: Path) -> Photos:
@@ -113,10 +103,13 @@ def open_photos(raw: Path) -> Photos:
     """
     manifest = read_manifest(raw)
     if manifest.archive is None:
-        return Photos(manifest, FolderStore(Path(restore_name(manifest.folder)), read_files(raw, manifest)))
+        folder = FolderStore(Path(restore_name(manifest.folder)), read_files(raw, manifest))
+        return Photos(manifest, folder, find_photos(folder.list_files())[0])  # those that are wanted were listed, and CelebA's lists
     archive = raw / manifest.archive
     if not archive.is_file():
         raise FaceganError(f"expected the archive {archive}; found no such file; {REMEDY}")
     if archive.stat().st_size != manifest.bytes:
         raise FaceganError(f"expected {manifest.bytes} bytes in {archive}; found {archive.stat().st_size}; {REMEDY}")
-    return Photos(manifest, ZipStore(archive))
+    members = ZipStore(archive)
+    photos, _ = choose_photos(members.list_files(), lambda name: read_one(members, name), manifest)
+    return Photos(manifest, members, photos)

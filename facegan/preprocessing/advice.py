@@ -3,24 +3,27 @@
 import statistics
 
 TOO_FEW, FEW, SOME = 50, 500, 2000  # training pictures
+MORE = "After adding photos: dvc repro --force --single-item download && dvc repro"
 MANY = 0.5  # of the sampled photos show a face: photos of people, then
 LOW_SHARE = 0.6  # of the square; below it, faces are small or out of place
+
+
+def advise_on_duplicates(duplicates: int, pictures: int) -> list[str]:
+    """Returns how many pictures were left out as duplicates of the others, as a line, or none."""
+    return [f"{duplicates:,} of {duplicates + pictures:,} pictures were duplicates and are left out"] if duplicates else []
 
 
 def advise_on_number(pictures: int) -> list[str]:
     """Returns what so many training pictures are good for, as one line, or none where they are plenty."""
     if pictures < TOO_FEW:
-        return [
-            f"{pictures} pictures are too few to train on: whatever comes out repeats them; a few hundred are a beginning. Add photos and "
-            "run the same command again, or let an earlier run lend its faces: train.start_from"
-        ]
+        return [f"{pictures} pictures are too few to train on: whatever comes out repeats them; a few hundred are a beginning. {MORE}"]
     if pictures < FEW:
         return [
             f"{pictures} pictures are few: expect faces like your photos, and repeats of them (the memorisation test in evaluate tells). "
-            "A model of many other faces is a better beginning: train.start_from"
+            f"The model of another run, on many faces, is a good beginning (train.start_from). {MORE}"
         ]
     if pictures < SOME:
-        return [f"{pictures:,} pictures are enough for faces, and more give better ones: add photos and run the same command again"]
+        return [f"{pictures:,} pictures are enough for faces, and more give better ones. {MORE}"]
     return []
 
 

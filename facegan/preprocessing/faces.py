@@ -22,6 +22,7 @@ DETECTION_PIXELS = 640  # the photo's longer side as the detector sees it
 FEWEST_PIXELS = 16  # of the shorter one: what is narrower is no photo of a face
 MIN_PROBABILITY = 0.7  # O-Net's; takes 4 of 5 false alarms among drawings, and none of 750 photographed faces
 LOOKS = 2  # at the landmarks: the second look, at the straightened face, is right to half a degree
+SHARE_PIXELS, SHARE_FRAME, SHARE_SCORE = 160, 32, 0.8  # how `share_with_face` shows a picture to the detector, and how sure that must be
 TIGHTEST_EYES = 1 / 3  # how far apart the eyes may come, as a share of the square's side, where the framing tightens
 
 # Left eye, right eye and the middle of the mouth, as shares of the square's side.
@@ -238,3 +239,21 @@ def measure_face_share(photo: Photo) -> float | None:
     image, _ = decode_for_detection(photo)
     sizes = [detection.size for detection, _ in find_landmarks(image)]
     return max(sizes) / min(image.size) if sizes else None
+
+
+def share_with_face(images: np.ndarray) -> float:
+    """Returns the share of pictures in which a face is found: a number beside the scores, which have no idea of faces.
+
+    Each picture is enlarged and framed in grey, since a face that fills it to the edge is otherwise found less surely. Of real faces at
+    32 and 64 pixels all were found; of the same with their sixteen parts shuffled 5%.
+
+    Args:
+        images: uint8 (N, 3, H, W), N at least 1, in RGB.
+    """
+    found = 0
+    for image in images:
+        picture = Image.fromarray(np.ascontiguousarray(np.asarray(image).transpose(1, 2, 0)))
+        framed = Image.new("RGB", (SHARE_PIXELS + 2 * SHARE_FRAME, SHARE_PIXELS + 2 * SHARE_FRAME), (128, 128, 128))
+        framed.paste(picture.resize((SHARE_PIXELS, SHARE_PIXELS), Image.Resampling.BICUBIC), (SHARE_FRAME, SHARE_FRAME))
+        found += any(detection.score >= SHARE_SCORE for detection, _ in find_landmarks(framed))
+    return found / len(images)

@@ -24,7 +24,7 @@ from facegan.common.progress import Progress
 from facegan.common.shards import Index, ShardWriter, Split
 from facegan.photos.store import Photos, open_photos
 from facegan.photos.worker_pool import Workers
-from facegan.preprocessing.advice import advise_on_faces, advise_on_number, advise_on_square
+from facegan.preprocessing.advice import advise_on_duplicates, advise_on_faces, advise_on_number, advise_on_square
 from facegan.preprocessing.faces import describe_crop, measure_face_share, read_faces
 from facegan.preprocessing.images import Photo, UnreadablePicture, read_image
 from facegan.preprocessing.parameters import PreprocessParameters
@@ -125,7 +125,7 @@ def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: 
         with replace_folder(out) as folder, keep_report(folder, failed):
             report = Report()
             index = write_pictures(photos, parameters, folder, pool, report)
-            write_json(folder / "report.json", report.as_plain())
+            write_json(folder / "report.json", report.as_plain() | {"files_left_out": photos.manifest.left_out})
             if parameters.crop == "face":
                 save_faces_sheet(folder / "faces.png", photos, report.has_picture, parameters, pool)
             check_unreadable(report, parameters.max_bad, failed)
@@ -234,7 +234,7 @@ def check_faces(report: Report, failed: Path) -> None:
 
 def advise(photos: Photos, parameters: PreprocessParameters, pool: Workers, report: Report, index: Index) -> list[str]:
     """Returns what is worth saying about the pictures, in lines."""
-    lines = []
+    lines = advise_on_duplicates(len(report.duplicates), report.pictures)
     if parameters.crop == "face":
         lines += advise_on_faces(len(report.has_picture), sum(map(bool, report.has_picture)), index.train + index.holdout)
     elif parameters.crop == "square":

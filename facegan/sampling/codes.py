@@ -53,9 +53,9 @@ def synthesize(generator: nn.Module, codes: Tensor) -> Tensor:
 
 
 def draw_codes(generator: nn.Module, seed: int, count: int, truncation: float) -> Tensor:
-    """Returns the codes (count, S, L) of a seed's first faces: fewer or more of them are always the same ones."""
-    latents = seeded_latents(generator, MOST_FACES, seed)[:count]
-    return encode(generator, latents.to(device_of(generator)), truncation)
+    """Returns the codes (count, S, L) of a seed's first faces: fewer or more of them are always the same ones, to the last bit."""
+    latents = seeded_latents(generator, MOST_FACES, seed)  # all of them: another number could round another way
+    return encode(generator, latents.to(device_of(generator)), truncation)[:count]
 
 
 def device_of(generator: nn.Module) -> torch.device:

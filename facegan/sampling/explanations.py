@@ -95,6 +95,11 @@ class Reading:
         return min(100.0, max(0.0, 100 * (value - self.untrained) / (self.floor - self.untrained)))
 
     @property
+    def is_worse_than_untrained(self) -> bool:
+        """Whether the value lies beyond the untrained model's, on the side that leads away from real pictures."""
+        return self.has_scale and (self.value - self.untrained) * (self.floor - self.untrained) < 0
+
+    @property
     def span(self) -> tuple[float, float]:
         """The places of the margin's two ends, the lower one first."""
         margin = self.margin or 0.0

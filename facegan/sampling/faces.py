@@ -72,15 +72,20 @@ def save_face(folder: Path, face: Tensor, number: int, parameters: SampleParamet
     return path
 
 
-def generate_numbered(generator: nn.Module, parameters: SampleParameters, numbers: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+def generate_numbered(
+    generator: nn.Module, parameters: SampleParameters, numbers: Sequence[int], quiet: bool = False
+) -> Iterator[tuple[int, Tensor]]:
     """Yields number and face (3, H, W) in uint8 for each of the numbers, in ascending order and each once.
+
+    Args:
+        quiet: tell nothing of the progress.
 
     Raises:
         FaceganError: a number that no face has.
     """
     check_numbers(numbers)
     wanted = set(numbers)
-    with Progress("faces", len(wanted), "faces") as progress:
+    with Progress("faces", len(wanted), "faces", quiet=quiet) as progress:
         for first, latents in draw_batches(generator, parameters.seed, max(wanted, default=-1) + 1):
             here = [number for number in range(first, first + FACES_AT_ONCE) if number in wanted]
             if here:

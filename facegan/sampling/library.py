@@ -14,6 +14,7 @@ class FaceGenerator:
     """A trained generator.
 
     Attributes:
+        network: the generator itself, latents (B, latent_size) to images (B, 3, H, W).
         card: what it is and where it comes from; see ``facegan.models.generator_file.Card``.
     """
 
@@ -30,5 +31,5 @@ class FaceGenerator:
             FaceganError: an impossible number.
         """
         chosen = read_values(SampleParameters, {"seed": seed, "count": count, "truncation": truncation}, "the arguments")
-        faces = generate_numbered(self.network, chosen, range(chosen.count))
+        faces = generate_numbered(self.network, chosen, range(chosen.count), quiet=True)  # (3, H, W) each
         return [Image.fromarray(face.permute(1, 2, 0).numpy()) for _, face in faces]

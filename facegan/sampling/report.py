@@ -29,6 +29,7 @@ class Training(pydantic.BaseModel):
     precision: str
     rewinds: list[dict[str, int]] = []
     warnings: list[str] = []
+    quick_score: str | None = None
     parameters: dict[str, dict[str, Any]] = {}
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from facegan.common.errors import FaceganError
 from facegan.common.progress import Progress
 from facegan.models.generator_file import Card
-from facegan.models.latents import generate_images, seeded_latents, truncate
+from facegan.models.latents import generate_images, seeded_latents
 from facegan.models.registry import build_generator, describe_model
 from facegan.scoring.extractors import BATCH, Extractor, extract, name_frechet, name_kernel
 from facegan.scoring.memorisation import draw_sheet, measure_memorisation
@@ -45,7 +45,7 @@ def evaluate(
     space = extractor.space
     features = extract(extractor, generate(generator, parameters, extractor.device))
     protocol = Protocol(
-        **dataclasses.asdict(reference.protocol), generated=parameters.images, seed=parameters.seed, truncation=parameters.truncation
+        **dataclasses.asdict(reference.protocol), generated=parameters.images, seed=parameters.seed
     )
     report: dict[str, Any] = {
         "model": describe_model(card.parameters),
@@ -75,13 +75,9 @@ def summarise(report: dict[str, Any], space: str) -> dict[str, Any]:
     frechet, scores = name_frechet(space), report["generated"]
     metrics = {frechet: scores[frechet], name_kernel(space): scores[name_kernel(space)]}
     metrics |= {f"{frechet}_{end}": report[end][frechet] for end in ("floor", "untrained") if frechet in report.get(end, {})}
-    metrics |= {name: scores[name] for name in (f"precision_{space}", f"recall_{space}", f"inception_score_{space}") if name in scores}
+    metrics |= {name: scores[name] for name in (f"precision_{space}", f"recall_{space}")}
     if "memorisation" in report:
-        found = report["memorisation"]
-        metrics |= {
-            "memorised": found["detected"], "nearest_is_training": found["nearest_is_training"]["share"],
-            "nearest_is_training_expected": found["expected"],
-        }
+        metrics["memorised"] = report["memorisation"]["detected"]
     return dict(sorted(metrics.items())) | {"protocol": report["protocol"]["fingerprint"]}
 
 
@@ -135,7 +131,7 @@ def generate(generator: nn.Module, parameters: EvaluateParameters, device: torch
 
 def draw_scored_latents(generator: nn.Module, parameters: EvaluateParameters) -> Tensor:
     """Returns the latents (images, latent_size) that the generator is scored on."""
-    return truncate(generator, seeded_latents(generator, parameters.images, parameters.seed), parameters.truncation)
+    return seeded_latents(generator, parameters.images, parameters.seed)
 
 
 def draw_neighbours(generator: nn.Module, features: Tensor, reference: Reference, shards: Path, parameters: EvaluateParameters) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 
-from facegan.common.config import Number, Section, Seed, WholeNumber
+from facegan.common.config import Section, Seed, WholeNumber
 
 FEWEST_IMAGES = 20  # below this, neighbours and covariances mean nothing
 ExtractorName = Literal[
@@ -30,7 +30,6 @@ class EvaluateParameters(Section):
         images: how many generated images, and how many real ones.
         memorisation_images: training images among which neighbours are sought; null: all.
         seed: of the generated images.
-        truncation: of their latents; 1 is none.
     """
 
     extractor: ExtractorName
@@ -38,4 +37,3 @@ class EvaluateParameters(Section):
     images: Annotated[WholeNumber, Ge(FEWEST_IMAGES), Le(1_000_000)]
     memorisation_images: Annotated[WholeNumber, Ge(FEWEST_IMAGES)] | None
     seed: Seed
-    truncation: Annotated[Number, Gt(0), Le(10)]

@@ -4,8 +4,8 @@ In: pictures of one size, and real images of that size to hold them against, eit
 Out: the report that a generator gets, less what only a generator has (latents, an untrained twin).
 
 Pictures are scored as they are, and those of another size than the real images' are refused. Extractors see pictures at some 224 or
-299 pixels: real images reach it from their own size in one step, enlarged faces in two, and the first step's blur or blocks would be
-held against the generator. Faces of 64 pixels, enlarged and not, differ more in score than good generators from poor ones.
+299 pixels: real images reach that from their own size in one step, enlarged faces in two, and what the first step did to them (blocks,
+most of all) would be held against the generator. benchmarks/enlarged_faces.py measures it on real faces.
 """
 
 import dataclasses
@@ -21,10 +21,11 @@ from torch import Tensor
 
 from facegan.common.errors import FaceganError, printable
 from facegan.common.progress import Progress
+from facegan.photos.manifest import write_manifest
 from facegan.photos.parameters import DataParameters
 from facegan.photos.sources import SOURCES
-from facegan.photos.store import Photos, open_photos, write_manifest
-from facegan.preprocessing.images import UnreadablePicture, decode
+from facegan.photos.store import Photos, open_photos
+from facegan.preprocessing.images import Photo, UnreadablePicture
 from facegan.scoring.evaluate import check_extractor, round_numbers
 from facegan.scoring.extractors import BATCH, Extractor, extract
 from facegan.scoring.memorisation import measure_memorisation
@@ -70,7 +71,7 @@ def score_pictures(pictures: Pictures, real: Reference | Pictures, extractor: Ex
     if pictures.size != real_size:
         raise FaceganError(
             f"expected pictures of {name_size(real_size)}, as the real images are; found {name_size(pictures.size)} in {printable(str(pictures.path))}; "
-            "give them as they left the generator, neither enlarged nor shrunk"
+            "give them as they left the generator (stages/sample.py --native), not resized"
         )
     fake, space = pictures.features, extractor.space
     report: dict[str, Any] = {
@@ -109,10 +110,11 @@ def extract_pictures(path: Path, option: str, extractor: Extractor) -> Pictures:
     path = path.resolve()
     kind = "folder" if path.is_dir() else "archive"
     with tempfile.TemporaryDirectory() as raw:
-        parameters = DataParameters(source=kind, path=str(path), seed=0, count=1, limit=None)
+        parameters = DataParameters(source=kind, path=str(path), count=1, only=None, where=None, limit=None)
         manifest = SOURCES[kind](parameters, Path(raw), path.parent)
         if manifest.images < FEWEST_IMAGES:
-            raise FaceganError(f"{option}: expected at least {FEWEST_IMAGES} pictures in {printable(str(path))}; found {manifest.images}; give more")
+            found = f"{manifest.images} (and {manifest.describe_left_out()})" if manifest.left_out else f"{manifest.images}"
+            raise FaceganError(f"{option}: expected at least {FEWEST_IMAGES} pictures in {printable(str(path))}; found {found}; give more")
         write_manifest(Path(raw), manifest)
         photos = open_photos(Path(raw))
         size = next(decode_pictures(photos.select(photos.names[:1]), option)).shape[1:]
@@ -133,7 +135,7 @@ def read_batches(photos: Photos, size: tuple[int, int], option: str, batch: int)
                 if picture.shape[1:] != size:
                     raise FaceganError(
                         f"{option}: expected pictures of one size; found {name_size(size)} and, in {printable(name)}, {name_size(picture.shape[1:])}; "
-                        "give them as they left the generator, neither enlarged nor shrunk"
+                        "give them as they left the generator (stages/sample.py --native), not resized"
                     )
             yield torch.from_numpy(np.stack([picture for _, picture in part]))
             progress.add(len(part))
@@ -143,7 +145,7 @@ def decode_pictures(photos: Photos, option: str) -> Iterator[np.ndarray]:
     """Yields each picture (3, H, W) in uint8, RGB. Raises FaceganError at one that cannot be read."""
     for name, content in zip(photos.names, photos.read_all(), strict=True):
         try:
-            yield np.asarray(decode(content)).transpose(2, 0, 1)
+            yield np.asarray(Photo(content).decode()).transpose(2, 0, 1)
         except UnreadablePicture as error:
             raise FaceganError(f"{option}: expected a picture in {printable(name)}; found {error}; mend it or take it away") from None
 

@@ -67,12 +67,12 @@ class Protocol(PictureProtocol):
 
     Attributes:
         seed: of the latents.
-        truncation: of the latents; 1 is none. See ``facegan.models.latents.truncate``.
+        truncation: of the latents: none.
         averaged: whether the weights are the moving average (EMA) of training's, as generator.safetensors holds them.
         rounding: how a generator's output became uint8.
     """
 
     seed: int
-    truncation: float
+    truncation: float = 1.0
     averaged: bool = True
     rounding: str = ROUNDING

@@ -4,22 +4,28 @@ A request that cannot be answered gets one line, {"error": "expected …; found 
 many ask at once.
 """
 
+import threading
 from typing import Annotated, Any, Literal
 
 import fastapi
+import fastapi.concurrency
 import pydantic
 from fastapi import Path, Query, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from facegan.common.errors import FaceganError
+from facegan.common.pictures import make_grid
 from facegan.sampling import codes
 from facegan.studio import requests
 from facegan.studio.generators import Busy
+from facegan.studio.photos import MOST_BYTES
 from facegan.studio.pictures import write_animation, write_face, write_faces, write_grid, write_png
 from facegan.studio.service import PREVIEWS, Studio
 from facegan.studio.trainings import list_trainings, read_training
 
+MOST_SEARCHES = 2
+Name = Annotated[str, Path(max_length=64)]
 ERRORS: dict[int | str, dict[str, Any]] = {
     422: {"description": "what was expected, what was found, what to do"},
     503: {"description": "busy; try again in a moment"},
@@ -46,6 +52,42 @@ class TrainingInfo(pydantic.BaseModel):
     scores: dict[str, list[float]]
 
 
+class RunInfo(pydantic.BaseModel):
+    """A run: what it was told, how it scored."""
+
+    name: str
+    title: str
+    parameters: dict[str, Any]
+    scores: dict[str, float]
+    protocol: str | None
+
+
+class OriginsInfo(pydantic.BaseModel):
+    """How near the nearest photos are, over what, among how many, and whether the generator learned from them."""
+
+    space: str
+    train_distances: list[float]
+    holdout_distances: list[float]
+    searched: tuple[int, int]
+    same_data: bool
+
+
+class FoundInfo(pydantic.BaseModel):
+    """The face found for a photo: its text, its difference in levels of 255, and how the photo was cut out."""
+
+    face: str
+    root_mean_square_error: float
+    cut: str
+
+
+class ExportInfo(pydantic.BaseModel):
+    """An export: its name, the sizes of its files in bytes, and what is to say of them."""
+
+    name: str
+    sizes: dict[str, int]
+    words: list[str]
+
+
 def files(kind: str) -> dict[str, Any]:
     """Returns what FastAPI is told of a route that answers with a file of this media type."""
     return {"response_class": Response, "responses": {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}}, **ERRORS}}
@@ -54,6 +96,7 @@ def files(kind: str) -> dict[str, Any]:
 def add_interface(app: fastapi.FastAPI, studio: Studio) -> None:
     """Adds the routes below /api, and how errors are told."""
     routes = fastapi.APIRouter(prefix="/api")
+    searching = threading.BoundedSemaphore(MOST_SEARCHES)
 
     @routes.get("/generators", summary="The generators that can be asked for")
     def list_generators() -> list[GeneratorInfo]:
@@ -91,8 +134,6 @@ def add_interface(app: fastapi.FastAPI, studio: Studio) -> None:
 
     @routes.get("/directions.png", summary=f"A face moved along each direction: a row each, {PREVIEWS} steps from -3 to 3", **files("image/png"))
     def preview_directions(asked: Annotated[requests.Previews, Query()]) -> Response:
-        from facegan.common.pictures import make_grid
-
         return answer(write_png(make_grid(studio.preview_directions(asked).flatten(0, 1), PREVIEWS)), "image/png")
 
     @routes.get("/walk.{kind}", summary="A walk through faces, as an endless animation", **files("image/webp"))
@@ -105,11 +146,50 @@ def add_interface(app: fastapi.FastAPI, studio: Studio) -> None:
         return [TrainingInfo.model_validate(training, from_attributes=True) for training in trainings]
 
     @routes.get("/trainings/{name}/{images_seen}.png", summary="A training's progress picture after so many images", **files("image/png"))
-    def show_progress(name: Annotated[str, Path(max_length=64)], images_seen: Annotated[int, Path(ge=0)]) -> Response:
+    def show_progress(name: Name, images_seen: Annotated[int, Path(ge=0)]) -> Response:
         pictures = read_training(studio.project, name).pictures
         if images_seen not in pictures:
             raise FaceganError(f"expected a progress picture after {', '.join(map(str, pictures)) or 'no'} images; found {images_seen}; choose one of those")
         return answer(pictures[images_seen].read_bytes(), "image/png")
+
+    @routes.get("/runs", summary="The runs known here: the workspace, DVC experiments, commits")
+    def show_runs() -> list[RunInfo]:
+        return [RunInfo.model_validate(run, from_attributes=True) for run in studio.generators.runs]
+
+    @routes.get("/origins", summary="The training and held-out photos nearest to a face: their distances")
+    def find_origins(asked: Annotated[requests.Faces, Query()]) -> OriginsInfo:
+        return OriginsInfo.model_validate(studio.find_origins(asked)[1], from_attributes=True)
+
+    @routes.post("/find", summary="The face most like a photo, whose bytes are the request's body; the answer's face goes to the other calls")
+    async def find(request: fastapi.Request, generator: requests.Generator = "", straighten: bool = True) -> FoundInfo:
+        content = bytearray()
+        async for part in request.stream():
+            content += part
+            if len(content) > MOST_BYTES:
+                raise FaceganError(f"expected a photo of at most {MOST_BYTES:,} bytes; found more; save it smaller")
+        return await fastapi.concurrency.run_in_threadpool(seek, generator, bytes(content), straighten)
+
+    def seek(generator: str, content: bytes, straighten: bool) -> FoundInfo:
+        if not searching.acquire(blocking=False):
+            raise Busy(f"expected at most {MOST_SEARCHES} searches at once; found the studio busy; try again in a moment")
+        try:
+            target, words = studio.read_target(generator, content, straighten)
+            *_, (found, _, text) = studio.find(generator, target)
+        finally:
+            searching.release()
+        return FoundInfo(face=text, root_mean_square_error=found.error, cut=words)
+
+    @routes.post("/export", summary="Makes the folder for the Hugging Face hub and the page that draws faces by itself")
+    def export(generator: requests.Generator = "") -> ExportInfo:
+        return ExportInfo.model_validate(studio.export(generator), from_attributes=True)
+
+    @routes.get("/export/{name}.zip", summary="The exported folder", **files("application/zip"))
+    def save_export(name: Name) -> Response:
+        return answer(studio.exports.read_all(name), "application/zip")
+
+    @routes.get("/export/{name}/{file}", summary="A file of the exported folder", **files("application/octet-stream"))
+    def save_file(name: Name, file: Name) -> Response:
+        return answer(studio.exports.read(name, file), "application/octet-stream")
 
     app.include_router(routes)
 

@@ -10,18 +10,28 @@ import gradio as gr
 
 from facegan.studio.components import face_grid, telling
 from facegan.studio.page import Page, show_tray, toggle
-from facegan.studio.sections import between, directions, wall, watch
+from facegan.studio.sections import between, directions, find, origins, runs, take, wall, watch
 from facegan.studio.service import Studio
 
 MOST_QUEUED = 128
-SECTIONS = {"wall": ("Wall", wall), "between": ("Between", between), "directions": ("Directions", directions), "watch": ("Watch", watch)}
+UPLOAD_SECONDS = 300  # then a visitor's photo is deleted
+SECTIONS = {
+    "wall": ("Wall", wall),
+    "between": ("Between", between),
+    "directions": ("Directions", directions),
+    "find": ("Find me", find),
+    "origins": ("Origins", origins),
+    "runs": ("Runs", runs),
+    "watch": ("Watch", watch),
+    "take": ("Take it along", take),
+}
 # In the browser alone, so that it is there at once. Gradio's tabs hide what does not fit a phone in a menu; these buttons wrap.
 SHOW_SECTION = "(name) => document.querySelectorAll('.section').forEach((part) => part.classList.toggle('open', part.id === `section-${name}`))"
 
 
 def build_page(studio: Studio) -> gr.Blocks:
     """Returns the page."""
-    with gr.Blocks(title="facegan studio", analytics_enabled=False) as blocks:
+    with gr.Blocks(title="facegan studio", analytics_enabled=False, delete_cache=(60, UPLOAD_SECONDS)) as blocks:
         with gr.Row(elem_classes="controls"):
             with gr.Column(min_width=240):
                 gr.HTML("<h1>facegan studio</h1><p>Watch, look, compare, play.</p>", elem_id="heading")
@@ -41,7 +51,23 @@ def build_page(studio: Studio) -> gr.Blocks:
         gr.on([page.picks.change, generator.input], telling(lambda *values: show_tray(studio, *values)), [generator, page.picks], tray, **quiet)
         gr.on([blocks.load, generator.change], telling(lambda name: describe(studio, name)), generator, about, **quiet)
         tray.pick(put_back, page.picks, page.picks, **quiet)
+    for block in blocks.blocks.values():
+        refuse_addresses(block)
     return blocks
+
+
+def refuse_addresses(block: Any) -> None:
+    """Lets the block take uploaded files alone: Gradio would fetch what is named by an address, from wherever a visitor says."""
+    move = getattr(block, "async_move_resource_to_block_cache", None)
+    if move is None:
+        return
+
+    async def move_uploaded(path: Any) -> Any:
+        if isinstance(path, str) and "://" in path:
+            raise gr.Error("expected an uploaded photo; found an address; choose a file", print_exception=False)
+        return await move(path)
+
+    block.async_move_resource_to_block_cache = move_uploaded
 
 
 def put_back(picks: Any, event: gr.EventData) -> list[str]:

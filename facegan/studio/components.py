@@ -1,8 +1,10 @@
 """What the page is built of: a grid of faces, links, tables, and errors told in a line."""
 
+import contextlib
 import functools
 import html
-from collections.abc import Callable, Iterable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlencode
@@ -97,10 +99,22 @@ def telling(function: Callable[Given, Result]) -> Callable[Given, Result]:
     """Wraps what the page calls so that a FaceganError is shown to the visitor in a line."""
 
     @functools.wraps(function)
-    def tell(*arguments: Given.args, **options: Given.kwargs) -> Result:
-        try:
+    def tell(*arguments: Given.args, **options: Given.kwargs) -> Any:
+        with told_to_visitor():
             return function(*arguments, **options)
-        except FaceganError as error:
-            raise gr.Error(html.escape(str(error)), title="Not possible", duration=8, print_exception=False) from None
 
-    return tell
+    @functools.wraps(function)
+    def tell_each(*arguments: Given.args, **options: Given.kwargs) -> Any:
+        with told_to_visitor():
+            yield from function(*arguments, **options)
+
+    return tell_each if inspect.isgeneratorfunction(function) else tell
+
+
+@contextlib.contextmanager
+def told_to_visitor() -> Iterator[None]:
+    """Shows a FaceganError of the block to the visitor."""
+    try:
+        yield
+    except FaceganError as error:
+        raise gr.Error(html.escape(str(error)), title="Not possible", duration=8, print_exception=False) from None

@@ -63,3 +63,9 @@ def show_tray(studio: Studio, generator: str, picks: Any) -> dict[str, Any]:
         return show_hint(NOTHING_PICKED)
     drawn = studio.draw_faces(requests.check(requests.Faces, generator=generator, face=faces))
     return show_faces(drawn, faces, labels=[f"put back {describe_face(face)}" for face in faces])
+
+
+def add_pick(picks: Any, face: Any) -> Any:
+    """Returns the picks with the face, once; nothing changes when there is none."""
+    picks = clean_picks(picks)
+    return toggle(picks, face) if clean_picks([face]) and face not in picks else gr.skip()

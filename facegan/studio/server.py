@@ -1,6 +1,7 @@
 """The studio's web server: what it lets through, and where it listens."""
 
 import ipaddress
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -47,15 +48,16 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def build_server(project: Path, given: Path | None, host: str) -> fastapi.FastAPI:
+def build_server(project: Path, given: Path | None, host: str, temporary: Path) -> fastapi.FastAPI:
     """Returns the studio of a project as a web application.
 
     Args:
         given: a generator to show first.
+        temporary: a folder that goes with the server, for visitors' photos and exports.
         host: where it will listen. On loopback, requests that name another host are refused: a page elsewhere could else reach the
             studio through a name of its own that it points here.
     """
-    studio = Studio(project, given)
+    studio = Studio(project, given, temporary)
     page = build_page(studio)
     page.queue(max_size=MOST_QUEUED, default_concurrency_limit=4)
     app = fastapi.FastAPI(title="facegan studio", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
@@ -83,11 +85,9 @@ def make_theme() -> gr.themes.Base:
 
 def serve(project: Path, given: Path | None, host: str, port: int) -> None:
     """Serves until it is interrupted. Photos that visitors drop lie in a folder of its own, which goes with the server."""
-    import os
-
     import uvicorn
 
-    with tempfile.TemporaryDirectory(prefix="facegan-studio-") as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = uploads
-        app = build_server(project, given, host)
+    with tempfile.TemporaryDirectory(prefix="facegan-studio-") as temporary:
+        os.environ["GRADIO_TEMP_DIR"] = f"{temporary}/photos"
+        app = build_server(project, given, host, Path(temporary))
         uvicorn.run(app, host=host, port=port, log_level="warning", limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=2)

@@ -1,28 +1,40 @@
 """Everything that the studio can do with generators, for the page and for HTTP alike: checked requests in, pictures out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
-from facegan.common.pictures import to_bytes
+from facegan.common.files import hash_file
+from facegan.common.pictures import from_bytes, to_bytes
 from facegan.models.registry import count_parameters
 from facegan.sampling import codes
 from facegan.sampling.directions import COUNT, REACH, find_directions, move, name_direction, read_names
 from facegan.studio import requests
+from facegan.studio.exports import Exported, Exports
+from facegan.studio.finding import Found, find, open_features
 from facegan.studio.generators import Generators, Loaded
+from facegan.studio.origins import Neighbours, find_origins
+from facegan.studio.photos import read_preprocessing, read_target
 
 PREVIEWS = 7  # of each direction
 
 
 class Studio:
-    """Answers requests. Each takes the one generator in memory for itself while it draws."""
+    """Answers requests. Each takes the one generator in memory for itself while it draws.
 
-    def __init__(self, project: Path, given: Path | None = None):
+    Args:
+        project: the project's folder.
+        given: a generator to show first.
+        temporary: a folder that goes with the server.
+    """
+
+    def __init__(self, project: Path, given: Path | None, temporary: Path):
         self.project = project
         self.generators = Generators(project, given)
+        self.exports = Exports(project, temporary / "exports")
 
     def use(self, name: str):
         """Gives the named generator, or the first, for the length of a block; see ``Generators.use``."""
@@ -89,6 +101,38 @@ class Studio:
         with self.use(generator) as loaded:
             name_direction(self.project, loaded.fingerprint, number, name)
 
+    def read_target(self, generator: str, content: bytes, straighten: bool) -> tuple[Tensor, str]:
+        """Returns a photo as a target (3, H, W) in uint8 of the generator's size, cut out as its own were, and how that was done."""
+        with self.use(generator) as loaded:
+            resolution = loaded.card.resolution
+        target, words = read_target(content, resolution, straighten, read_preprocessing(self.project))
+        return torch.from_numpy(target), words
+
+    def find(self, generator: str, target: Tensor) -> Iterator[tuple[Found, Tensor, str]]:
+        """Yields ever better faces for a target (3, H, W) in uint8: how far the search is, the face (3, H, W) in uint8 and its text.
+
+        Between two of them others get their turn.
+        """
+        with self.use(generator) as loaded:
+            if target.shape[-1] != loaded.card.resolution:
+                wanted = loaded.card.resolution
+                raise FaceganError(f"expected a photo read for this generator ({wanted} px); found one of {target.shape[-1]} px; choose it again")
+            search = find(loaded.network, from_bytes(target), open_features())
+        while True:
+            with self.use(generator) as loaded:
+                found = next(search, None)
+                if found is None:
+                    return
+                face, text = finish(loaded, found.code)
+            yield found, face, text
+
+    def find_origins(self, request: requests.Faces) -> tuple[Tensor, Neighbours]:
+        """Returns a face (3, H, W) in uint8 and the photos nearest to it."""
+        with self.use(request.generator) as loaded:
+            face = draw(loaded.network, codes.read_faces(loaded.network, request.face[:1]))[0]
+            fingerprint = loaded.card.data_fingerprint
+        return face, find_origins(self.project, face, fingerprint)
+
     def compare(self, request: requests.Compare) -> tuple[Tensor, Tensor]:
         """Returns the faces (N, 3, H, W) in uint8 of two generators for the same seed, one generator after the other in memory."""
         first, second = (
@@ -96,6 +140,11 @@ class Studio:
             for name in request.generator
         )
         return first, second
+
+    def export(self, generator: str) -> Exported:
+        """Returns the generator's export, made now if need be. It draws with a generator of its own, so that nobody waits for it."""
+        name = generator or self.generators.first()
+        return self.exports.make(self.generators.find(name), hash_file(self.generators.find(name)))
 
     def describe(self, generator: str) -> dict[str, str | int]:
         """Returns what a generator is."""

@@ -22,13 +22,22 @@ def update_ema(ema: nn.Module, generator: nn.Module, decay: Tensor) -> None:
         averages, weights = list(ema.parameters()), list(generator.parameters())
         if decay.device.type == "cpu":
             torch._foreach_lerp_(averages, weights, [1 - decay] * len(weights))  # one rounding less than below
-        else:  # three kernels for all weights; lerp with a weight that lies on the device takes one for each
-            changes = torch._foreach_sub(weights, averages)
-            torch._foreach_mul_(changes, 1 - decay)
-            torch._foreach_add_(averages, changes)
+        else:
+            move_together(averages, weights, 1 - decay)
         buffers = list(ema.buffers())
         if buffers:
             torch._foreach_copy_(buffers, list(generator.buffers()))
+
+
+def move_together(averages: list[Tensor], weights: list[Tensor], share: Tensor) -> None:
+    """Moves the averages by a share of the way to the weights: three kernels for all, where ``lerp`` takes one for each of them.
+
+    Args:
+        share: a 0-dim tensor on their device.
+    """
+    changes = torch._foreach_sub(weights, averages)
+    torch._foreach_mul_(changes, share)
+    torch._foreach_add_(averages, changes)
 
 
 def recalibrate_batch_norm(network: nn.Module, latents: Tensor) -> None:

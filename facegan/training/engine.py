@@ -170,7 +170,7 @@ class Engine:
         """Sets how many images are before the networks at once; None: the whole share."""
         count = self.share.stop - self.share.start
         self.microbatch = count if microbatch is None else microbatch
-        self.pieces = cut(count, self.microbatch, find_unit(self.networks, self.batch, count))
+        self.pieces = cut(count, self.microbatch, find_unit(self.networks, self.game.penalty_stride, self.batch, count))
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns every tensor that a step changes, by name."""

@@ -22,8 +22,9 @@ class Game:
         objective: both losses.
         penalty: "none"; "r1" on real images; "r1_r2" on real and generated ones; "wgan_gp" between them.
         penalty_interval: the penalty is taken on every so manieth step, and weighs that many times as much there.
-        penalty_share: of the batch, on whose first images the penalty is taken. Every step then has its penalty, which costs as
-            little as one on every so manieth step, and Adam's steps are not torn between two sizes of gradients.
+        penalty_stride: and there on every so manieth image of the batch. Then each step can have its penalty for as little work as one
+            on every so manieth step, and Adam's steps are not torn between two sizes of gradients. The discriminator sees the
+            others apart from these, so above 1 it must judge each image by itself.
         augmentation: what stands between any image and the discriminator.
         fresh_batch: the generator's move gets real and generated images of its own, rather than those that the discriminator
             has just learned from.
@@ -32,7 +33,7 @@ class Game:
     objective: Objective
     penalty: str
     penalty_interval: int
-    penalty_share: float
+    penalty_stride: int
     augmentation: Augmentation
     fresh_batch: bool
 
@@ -54,22 +55,35 @@ class Move(NamedTuple):
 
 def discriminator_move(discriminator: nn.Module, game: Game, values: StepValues, real: Tensor, fake: Tensor, penalize: bool) -> Move:
     """Tells real images from generated ones. Images: (B, 3, H, W) in [-1, 1]; the generator gets no gradient."""
-    real, fake = real.detach(), fake.detach()
-    count = max(1, round(game.penalty_share * len(real))) if penalize else 0
-    some_real, some_fake = real[:count].requires_grad_(), fake[:count].requires_grad_(game.penalty == "r1_r2")  # (count, 3, H, W)
-    real_logits = judge_in_parts(discriminator, game, values, some_real, real[count:])  # (B,)
-    fake_logits = judge_in_parts(discriminator, game, values, some_fake, fake[count:])  # (B,)
+    stride = game.penalty_stride if penalize else 1
+    some_real, some_real_logits, real_logits = judge(discriminator, game, values, real, stride, penalize)
+    some_fake, some_fake_logits, fake_logits = judge(discriminator, game, values, fake, stride, penalize and game.penalty == "r1_r2")
     loss = game.objective.discriminator(real_logits, fake_logits)
     if penalize:
-        penalty = compute_penalty(discriminator, game, values, (some_real, real_logits[:count]), (some_fake, fake_logits[:count]))
+        penalty = compute_penalty(discriminator, game, values, (some_real, some_real_logits), (some_fake, some_fake_logits))
         loss = loss + game.penalty_interval * values.gamma * penalty
     return Move(loss, real_logits.detach(), fake_logits.detach())
 
 
-def judge_in_parts(discriminator: nn.Module, game: Game, values: StepValues, *parts: Tensor) -> Tensor:
-    """Returns the logits (B,) of images in parts (each (·, 3, H, W); empty ones are left out), a pass for each, so that a penalty on one
-    has a graph of its own."""
-    return torch.cat([discriminator(game.augmentation(part, values.strength)).float() for part in parts if len(part)])
+def judge(
+    discriminator: nn.Module, game: Game, values: StepValues, images: Tensor, stride: int, with_slopes: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns every so manieth of the images (B / stride, 3, H, W), their logits, and all logits (B,), these images' first.
+
+    Args:
+        with_slopes: whether gradients with respect to those images will be asked for.
+    """
+    some = images.detach()[::stride].requires_grad_(with_slopes)
+    seen = some
+    if stride > 1:  # augmented in their own order, in which they get their random numbers
+        seen = images.detach().clone()
+        seen[::stride] = some
+    seen = game.augmentation(seen, values.strength)  # (B, 3, H, W)
+    if stride > 1:
+        seen = torch.cat([seen[first::stride] for first in range(stride)])
+    # a pass of their own, so that nothing of the others is differentiated twice
+    logits = [discriminator(part).float() for part in seen.split([len(some), len(images) - len(some)]) if len(part)]
+    return some, logits[0], torch.cat(logits)
 
 
 def generator_move(discriminator: nn.Module, game: Game, values: StepValues, real: Tensor, fake: Tensor) -> Move:

@@ -21,7 +21,7 @@ from facegan.models.parameters import ModelParameters
 from facegan.training.checkpoint import RunFolder
 from facegan.training.distributed import World
 from facegan.training.engine import Hardware
-from facegan.training.history import COLUMNS, describe_row, measure_peak_memory_mb, write_rows
+from facegan.training.history import COLUMNS, describe_row, write_rows
 from facegan.training.parameters import TrainParameters
 from facegan.training.run import JUDGED, OpenQuickScore, Training
 from facegan.training.signals import Interruption
@@ -277,11 +277,9 @@ def write_metrics(training: Training, folder: Path) -> None:
     figures = {
         "images_seen": training.images_seen,
         "images_per_second": training.images_seen / max(training.seconds, 1e-9),
-        "seconds": training.seconds,
-        "peak_memory_mb": measure_peak_memory_mb(training.hardware.device),
-        **{name: last[name] for name in ("loss_generator", "loss_discriminator", "diversity")},
+        "diversity": last["diversity"],
     }
-    digits = {"images_seen": None, "peak_memory_mb": None, "images_per_second": 1, "seconds": 1}
+    digits = {"images_seen": None, "images_per_second": 1}
     finite = {name: value for name, value in figures.items() if math.isfinite(value)}  # JSON knows no NaN
     write_json(folder / "train.json", {name: round(value, digits.get(name, 4)) for name, value in finite.items()})
 

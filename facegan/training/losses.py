@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
+from facegan.models.convolution import differentiate_inputs_alone
 from facegan.models.layers import full_precision
 from facegan.models.whole_batch import draw
 
@@ -164,7 +165,8 @@ def squared_gradient_norms(logits: Tensor, images: Tensor) -> Tensor:
         logits: (B,), computed from ``images``; an augmentation between the two is differentiated through.
         images: (B, 3, H, W), which require a gradient.
     """
-    with full_precision(images.device):  # autocast would round what the network computed in float32
+    # autocast would round what the network computed in float32
+    with full_precision(images.device), differentiate_inputs_alone():
         (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, 3, H, W)
     return at_least_float32(slopes).square().sum((1, 2, 3))  # (B,)
 

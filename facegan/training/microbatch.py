@@ -21,17 +21,18 @@ PILOT_IMAGES = 8  # to measure with, and twice as many
 RESERVE = 1.1  # of what a step is reckoned to need: memory has gaps, and libraries have workspaces
 
 
-def find_unit(networks: Networks, batch: int, share: int) -> int:
+def find_unit(networks: Networks, penalty_stride: int, batch: int, share: int) -> int:
     """Returns how many neighbouring images have to stay together for the outcome to stay the same.
 
     Args:
+        penalty_stride: the first of so many has a penalty.
         batch: images of the whole batch.
         share: of them, this process's.
     """
     modules = [*networks.generator.modules(), *networks.discriminator.modules()]
     if any(isinstance(module, nn.BatchNorm2d) or parametrize.is_parametrized(module) for module in modules):
         return share  # statistics of the whole batch, or a spectral norm that moves at every pass
-    group = math.gcd(batch, getattr(networks.discriminator, "group_images", 1))
+    group = math.lcm(math.gcd(batch, getattr(networks.discriminator, "group_images", 1)), penalty_stride)
     return share if share % group else group
 
 
@@ -44,7 +45,7 @@ def cut(share: int, microbatch: int, unit: int) -> list[slice]:
     if microbatch >= share:
         return [slice(0, share)]
     if microbatch < unit:
-        why = "batch norm needs the whole batch at once" if unit == share else "the discriminator compares so many neighbours"
+        why = "batch norm needs the whole batch at once" if unit == share else "the discriminator compares so many neighbours, or one of so many has a penalty"
         raise FaceganError(f"train.microbatch: expected auto or at least {unit} ({why}); found {microbatch}; change it, or train.batch")
     count = math.ceil(share / (microbatch // unit * unit))
     size = math.ceil(share / count / unit) * unit
@@ -90,7 +91,7 @@ def fit(engine: Any, settings: Any) -> int:
         settings: of one of its steps.
     """
     share = engine.share.stop - engine.share.start
-    unit = find_unit(engine.networks, engine.batch, share)
+    unit = find_unit(engine.networks, engine.game.penalty_stride, engine.batch, share)
     if unit == share:
         return share
     device = engine.hardware.device

@@ -26,10 +26,10 @@ class TrainParameters(Section):
 
     Attributes:
         objective: both networks' losses; see ``facegan.training.losses``.
-        penalty, gamma, penalty_interval, penalty_share: the gradient penalty, its weight ("auto": from resolution and data), on every
-            so manieth step, and on which share of the batch.
-        optimizer, lr, discriminator_lr_ratio, lr_decay, beta1, beta2, clip_value: the generator's learning rate is
-            lr / (1 + lr_decay · steps), the discriminator's so many times that; beta1 and beta2 are Adam's.
+        penalty, gamma, penalty_interval, penalty_stride: the gradient penalty, its weight ("auto": from resolution and data), on every
+            so manieth step, and on every so manieth image there.
+        optimizer, lr, discriminator_lr_ratio, betas, clip_value: the generator's learning rate is lr, the discriminator's so many
+            times that; betas are Adam's, the second one a number or a pair; rmsprop is Keras', with its decay of the rate.
         batch, images: real images a step, and in all.
         start_from: the model folder of an earlier run, whose networks this one begins with (null: random ones). See
             ``facegan.training.start``.
@@ -51,13 +51,11 @@ class TrainParameters(Section):
     penalty: Literal["none", "r1", "r1_r2", "wgan_gp"]
     gamma: Literal["auto"] | Amount | AmountPair
     penalty_interval: Count
-    penalty_share: Annotated[Number, Gt(0), Le(1)]
+    penalty_stride: Count
     optimizer: Literal["adam", "rmsprop"]
     lr: Rate | RatePair
     discriminator_lr_ratio: Rate
-    lr_decay: Amount
-    beta1: Share
-    beta2: Share | SharePair
+    betas: Annotated[tuple[Share, Share | SharePair], Strict(False)]
     clip_value: Rate | None
     schedule_images: Count | None
     batch: Annotated[WholeNumber, Ge(2), Le(65_536)]
@@ -81,8 +79,9 @@ class TrainParameters(Section):
 
     def problems(self) -> Iterator[str]:
         """Yields what the fields do wrong together."""
-        for name in ("gamma", "lr", "beta2", "augment_strength", "ema_halflife_images"):
-            if isinstance(getattr(self, name), tuple) and self.schedule_images is None:
+        settings = {name: getattr(self, name) for name in ("gamma", "lr", "augment_strength", "ema_halflife_images")}
+        for name, setting in {**settings, "betas": self.betas[1]}.items():
+            if isinstance(setting, tuple) and self.schedule_images is None:
                 yield f"{name}: expected one number, or schedule_images to run a pair over; found a pair alone"
         if self.batch % self.processes:
             yield f"batch: expected a multiple of processes ({self.processes}); found {self.batch}"

@@ -34,6 +34,7 @@ from facegan.training.start import read_start
 ROWS_BEFORE = 32  # a row of losses.csv stands for no more than such a part of what was seen before it,
 ROW_IMAGES = 10_000  # and never for more than so many images
 PROGRESS_FACES = 36
+KERAS_LR_DECAY = 1e-8  # a step: the Keras tutorial's
 QUICK_SCORE_IMAGES = 200
 HOW_NOT_WHAT = ("processes", "microbatch", "cuda_graph", "on_collapse")  # parameters that leave the outcome as it is
 JUDGED = ("loss_generator", "loss_discriminator")  # numbers of a step that training lives on; the others are for the reader alone
@@ -69,7 +70,7 @@ class Training:
             OBJECTIVES[parameters.objective],
             parameters.penalty,
             parameters.penalty_interval,
-            parameters.penalty_share,
+            parameters.penalty_stride,
             Augmentation(parameters.augment),
             parameters.fresh_batch,
         )
@@ -78,7 +79,7 @@ class Training:
             model,
             self.index.resolution,
             parameters.optimizer,
-            (parameters.beta1, value_at(parameters.beta2, 0, parameters.schedule_images)),
+            (parameters.betas[0], value_at(parameters.betas[1], 0, parameters.schedule_images)),
             parameters.clip_value,
             hardware.device,
             hardware.is_capturable,
@@ -148,12 +149,14 @@ class Training:
         """Returns the schedules' numbers at this point."""
         parameters, seen = self.parameters, self.images_seen
         over = parameters.schedule_images
-        lr = value_at(parameters.lr, seen, over) / (1 + parameters.lr_decay * (seen // parameters.batch))
+        lr = value_at(parameters.lr, seen, over)
+        if parameters.optimizer == "rmsprop":
+            lr /= 1 + KERAS_LR_DECAY * (seen // parameters.batch)
         strength = parameters.augment_strength
         return Settings(
             generator_lr=lr,
             discriminator_lr=lr * parameters.discriminator_lr_ratio,
-            betas=(parameters.beta1, value_at(parameters.beta2, seen, over)),
+            betas=(parameters.betas[0], value_at(parameters.betas[1], seen, over)),
             gamma=value_at(self.gamma(), seen, over or parameters.images),
             strength=None if strength == "adaptive" else value_at(strength, seen, over),
             ema_decay=decay_factor(parameters.batch, value_at(parameters.ema_halflife_images, seen, over)),

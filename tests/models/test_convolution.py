@@ -6,6 +6,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from facegan.models.convolution import Conv2d, ConvTranspose2d, conv2d, conv_transpose2d, share_casts
+from facegan.training.losses import squared_gradient_norms
 
 # stride, padding, dilation, groups, kernel: of the models, and what they might come to
 GEOMETRIES = [(1, 1, 1, 1, 3), (2, 1, 1, 1, 4), (1, 0, 1, 1, 1), (1, 1, 1, 2, 3), (1, 0, 1, 4, 4), (2, 0, 1, 1, 3), (1, 2, 2, 2, 3), (2, (0, 1), 1, 1, 3)]
@@ -71,11 +72,12 @@ class FilterLog(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.heights = []
+        self.heights, self.backwards = [], 0
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         if operation is torch.ops.aten.convolution.default:
             self.heights.append(args[1].shape[2])
+        self.backwards += operation is torch.ops.aten.convolution_backward.default
         return operation(*args, **(kwargs or {}))
 
 
@@ -84,6 +86,7 @@ def test_a_penalty_asks_for_no_filter_as_large_as_the_picture(layer, large):
     network = torch.nn.Sequential(layer(3, 8, 3, padding=1), torch.nn.LeakyReLU(0.2), layer(8, 8, 3, padding=1, groups=4))
     images = torch.randn(2, 3, 16, 16).requires_grad_()
     with FilterLog() as log:
-        (slopes,) = torch.autograd.grad(network(images).square().sum(), images, create_graph=True)
-        slopes.square().sum().backward()
+        squared_gradient_norms(network(images).square().sum((1, 2, 3)), images).sum().backward()
     assert (max(log.heights) >= 16) == large
+    if not large:  # two layers: forward, the slopes, each slope's derivatives with respect to its two factors, and each output's, at once
+        assert len(log.heights) + log.backwards == 2 + 2 + 4 + 2

@@ -6,7 +6,7 @@ import torch
 from facegan.common.errors import FaceganError
 from facegan.models.r3gan import Block, Discriminator, Generator, R3GANParameters, stage_widths
 from facegan.models.registry import count_parameters
-from facegan.models.resampling import double_size, halve_size, smooth
+from facegan.models.resampling import DoubleSize, HalveSize, Smooth
 from facegan.training.losses import squared_gradient_norms
 
 
@@ -80,24 +80,29 @@ def test_variance_is_one_through_the_discriminators_depth():
 
 
 def test_filters_are_the_convolutions_that_they_stand_for():
-    features = torch.randn(2, 3, 8, 12, dtype=torch.float64)
+    features = torch.randn(2, 3, 12, 12, dtype=torch.float64)
     line = torch.tensor([1, 3, 3, 1], dtype=torch.float64) / 8
     weights = torch.outer(line, line).expand(3, 1, 4, 4)
     functional = torch.nn.functional
-    torch.testing.assert_close(halve_size(features), functional.conv2d(features, weights, stride=2, padding=1, groups=3))
-    torch.testing.assert_close(double_size(features), functional.conv_transpose2d(features, 4 * weights, stride=2, padding=1, groups=3))
+    torch.testing.assert_close(HalveSize(12)(features), functional.conv2d(features, weights, stride=2, padding=1, groups=3))
+    torch.testing.assert_close(DoubleSize(12)(features), functional.conv_transpose2d(features, 4 * weights, stride=2, padding=1, groups=3))
     for padding in (1, 2):
-        torch.testing.assert_close(smooth(features, padding), functional.conv2d(features, weights, padding=padding, groups=3))
-    assert halve_size(features.contiguous(memory_format=torch.channels_last)).is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(Smooth(12, padding)(features), functional.conv2d(features, weights, padding=padding, groups=3))
+    assert HalveSize(12)(features.contiguous(memory_format=torch.channels_last)).is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("resample", [double_size, halve_size, lambda features: smooth(features, 2)])
+def test_filters_are_no_part_of_a_saved_network():
+    assert DoubleSize(8).state_dict() == {}
+    assert DoubleSize(8).to(torch.float64).matrix.dtype == torch.float64  # yet they move with it
+
+
+@pytest.mark.parametrize("resample", [DoubleSize(12), HalveSize(12), Smooth(12, 2)])
 def test_filters_keep_a_constant(resample):
     result = resample(torch.full((1, 2, 12, 12), 3.0))
     assert torch.equal(result[:, :, 2:-2, 2:-2], torch.full_like(result[:, :, 2:-2, 2:-2], 3.0))
 
 
-@pytest.mark.parametrize(("resample", "factor"), [(double_size, 2), (halve_size, 0.5)])
+@pytest.mark.parametrize(("resample", "factor"), [(DoubleSize(16), 2), (HalveSize(16), 0.5)])
 def test_filters_shift_nothing(resample, factor):
     """A spot's centre of mass, in coordinates from 0 to 1 across the picture, stays where it was."""
     size = 16
@@ -115,7 +120,7 @@ def test_filters_shift_nothing(resample, factor):
 
 def test_halving_undoes_the_place_of_doubling():
     ramp = torch.arange(16.0).expand(1, 1, 16, 16)
-    torch.testing.assert_close(halve_size(double_size(ramp))[..., 4:-4, 4:-4], ramp[..., 4:-4, 4:-4])
+    torch.testing.assert_close(HalveSize(32)(DoubleSize(16)(ramp))[..., 4:-4, 4:-4], ramp[..., 4:-4, 4:-4])
 
 
 @pytest.mark.parametrize("resolution", [32, 64, 128, 256])

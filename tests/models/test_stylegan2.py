@@ -61,13 +61,13 @@ def test_modulation_is_that_of_each_images_weights():
 
 
 def test_a_doubling_convolution_keeps_a_constant_and_shifts_nothing():
-    convolution = ModulatedConvolution(1, 1, 3, style_size=4, double=True, demodulate=False)
+    convolution = ModulatedConvolution(1, 1, 3, style_size=4, doubled_size=22, demodulate=False)
     with torch.no_grad():
         convolution.weight.fill_(1 / 9 / convolution.gain)
         convolution.affine.weight.zero_()
-    result = convolution(torch.ones(1, 1, 10, 10), torch.zeros(1, 4))
-    assert result.shape == (1, 1, 20, 20)
-    torch.testing.assert_close(result[:, :, 5:-5, 5:-5], torch.ones(1, 1, 10, 10))
+    result = convolution(torch.ones(1, 1, 11, 11), torch.zeros(1, 4))
+    assert result.shape == (1, 1, 22, 22)
+    torch.testing.assert_close(result[:, :, 5:-5, 5:-5], torch.ones(1, 1, 12, 12))
     spot = torch.zeros(1, 1, 11, 11)
     spot[0, 0, 5, 5] = 1
     result = convolution(spot, torch.zeros(1, 4))[0, 0]

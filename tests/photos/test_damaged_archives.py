@@ -14,7 +14,7 @@ import pytest
 from projects import ROOT
 
 from facegan.common.errors import FaceganError
-from facegan.photos.selection import choose_photos
+from facegan.photos.selection import find_photos
 from facegan.photos.sources.archive import check_archive
 from facegan.photos.zip_archive import ZipStore
 
@@ -123,7 +123,7 @@ def test_one_name_that_is_no_utf_8_costs_nothing(tmp_path):
     store = ZipStore(path)
     [odd] = set(store.names) - set(PHOTOS)
     assert dict(zip(store.names, store.read_all(store.names), strict=True)) == PHOTOS | {odd: b"great"}
-    assert len(choose_photos(store.list_files())[0]) == 41
+    assert len(find_photos(store.list_files())[0]) == 41
     assert len(ZipStore(path).select([odd]).names) == 1
 
 
@@ -149,7 +149,7 @@ def test_no_flipped_bit_of_the_directory_loses_a_photo(tmp_path):
             refused += 1
             continue
         store = ZipStore(path)
-        names, others = choose_photos(store.list_files())
+        names, others = find_photos(store.list_files())
         assert len(names) + others.total() == 2, bit
         assert sorted(store.read_all(names)) == sorted(photos.values()), bit
     assert refused > 600
@@ -216,12 +216,12 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 from facegan.common.errors import FaceganError
-from facegan.photos.selection import choose_photos
+from facegan.photos.selection import find_photos
 from facegan.photos.sources.archive import check_archive
 from facegan.photos.zip_archive import ZipStore
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 store = ZipStore(Path(sys.argv[1]))
-names, others = choose_photos(store.list_files())
+names, others = find_photos(store.list_files())
 try:
     check_archive(Path(sys.argv[1]))
     print(len(names), dict(others))

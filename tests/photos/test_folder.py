@@ -23,7 +23,7 @@ def fill(folder: Path, *names: str, content: bytes = b"photo") -> Path:
 
 
 def take(home: Path, path: str = "mine", source: str = "folder", **data) -> Photos:
-    values = {"source": source, "path": path, "seed": 0, "count": 1, "limit": None} | data
+    values = {"source": source, "path": path, "count": 1, "only": None, "where": None, "limit": None} | data
     download(DataParameters(**values), home / "raw", home)
     return open_photos(home / "raw")
 

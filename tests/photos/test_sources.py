@@ -87,7 +87,7 @@ def test_avatars_are_the_same_bytes_for_any_number_of_processes(tmp_path):
     for processes in (1, 2):
         raw = tmp_path / str(processes)
         raw.mkdir()
-        parameters = DataParameters(source="avatars", path=None, seed=5, count=120, limit=None)
+        parameters = DataParameters(source="avatars", path=None, count=120, only=None, where=None, limit=None)
         digests.add(draw_avatars(parameters, raw, tmp_path, processes).sha256)
     assert len(digests) == 1
 
@@ -231,7 +231,6 @@ def read_data(**data: Any) -> DataParameters:
         ({"source": "web"}, "data.source: expected avatars, kaggle, folder or archive; found 'web'"),
         ({"count": 0}, "data.count: expected a number of at least 1; found 0"),
         ({"limit": 0}, "data.limit: expected a number of at least 1"),
-        ({"seed": -1}, "data.seed: expected a number of at least 0; found -1"),
     ],
 )
 def test_impossible_parameters_are_told(data, told):
@@ -241,4 +240,5 @@ def test_impossible_parameters_are_told(data, told):
 
 
 def test_parameters_as_given():
-    assert read_data(source="folder", path="mine", limit=7) == DataParameters(source="folder", path="mine", seed=0, count=4000, limit=7)
+    data = {"source": "folder", "path": "mine", "only": "faces/**", "where": {"Smiling": 1, "Male": -1}, "limit": 7}
+    assert read_data(**data) == DataParameters(count=4000, **data)

@@ -9,7 +9,7 @@ import pytest
 
 from facegan.common.errors import FaceganError
 from facegan.photos.manifest import Manifest, read_manifest, write_manifest
-from facegan.photos.selection import choose_photos
+from facegan.photos.selection import find_photos
 from facegan.photos.sources import DataParameters, download
 from facegan.photos.store import open_photos
 
@@ -38,7 +38,7 @@ def fill_raw(folder: Path, source: str, members: dict[str, bytes] = MEMBERS, lim
             (given / name).parent.mkdir(parents=True, exist_ok=True)
             (given / name).write_bytes(content)
     raw = folder / "raw"
-    download(DataParameters(source=source, path=given.name, seed=0, count=1, limit=limit), raw, home=folder)
+    download(DataParameters(source=source, path=given.name, count=1, only=None, where=None, limit=limit), raw, home=folder)
     return raw
 
 
@@ -72,7 +72,7 @@ def test_a_limit_above_the_count_changes_nothing(tmp_path):
 
 
 def test_each_name_counts_once():
-    assert choose_photos([("b.png", 1), ("a.png", 1), ("b.png", 1)])[0] == ["a.png", "b.png"]
+    assert find_photos([("b.png", 1), ("a.png", 1), ("b.png", 1)])[0] == ["a.png", "b.png"]
 
 
 def test_no_partition_without_a_list(tmp_path):

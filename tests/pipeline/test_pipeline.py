@@ -34,7 +34,7 @@ def project(tmp_path_factory) -> Path:
     """A clone with small parameters, after its first ``dvc repro``, all committed."""
     project = tmp_path_factory.mktemp("pipeline") / "project"
     project.mkdir()
-    for name in ("facegan", "stages", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "presets", "start"):
+    for name in ("facegan", "stages", ".dvc/config", ".dvc/plots.html", ".dvcignore", ".gitignore", "dvc.yaml", "presets", "start"):
         (project / name).parent.mkdir(exist_ok=True)
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, project / name)
@@ -124,10 +124,10 @@ def test_the_tables_fit_a_screen(project):
     ("file", "stages"),
     [
         ("facegan/scoring/distances.py", {"reference", "evaluate"}),
-        ("facegan/sampling/drawing.py", {"sample"}),
+        ("facegan/sampling/faces.py", {"sample"}),
         ("facegan/training/schedules.py", {"train"}),
         ("facegan/models/latents.py", {"train", "evaluate", "sample"}),
-        ("facegan/preprocessing/images.py", {"preprocess"}),
+        ("facegan/preprocessing/images.py", {"preprocess", "evaluate"}),
     ],
 )
 def test_a_touched_file_reruns_what_rests_on_it(project, file, stages):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from facegan.photos.formats import FORMATS
-from facegan.photos.store import is_photo
+from facegan.photos.selection import is_photo
 from facegan.preprocessing.images import MAX_JPEG_PIXELS, MAX_PIXELS, Photo, UnreadablePicture, read_image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -188,7 +188,7 @@ def test_a_photo_of_48_megapixels_takes_little_memory(tmp_path):
     image.save(file, "JPEG", quality=90, subsampling="4:2:0")
     said, megabytes = run_measured(tmp_path, file.getvalue())
     assert np.abs(np.array(eval(said)) - (60, 120, 180)).max() <= 3
-    assert megabytes < 40  # as a whole it is 146 MB, and was once 300
+    assert megabytes < 40  # its pixels alone are 146 MB
 
 
 def test_a_bomb_takes_no_memory(tmp_path):

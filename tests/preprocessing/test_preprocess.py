@@ -26,13 +26,15 @@ from facegan.common.errors import FaceganError
 from facegan.common.shards import Index, open_split
 from facegan.parameters import read_parameters
 from facegan.photos.manifest import Manifest, write_files, write_manifest
+from facegan.photos.parameters import DataParameters
+from facegan.photos.sources import download
 from facegan.preprocessing.advice import advise_on_number
 from facegan.preprocessing.parameters import PreprocessParameters
 from facegan.preprocessing.preprocess import choose_split, preprocess
 
 SIZE = 28
 FACE = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 28}
-EMPTY_REPORT = {"photos": 0, "pictures": 0, "duplicates": [], "unreadable": [], "faces_left_out": []}
+EMPTY_REPORT = {"photos": 0, "pictures": 0, "duplicates": [], "unreadable": [], "faces_left_out": [], "files_left_out": {}}
 
 
 def parameters(**changes) -> PreprocessParameters:
@@ -368,6 +370,22 @@ def test_the_sheet_shows_what_is_cut_out_and_what_is_not(tmp_path):
 def advise(tmp_path: Path, photos: dict[str, bytes], **changes) -> list[str]:
     place = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
     return preprocess(make_raw(place / "raw", photos), parameters(**changes), place / "shards", 1).advice
+
+
+def test_forty_copies_of_one_photo_are_called_duplicates(tmp_path):
+    one = encode(draw(0))
+    said = advise(tmp_path, {f"{number}.png": one for number in range(40)}, holdout=0.0)
+    assert said[0] == "39 of 40 pictures were duplicates and are left out"
+
+
+def test_what_download_passed_over_stands_in_the_report(tmp_path):
+    for name, content in {"a.png": encode(draw(0)), "b.png": encode(draw(1)), "c.mov": b"film", "d.mov": b"film", "e.psd": b"layers"}.items():
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        (tmp_path / "mine" / name).write_bytes(content)
+    data = DataParameters(source="folder", path="mine", seed=0, count=1, only=None, where=None, limit=None)
+    download(data, tmp_path / "raw", tmp_path)
+    preprocess(tmp_path / "raw", parameters(holdout=0.0), tmp_path / "shards", 1)
+    assert read_report(tmp_path / "shards") == EMPTY_REPORT | {"photos": 2, "pictures": 2, "files_left_out": {".mov": 2, ".psd": 1}}
 
 
 def test_three_forty_and_three_hundred_photos_get_advice_that_fits(tmp_path):

@@ -30,10 +30,10 @@ def test_walk_has_no_seam(tmp_path):
 
 @pytest.mark.parametrize("kind", ["normal", "uniform"])
 def test_every_step_of_a_walk_is_a_likely_latent(kind):
-    uniform = Tutorial28Parameters(name="tutorial28", width=16, latent_size=16, dropout=0.5, discriminator_norm="batch")
+    uniform = Tutorial28Parameters(name="tutorial28", width=16, latent_size=20, dropout=0.5, discriminator_norm="batch")
     generator = make_generator() if kind == "normal" else build_generator(uniform, 28)
-    loops = draw_loops(generator, count=500, frames=24, seed=0)  # (24, 500, 16)
-    assert loops.shape == (24, 500, 16)
+    loops = draw_loops(generator, count=500, frames=24, seed=0)  # (24, 500, 20)
+    assert loops.shape == (24, 500, 20)
     chances = (loops.double() + 1) / 2 if kind == "uniform" else torch.special.ndtr(loops.double())  # uniform in [0, 1]
     values = chances.flatten(1).sort(dim=1).values
     places = (torch.arange(values.shape[1]) + 0.5) / values.shape[1]

@@ -60,7 +60,7 @@ def test_earlier_faces_go_and_other_files_stay(tmp_path):
 
 
 def test_seed_and_number_give_a_face_back_whatever_is_drawn_beside_it(tmp_path):
-    generator = make_generator()  # 16 numbers a latent; below, 70 faces would end in the middle of a batch
+    generator = make_generator()  # 70 faces of 20 numbers: neither the last batch nor the last block is full
     draw_faces(generator, choose(seed=3, count=70), tmp_path)
     for numbers in ([69, 12], [12], [69], [3, 69]):
         folder = tmp_path / "-".join(map(str, numbers))

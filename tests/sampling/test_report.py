@@ -131,6 +131,12 @@ def test_scores_stand_beside_floor_and_untrained_in_words(tmp_path, pictures, so
     assert page.says("[0.1, 0.2]")
 
 
+def test_a_score_that_training_made_worse_is_called_so(tmp_path, pictures, sources):
+    change(sources.evaluation / "report.json", generated={"fd_efficientnet_lite0": 374.3})
+    _, page = write(tmp_path, pictures, sources)
+    assert page.says("This generator does worse than before its training") and not page.says("of the way")
+
+
 def test_a_fid_is_called_one(tmp_path, pictures, sources):
     change(sources.evaluation / "report.json", generated={"fid": 31.2}, another_seed_95={}, floor={"fid": 5.0}, untrained={})
     _, page = write(tmp_path, pictures, sources)
@@ -162,7 +168,9 @@ def test_what_went_wrong_in_training_is_told(tmp_path, pictures, sources):
 def test_quick_scores_are_drawn_where_they_were_taken(tmp_path, pictures, sources):
     assert not write(tmp_path, pictures, sources)[1].says("Quick scores")
     sources.quick_scores.write_text("images_seen,score\n500,260.0\n1000,240.0\n")
-    assert write(tmp_path, pictures, sources)[1].says("Quick scores")
+    change(sources.training, quick_score="fd_x_quick200")
+    page = write(tmp_path, pictures, sources)[1]
+    assert page.says("Quick scores") and page.says("Here fd_x_quick200.")
 
 
 def test_a_generator_alone_gives_a_page_that_says_what_is_not_there(tmp_path, pictures):
@@ -213,6 +221,9 @@ def test_readings_place_a_score_between_untrained_and_real():
     assert lower.place(291.1) == 0 and lower.place(27.2) == pytest.approx(100) and lower.place(10.0) == 100 and lower.place(400.0) == 0
     assert lower.span == pytest.approx((lower.place(193.9), lower.place(179.3)))
     assert higher.place(0.21) == pytest.approx(25) and higher.span == pytest.approx((25, 25))
+    assert not lower.is_worse_than_untrained and not higher.is_worse_than_untrained
+    assert Reading("fd_x", None, value=300.0, margin=None, floor=27.2, untrained=291.1).is_worse_than_untrained
+    assert Reading("recall_x", None, value=0.1, margin=None, floor=0.84, untrained=0.2).is_worse_than_untrained
     assert not Reading("fd_x", None, 1.0, None, floor=None, untrained=2.0).has_scale
 
 

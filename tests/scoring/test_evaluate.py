@@ -104,7 +104,7 @@ def test_a_generator_that_replays_training_images_is_caught_and_one_of_fresh_ima
     extractor = open_extractor("efficientnet_lite0", device="cpu")
     reference = make_reference(tmp_path / "shards", tmp_path / "reference", extractor, images=40, memorisation_images=None)
     parameters = EvaluateParameters(
-        extractor="efficientnet_lite0", weights=None, images=60, memorisation_images=None, seed=0, truncation=1.0
+        extractor="efficientnet_lite0", weights=None, images=60, memorisation_images=None, seed=0
     )
     caught, acquitted = (evaluate(Replay(pictures), CARD, reference, extractor, parameters)[0]["memorisation"] for pictures in (train, fresh))
     assert caught["detected"] and caught["nearest_is_training"]["low"] > 0.6

@@ -8,11 +8,11 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
 
-import torch
+import torch  # noqa: E402 (the paths above must come first)
 
-from facegan.training.distributed import join_world, leave_world
-from facegan.training.engine import choose_hardware
-from presets import KINDS, make_small_engine, play_steps
+from facegan.training.distributed import join_world, leave_world  # noqa: E402
+from facegan.training.engine import choose_hardware  # noqa: E402
+from presets import KINDS, make_small_engine, play_steps  # noqa: E402
 
 BATCH, STEPS = 8, 3
 
@@ -21,5 +21,6 @@ if __name__ == "__main__":
     world = join_world(hardware.device)
     outcomes = {name: play_steps(make_small_engine(name, hardware, BATCH, world), STEPS) for name in KINDS.values()}
     if world.is_main:
-        torch.save(outcomes, sys.argv[1])
+        timeout = torch.distributed.distributed_c10d._get_default_group()._get_backend(hardware.device).options._timeout
+        torch.save({"outcomes": outcomes, "timeout_seconds": timeout.total_seconds()}, sys.argv[1])
     leave_world(world)

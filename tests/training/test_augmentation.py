@@ -93,7 +93,7 @@ def test_both_moves_see_both_kinds_of_images_augmented():
         def __call__(self, images, strength):
             return images * (1 - strength)
 
-    game = Game(OBJECTIVES["relativistic"], "r1_r2", 1, 1.0, Grey("none"), fresh_batch=True)
+    game = Game(OBJECTIVES["relativistic"], "r1_r2", 1, 1, Grey("none"), fresh_batch=True)
     discriminator = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 1), torch.nn.Flatten(0))
     values = StepValues(torch.tensor(1.0), strength(1.0))
     real, fake = torch.randn(4, 3, 4, 4), torch.randn(4, 3, 4, 4, requires_grad=True)

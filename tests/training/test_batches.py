@@ -1,5 +1,7 @@
 """Batches are a pure function of (seed, images_seen), wherever the images live."""
 
+import threading
+
 import pytest
 import torch
 from projects import copy_project, make_shards
@@ -55,6 +57,28 @@ def test_images_that_stay_on_disk_are_the_same(shards, monkeypatch):
     chosen = torch.tensor([49, 0, 20, 19, 39, 40, 0])
     assert torch.equal(resident.take(chosen), mapped.take(chosen))
     assert resident.take(chosen)[:, 0, 0, 0].tolist() == chosen.tolist()
+
+
+def test_the_next_batch_is_read_ahead_and_is_the_same(shards, monkeypatch):
+    resident = Batches(shards, "shuffled", 0, CPU)
+    monkeypatch.setattr(batches, "SHARE_OF_MEMORY", 0.0)
+    mapped = Batches(shards, "shuffled", 0, CPU)
+    reads = []
+    read = mapped._read
+    monkeypatch.setattr(mapped, "_read", lambda indices: reads.append(threading.current_thread().name) or read(indices))
+    for seen in range(0, 150, 7):  # across epochs
+        assert torch.equal(mapped.take(mapped.choose(seen, 7)), resident.take(resident.choose(seen, 7)))
+        mapped.read_ahead(lambda seen=seen: [mapped.choose(seen + 7, 7)])
+    assert reads.count("MainThread") == 1  # the first
+    assert torch.equal(mapped.take(mapped.choose(0, 7)), resident.take(resident.choose(0, 7)))  # gone back: what was read ahead is of no use
+
+
+def test_what_goes_wrong_while_reading_ahead_is_told(shards, monkeypatch):
+    monkeypatch.setattr(batches, "SHARE_OF_MEMORY", 0.0)
+    mapped = Batches(shards, "shuffled", 0, CPU)
+    mapped.read_ahead(lambda: [torch.tensor([1000])])
+    with pytest.raises(IndexError):
+        mapped.take(torch.tensor([1000]))
 
 
 def test_shards_from_disk_give_their_pictures(tmp_path):

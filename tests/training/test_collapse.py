@@ -106,7 +106,7 @@ def test_the_memory_goes_through_a_checkpoint():
 
 
 def test_a_collapsed_training_stops_and_goes_on_when_told_to(tmp_path):
-    hopeless = {"lr": 1e-6, "discriminator_lr_ratio": 1e4, "batch": 128, "images": 28_000, "progress_images": 28_000, "checkpoint_seconds": 1.0}
+    hopeless = {"lr": 1e-6, "discriminator_lr_ratio": 1e4, "batch": 128, "images": 28_000, "progress_images": 28_000}
     network = {"name": "dcgan", "width": 4, "latent_size": 8, "discriminator_norm": "batch"}
     project = copy_project(tmp_path, network, on_collapse="stop", **hopeless)
     make_shards(project)

@@ -16,11 +16,11 @@ from facegan.models.parameters import Keras128Parameters
 from facegan.training.batches import mix
 from facegan.training.distributed import World
 from facegan.training.engine import Hardware
-from facegan.training.run import Training
+from facegan.training.run import KERAS_LR_DECAY, Training
 from presets import read_preset
 
 BATCH, STEPS, RESOLUTION, WIDTH, LATENT_SIZE = 4, 6, 48, 4, 3
-LR, DECAY = 1e-4, 0.05  # so strong a decay that a few steps show it
+LR, DECAY = 1e-4, KERAS_LR_DECAY
 
 
 class KerasRMSprop:
@@ -80,7 +80,7 @@ def make_training(tmp_path, clip):
         for _ in range(10):  # two and a half batches: the walk through the images wraps round
             writer.add("train", random.integers(0, 256, (3, RESOLUTION, RESOLUTION), dtype=np.uint8))
         writer.finish("none", "lanczos", "a test")
-    changes = {"clip_value": clip, "batch": BATCH, "images": BATCH * STEPS, "lr_decay": DECAY, "seed": 5}
+    changes = {"clip_value": clip, "batch": BATCH, "images": BATCH * STEPS, "seed": 5}
     parameters = read_preset("celeba128_keras_taught", train=changes).train
     hardware = Hardware(torch.device("cpu"), torch.float32)
     model = Keras128Parameters(width=WIDTH, latent_size=LATENT_SIZE, dropout=0.0)

@@ -5,11 +5,15 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from facegan.common.devices import find_device
+from facegan.common.errors import FaceganError
 from facegan.models.latents import generate_images
+from facegan.models.layers import full_precision
 from facegan.models.registry import build_discriminator
 from facegan.training.engine import Settings, choose_hardware
-from presets import SIZES, make_small_engine, read_preset
+from presets import KINDS, SIZES, make_small_engine, read_preset
 
 PRODUCTS = ("mv", "mm", "addmm", "bmm", "convolution", "convolution_backward")
 
@@ -114,9 +118,41 @@ def test_pictures_are_made_reproducibly_and_their_taker_keeps_his_settings(monke
     assert all(flags == {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False} for flags in probe.flags)
 
 
-def test_float32_is_float32_in_training(monkeypatch):
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+class NoDouble(TorchDispatchMode):
+    """Fails at an operation that makes a tensor in float64."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        doubles = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor) and leaf.dtype == torch.float64]
+        assert not doubles, operation
+        return result
+
+
+@pytest.mark.parametrize("preset", KINDS.values())
+def test_nothing_in_a_step_or_a_picture_needs_float64(preset):
+    """Apple's GPUs have none."""
+    engine = make_small_engine(preset, choose_hardware("cpu", "fp32"), 4)
+    with NoDouble():
+        engine.step(0, 0, Settings(1e-3, 1e-3, (0.0, 0.9), gamma=1.0, strength=0.3, ema_decay=0.9))
+        generate_images(engine.networks.ema.eval(), torch.zeros(2, engine.networks.ema.latent_size))
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="an Apple GPU is here")
+def test_an_apple_gpu_is_taken_where_there_is_one(monkeypatch):
+    with pytest.raises(FaceganError, match=r"train\.device: expected an Apple GPU"):
+        choose_hardware("mps", "auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert find_device() == torch.device("mps")
+    for device in ("auto", "mps"):
+        hardware = choose_hardware(device, "auto")
+        assert (hardware.device.type, hardware.precision, hardware.is_capturable) == ("mps", torch.float32, False)
+    with full_precision(torch.device("mps")):
+        pass
+
+
+def test_float32_is_float32_in_training():
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     choose_hardware("cpu", "fp32")
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32

@@ -11,6 +11,7 @@ from facegan.common.progress import Progress
 from facegan.photos.manifest import ARCHIVE, Manifest
 from facegan.photos.selection import choose_photos, is_list, is_photo, summarise
 from facegan.photos.sources.given import find_given
+from facegan.photos.store import read_one
 from facegan.photos.zip_archive import ZipStore
 
 LICENSE = "your own archive: its photos stay yours, and so does the duty to have the right to use them"
@@ -53,7 +54,7 @@ def copy_file(path: Path, copy: Path) -> None:
 def describe_archive(parameters: Any, archive: Path, sha256: str, license: str) -> Manifest:
     """Returns the manifest of an archive that lies in its place."""
     store = ZipStore(archive)
-    photos, others = choose_photos(store.list_files())
+    photos, others = choose_photos(store.list_files(), lambda name: read_one(store, name), parameters)
     others["of a name that a later file has too"] += store.replaced
     return Manifest(
         source=parameters.source,
@@ -62,8 +63,10 @@ def describe_archive(parameters: Any, archive: Path, sha256: str, license: str) 
         folder=None,
         sha256=sha256,
         bytes=archive.stat().st_size,
-        images=len(photos[: parameters.limit]),
+        images=len(photos),
         license=license,
+        only=parameters.only,
+        where=parameters.where,
         limit=parameters.limit,
         left_out=summarise(others),
     )

@@ -1,12 +1,13 @@
 """A folder of photos on the person's own disk: listed, not copied."""
 
+import contextlib
 import hashlib
 import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from facegan.common.errors import FaceganError, printable
 from facegan.common.progress import Progress
@@ -30,11 +31,9 @@ def list_folder(parameters: Any, raw: Path, home: Path) -> Manifest:
     if not folder.is_dir():
         found = "a zip file; set data.source to archive" if zipfile.is_zipfile(folder) else "a file; give the folder that it lies in"
         raise FaceganError(f"data.path: expected a folder of photos at {printable(str(folder))}; found {found}")
-    found, others = [], Counter()
-    for name, size in walk(folder, others):
-        found.append((name, size))
-    photos, unread = choose_photos(found)
-    photos = photos[: parameters.limit]
+    others: Counter[str] = Counter()
+    found = list(walk(folder, others))
+    photos, unread = choose_photos(found, lambda name: read_file(folder / name), parameters)
     lists = [name for name, _ in found if is_list(name)]
     files, total = {}, 0
     with Progress(f"listing {printable(folder.name)}", len(photos), "photos") as progress:
@@ -51,6 +50,8 @@ def list_folder(parameters: Any, raw: Path, home: Path) -> Manifest:
         bytes=total,
         images=len(photos),
         license=LICENSE,
+        only=parameters.only,
+        where=parameters.where,
         limit=parameters.limit,
         left_out=summarise(others + unread),
     )
@@ -107,11 +108,24 @@ def list_entries(folder: Path) -> list[os.DirEntry]:
         raise FaceganError(f"expected to read the folder {printable(str(folder))}; {found}") from None
 
 
+def read_file(path: Path) -> bytes:
+    """Returns a file's bytes. Raises FaceganError when it may not be read."""
+    with open_file(path) as file:
+        return file.read()
+
+
 def hash_photo(path: Path) -> tuple[str, int]:
     """Returns a file's sha256 and its bytes. Raises FaceganError when it may not be read."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+
+
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file. Raises FaceganError when it may not be read."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+            yield file
     except OSError as error:
         found = f"found: {error.strerror}; mend its permissions, or take it out of the folder"
         raise FaceganError(f"expected to read {printable(str(path))}; {found}") from None

@@ -7,7 +7,7 @@ import gradio as gr
 from facegan.sampling import codes
 from facegan.studio import requests
 from facegan.studio.components import face_grid, hint, link, links, show_faces, show_hint, telling
-from facegan.studio.page import Page, clean_picks, toggle
+from facegan.studio.page import Page, add_pick, clean_picks
 from facegan.studio.pictures import as_uri, write_animation
 
 BLENDED = 4
@@ -82,5 +82,5 @@ def build(page: Page) -> None:
     page.when("between", lambda *values: mix(*values) if page.studio.describe(values[0])["layers"] > 1 else (show_hint(""), ""),
               [page.generator, page.picks, layer], [mixed, made_mixed], also=[layer.input])
     for button, text in ((keep, made), (keep_mixed, made_mixed)):
-        button.click(lambda picks, face: toggle(picks, face) if face and face not in clean_picks(picks) else gr.skip(), [page.picks, text], page.picks, **QUIET)
+        button.click(add_pick, [page.picks, text], page.picks, **QUIET)
     play.click(telling(walk), [page.generator, page.picks, frames], moving, api_visibility="private", trigger_mode="once")

@@ -7,7 +7,7 @@ import gradio as gr
 from facegan.sampling.directions import COUNT, LONGEST_NAME, REACH
 from facegan.studio import requests
 from facegan.studio.components import describe_face, face_grid, show_faces, telling
-from facegan.studio.page import Page, clean_picks, toggle
+from facegan.studio.page import Page, add_pick, clean_picks
 from facegan.studio.service import PREVIEWS
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
@@ -51,7 +51,7 @@ def build(page: Page) -> None:
     page.when("directions", lay_out, [page.generator, page.picks, chosen, *amounts], [chosen, *previews, *names, result, made], also=[chosen.input])
     gr.on([amount.change for amount in amounts], telling(move), inputs, [result, made], trigger_mode="always_last", **QUIET)
     reset.click(lambda: [0] * COUNT, None, amounts, **QUIET)
-    keep.click(lambda picks, face: toggle(picks, face) if face and face not in clean_picks(picks) else gr.skip(), [page.picks, made], page.picks, **QUIET)
+    keep.click(add_pick, [page.picks, made], page.picks, **QUIET)
     for number, (name, amount, preview) in enumerate(zip(names, amounts, previews, strict=True)):
         preview.pick(take_step, None, amount, **QUIET)
         gr.on([name.submit, name.blur], telling(lambda generator, text, number=number: page.studio.name_direction(generator, number, text)),

@@ -1,0 +1,261 @@
+"""The speedrun: how long training takes to a fixed score.
+
+    python benchmarks/speedrun.py avatars32 tutorial                                          # what every tutorial teaches
+    python benchmarks/speedrun.py avatars32 presets/demo.yaml --record docs/speedrun/avatars32_demo.json
+    python benchmarks/speedrun.py celeba64 presets/celeba64_dcgan.yaml --photos celeba10k.zip --images 60000
+    python benchmarks/speedrun.py celeba64_gpu presets/celeba64_r3gan.yaml --photos celeba.zip
+
+A track fixes photos, resolution and score. A recipe is a preset's model and game, or the tutorials' loop and network: DCGAN as taught,
+see benchmarks/train_speed.py. (The CPU seconds of its two processes that read pictures are not counted, which is kind to it.) Each
+seed trains to the end of its budget of images, and is scored at so many places on the way: the Fréchet distance over
+EfficientNet-Lite0's features of 2,000 generated and the first 2,000 training images. The clock, the process's CPU seconds on all
+threads and the wall's, stands still while scores are taken, and starts when the networks are made.
+
+Prints for each rung of the track's ladder how long it took to a score at or below it: median and range over the seeds, or that
+some never got there. --record keeps every raw value, with commit, parameters and hardware, in a JSON file; seeds that stand in it
+are not run again.
+"""
+
+import argparse
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from train_speed import TAUGHT, Case, TutorialLoop  # noqa: E402 (the paths above must come first)
+
+from facegan.common.config import read_values  # noqa: E402
+from facegan.common.files import read_json, write_json  # noqa: E402
+from facegan.common.shards import open_split, read_index  # noqa: E402
+from facegan.models.parameters import DCGANParameters  # noqa: E402
+from facegan.parameters import Parameters, read_parameters  # noqa: E402
+from facegan.photos.sources import download  # noqa: E402
+from facegan.preprocessing.preprocess import preprocess  # noqa: E402
+from facegan.scoring.quick_score import QuickScore  # noqa: E402
+from facegan.training.distributed import World  # noqa: E402
+from facegan.training.engine import Hardware, choose_hardware  # noqa: E402
+from facegan.training.run import Training  # noqa: E402
+
+SCORED = 2_000  # generated images, and as many real ones
+TUTORIAL = "tutorial"
+TUTORIAL_IMAGES = 60_000
+
+
+class Track(NamedTuple):
+    """What is compared with what. ``photos``: whether a person must bring them; else they are drawn."""
+
+    resolution: int
+    photos: bool
+    ladder: tuple[int, ...]
+    device: str = "cpu"
+
+
+TRACKS = {
+    "avatars32": Track(32, False, (240, 220, 200, 180, 160, 140, 120, 100, 80, 60)),
+    "avatars64": Track(64, False, (240, 220, 200, 180, 160, 140, 120, 100, 80, 60)),
+    "celeba32": Track(32, True, (240, 200, 160, 120, 100, 80, 60, 40, 30)),
+    "celeba64": Track(64, True, (240, 200, 160, 140, 120, 100, 80, 60, 40)),
+    "celeba64_gpu": Track(64, True, (100, 80, 60, 40, 30, 20, 15), "cuda"),
+}
+
+
+class Clock:
+    """Seconds that training took: ``cpu`` of all threads, and ``wall``. It runs inside its ``with`` blocks alone."""
+
+    def __init__(self, device: torch.device):
+        self.on_gpu = device.type == "cuda"
+        self.cpu, self.wall = 0.0, 0.0
+
+    def __enter__(self) -> None:
+        self.began = time.process_time(), time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        if self.on_gpu:
+            torch.cuda.synchronize()
+        self.cpu += time.process_time() - self.began[0]
+        self.wall += time.perf_counter() - self.began[1]
+
+
+def make_shards(track: Track, photos: Path | None, folder: Path) -> Path:
+    """Returns the shards of the track's photos: the demo's 4,000 avatars, or the centre squares of what a person brought."""
+    demo = read_parameters(ROOT / "presets/demo.yaml")
+    source = {"source": "folder" if photos.is_dir() else "archive", "path": str(photos.resolve())} if photos else {}
+    download(demo.data.model_copy(update=source), folder / "raw", ROOT)
+    asked = {"resolution": track.resolution, "crop": "square" if photos else "none"}
+    preprocess(folder / "raw", demo.preprocess.model_copy(update=asked), folder / "shards", os.cpu_count() or 1)
+    return folder / "shards"
+
+
+def shorten(parameters: Parameters, images: int | None, seed: int) -> Parameters:
+    """Returns the parameters for one seed, with another budget of images where one is given; schedules run over the whole of it."""
+    values = parameters.as_plain()
+    values["train"]["seed"] = seed
+    if images:
+        values["train"] |= {"images": images, "schedule_images": values["train"]["schedule_images"] and images}
+    return read_values(Parameters, values, "the recipe")
+
+
+class Ours:
+    """A preset's training, as the stage ``train`` runs it."""
+
+    def __init__(self, parameters: Parameters, shards: Path, hardware: Hardware):
+        self.training = Training(read_index(shards), open_split(shards, "train"), parameters.model, parameters.train, hardware, World(), QuickScore)
+        self.batch = parameters.train.batch
+
+    def step(self) -> None:
+        self.training.step()
+        if self.training.is_due(self.training.row_images):
+            self.training.add_row()
+
+    def generator(self) -> nn.Module:
+        return self.training.ema_generator()
+
+
+class Taught:
+    """The tutorials' training."""
+
+    def __init__(self, case: Case, shards: Path, hardware: Hardware):
+        torch.manual_seed(case.parameters.seed)
+        self.loop = TutorialLoop(case, write_photos(shards), hardware.device)
+        self.batch = case.parameters.batch
+
+    def step(self) -> None:
+        self.loop.step()
+
+    def generator(self) -> nn.Module:
+        return self.loop.generator
+
+
+def write_photos(shards: Path) -> Path:
+    """Writes the training images as files beside their shards, once, and returns the folder for torchvision's ImageFolder."""
+    photos = shards.parent / "photos"
+    if not photos.exists():
+        (photos / "faces").mkdir(parents=True)
+        for number, image in enumerate(torch.cat(open_split(shards, "train"))):
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(photos / "faces" / f"{number:06d}.png")
+    return photos
+
+
+def run_seed(make: Callable[[], Ours | Taught], images: int, points: int, score: QuickScore, hardware: Hardware) -> list[dict[str, float]]:
+    """Trains once, and returns the images, CPU seconds, wall seconds and score at each of the points."""
+    clock, rows, seen = Clock(hardware.device), [], 0
+    with clock:
+        run = make()
+    for point in range(1, points + 1):
+        with clock:
+            while seen < math.ceil(images * point / points):
+                run.step()
+                seen += run.batch
+        rows.append({"images": seen, "cpu_seconds": round(clock.cpu, 1), "wall_seconds": round(clock.wall, 1), "score": score(run.generator())})
+        print(", ".join(f"{name} {value:,.1f}" for name, value in rows[-1].items()), flush=True)
+    return rows
+
+
+def seconds_until(rows: list[dict[str, float]], rung: float, clock: str) -> float | None:
+    """Returns the seconds at the first point whose score is at the rung or below it; None where there is none."""
+    return next((row[clock] for row in rows if row["score"] <= rung), None)
+
+
+def describe(values: list[float | None]) -> str:
+    """Returns the median and the range of seconds, or how many seeds had any."""
+    reached = [value for value in values if value is not None]
+    if len(reached) < len(values):
+        return f"{len(reached)} of {len(values)} seeds"
+    return f"{statistics.median(reached):,.0f} ({min(reached):,.0f} to {max(reached):,.0f})"
+
+
+def make_table(track: Track, runs: list[dict[str, Any]]) -> str:
+    """Returns the seconds until each rung that any seed reached, and the score at the end."""
+    lines = ["| score | CPU seconds | wall seconds |", "|---|---|---|"]
+    for rung in track.ladder:
+        clocks = [[seconds_until(run["points"], rung, clock) for run in runs] for clock in ("cpu_seconds", "wall_seconds")]
+        if any(value is not None for value in clocks[0]):
+            lines.append(f"| {rung} | {' | '.join(map(describe, clocks))} |")
+    last = [run["points"][-1] for run in runs]
+    scores = sorted(row["score"] for row in last)
+    ends = " | ".join(describe([row[clock] for row in last]) for clock in ("cpu_seconds", "wall_seconds"))
+    lines.append(f"| at the end: {statistics.median(scores):.1f} ({scores[0]:.1f} to {scores[-1]:.1f}) | {ends} |")
+    return "\n".join(lines)
+
+
+def name_machine(hardware: Hardware) -> str:
+    """Returns the hardware, its threads and PyTorch's version in one line."""
+    chip = torch.cuda.get_device_name() if hardware.device.type == "cuda" else f"{os.cpu_count()} cores, {platform.machine()}"
+    return f"{chip}, {torch.get_num_threads()} threads, {str(hardware.precision).removeprefix('torch.')}, PyTorch {torch.__version__}"
+
+
+def find_commit() -> str:
+    """Returns the commit, with a plus where files differ from it."""
+    asked = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def prepare(arguments: argparse.Namespace, shards: Path, seed: int) -> tuple[Callable[[Hardware], Ours | Taught], int, dict[str, Any]]:
+    """Returns what makes one seed's training, its images, and its parameters to write down."""
+    track = TRACKS[arguments.track]
+    demo = read_parameters(ROOT / "presets/demo.yaml")
+    if arguments.recipe == TUTORIAL:
+        model = DCGANParameters(name="dcgan", width=64, latent_size=100, discriminator_norm="batch")
+        train = demo.train.model_copy(update=TAUGHT | {"seed": seed})
+        images = arguments.images or TUTORIAL_IMAGES
+        written = {"model": model.as_plain(), "train": {name: getattr(train, name) for name in TAUGHT}}
+        return lambda hardware: Taught(Case(TUTORIAL, track.resolution, model, train), shards, hardware), images, written
+    parameters = shorten(read_parameters(Path(arguments.recipe)), arguments.images, seed)
+    written = {name: values for name, values in parameters.as_plain().items() if name in ("model", "train")}
+    return lambda hardware: Ours(parameters, shards, hardware), parameters.train.images, written
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Runs the seeds that the record lacks, and prints the table."""
+    track = TRACKS[arguments.track]
+    if track.photos and not arguments.photos:
+        sys.exit(f"{arguments.track}: expected --photos, a zip file or a folder; found none")
+    hardware = choose_hardware(track.device, "auto")
+    record: dict[str, Any] = {"track": arguments.track, "recipe": arguments.recipe, "scored": SCORED, "runs": []}
+    if arguments.record and arguments.record.exists():
+        record = read_json(arguments.record, dict, "name another file")
+    with tempfile.TemporaryDirectory() as folder:
+        shards = make_shards(track, arguments.photos if track.photos else None, Path(folder))
+        real: Tensor = torch.cat(open_split(shards, "train"))[:SCORED]
+        score = QuickScore(real, 0, hardware.device)
+        for seed in range(arguments.seeds):
+            if any(run["seed"] == seed for run in record["runs"]):
+                continue
+            make, images, parameters = prepare(arguments, shards, seed)
+            print(f"{arguments.track}, {arguments.recipe}, seed {seed}: {images:,} images", flush=True)
+            points = run_seed(lambda make=make: make(hardware), images, arguments.points, score, hardware)
+            about = {"seed": seed, "commit": find_commit(), "date": time.strftime("%Y-%m-%d"), "hardware": name_machine(hardware)}
+            record["runs"].append({**about, "parameters": parameters, "points": points})
+            if arguments.record:
+                arguments.record.parent.mkdir(parents=True, exist_ok=True)
+                write_json(arguments.record, record)
+    last = record["runs"][-1]
+    print(f"\n{record['track']}, {record['recipe']}, commit {last['commit']}, {last['hardware']}, n = {len(record['runs'])} seeds, "
+          f"{score.name}: median (smallest to largest)\n\n{make_table(track, record['runs'])}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("track", choices=TRACKS, help="photos, resolution and score")
+    parser.add_argument("recipe", help=f"a preset's file, or {TUTORIAL}")
+    parser.add_argument("--photos", type=Path, help="CelebA's photos, a zip file or a folder; half-size ones may be used")
+    parser.add_argument("--images", type=int, help=f"real images to show (default: the preset's; {TUTORIAL_IMAGES:,} for {TUTORIAL})")
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on (default: 3)")
+    parser.add_argument("--points", type=int, default=10, help="scores on the way, the last one at the end (default: 10)")
+    parser.add_argument("--record", type=Path, help="the file to keep every value in")
+    main(parser.parse_args())

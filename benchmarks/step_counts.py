@@ -1,0 +1,199 @@
+"""What a training step asks of a GPU, counted without one: convolutions, kernels and memory, for each preset.
+
+    python benchmarks/step_counts.py [PRESET …]
+
+Each preset's step runs at its full size on tensors that have shapes and types but no values (PyTorch's FakeTensor), with the
+precision and the optimiser that a GPU would get. Counted are
+
+convolutions   calls, forward and backward
+large          of them, those whose filter is 8 pixels high or more: no network has such, a bad second derivative does
+kernels        operations that compute something; a GPU starts one kernel for each, seldom two or three
+memory         the most bytes that tensors take at once: weights, optimisers, activations, gradients. Workspaces of libraries,
+               gaps and the CUDA context (about 0.5 GiB) come on top, so these are estimates, from below
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import sys
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+import yaml
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from facegan.common.config import read_values  # noqa: E402 (the path above must come first)
+from facegan.parameters import Parameters  # noqa: E402
+from facegan.training.augmentation import Augmentation  # noqa: E402
+from facegan.training.batches import Batches  # noqa: E402
+from facegan.training.distributed import World  # noqa: E402
+from facegan.training.engine import Engine, Hardware, Settings  # noqa: E402
+from facegan.training.game import Game  # noqa: E402
+from facegan.training.losses import OBJECTIVES  # noqa: E402
+from facegan.training.microbatch import choose_size, find_unit  # noqa: E402
+from facegan.training.networks import Networks  # noqa: E402
+
+LARGE_FILTER = 8
+CARDS = {"8 GB": 8e9, "12 GB": 12e9, "24 GB": 24e9}  # what people have
+CONTEXT_BYTES = 0.5 * 2**30
+WITHOUT_KERNEL = ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "promote_types")
+
+
+class CountingDevice(Hardware):
+    """A processor that gets what a GPU would: bfloat16, an optimiser whose numbers stay on the device, no graph."""
+
+    is_capturable, uses_graph = True, False
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What one step takes."""
+
+    convolutions: int
+    large: int
+    kernels: int
+    peak_bytes: int
+
+
+class Counter(TorchDispatchMode):
+    """Counts operations, and adds up the storages that are alive."""
+
+    def __init__(self, resident: list[Tensor]):
+        super().__init__()
+        self.convolutions = self.large = self.kernels = self.bytes = self.peak = 0
+        self.storages: dict[int, Any] = {}
+        for tensor in resident:
+            self._add(tensor)
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        name = operation.overloadpacket.__name__
+        is_view = any(argument.alias_info is not None and not argument.alias_info.is_write for argument in operation._schema.arguments)
+        if operation.namespace == "aten" and not is_view and name not in WITHOUT_KERNEL:
+            self.kernels += 1
+        if name in ("convolution", "convolution_backward"):
+            self.convolutions += 1
+            self.large += name == "convolution" and args[1].shape[2] >= LARGE_FILTER
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._add(leaf)
+        return result
+
+    def _add(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        place = id(storage)
+        if place not in self.storages:
+            size = storage.nbytes()
+            self.storages[place] = weakref.finalize(storage, self._drop, place, size)
+            self.bytes += size
+            self.peak = max(self.peak, self.bytes)
+
+    def _drop(self, place: int, size: int) -> None:
+        del self.storages[place]
+        self.bytes -= size
+
+
+def convert(network: nn.Module, device: torch.device, memory_format: torch.memory_format) -> nn.Module:
+    """Does what ``nn.Module.to`` does, which cannot with fake tensors."""
+    for module in network.modules():
+        for name, value in list(module._parameters.items()):
+            if value is not None:
+                value = value.detach().to(device)
+                module._parameters[name] = nn.Parameter(value.contiguous(memory_format=memory_format) if value.ndim == 4 else value)
+    return network
+
+
+def duplicate(tensor: Tensor, memo: dict) -> Tensor:
+    """Does what ``copy.deepcopy`` does with a tensor, which cannot with fake ones."""
+    copied = tensor.detach().clone()
+    return nn.Parameter(copied, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copied
+
+
+@contextlib.contextmanager
+def no_values() -> Iterator[None]:
+    """Within this context tensors have no values and take no memory."""
+    patches = mock.patch.object(nn.Module, "to", convert), mock.patch.object(Tensor, "__deepcopy__", duplicate)
+    with FakeTensorMode(allow_non_fake_inputs=True), patches[0], patches[1]:
+        yield
+
+
+def make_engine(parameters: Parameters, batch: int, microbatch: int | None) -> Engine:
+    """Returns an engine for the parameters' game, within ``no_values``."""
+    resolution, train = parameters.preprocess.resolution, parameters.train
+    hardware = CountingDevice(torch.device("cpu"), torch.bfloat16)
+    images = torch.empty((4 * batch * train.penalty_interval, 3, resolution, resolution), dtype=torch.uint8)
+    optimizer = "adam"  # RMSprop of PyTorch asks for a real device where its numbers are to stay on it; it takes as many kernels, and less memory
+    networks = Networks(parameters.model, resolution, optimizer, (0.0, 0.9), train.clip_value, hardware.device, hardware.is_capturable)
+    game = Game(OBJECTIVES[train.objective], train.penalty, train.penalty_interval, train.penalty_stride, Augmentation(train.augment), train.fresh_batch)
+    return Engine(networks, game, Batches([images], "in_order", 0, hardware.device), hardware, World(), batch, train.flip, 0, microbatch)
+
+
+def count_step(parameters: Parameters, penalize: bool, batch: int | None = None, microbatch: int | None = None) -> Counts:
+    """Returns what one step takes, with a penalty where the game has one, or without."""
+    batch = batch or parameters.train.batch
+    with no_values():
+        engine = make_engine(parameters, batch, microbatch)
+        settings = Settings(1e-3, 1e-3, (0.0, 0.9), gamma=1.0, strength=0.3, ema_decay=0.9)
+        engine.set(settings)
+        inputs = engine.fetch(0)
+        with Counter([*engine.tensors().values(), *inputs]) as counter:
+            engine.run_step(inputs, penalize and engine.game.penalty != "none")
+    return Counts(counter.convolutions, counter.large, counter.kernels, counter.peak)
+
+
+def choose_for_cards(parameters: Parameters) -> dict[str, int | None]:
+    """Returns how many images at once each card takes; None: too few for any step."""
+    with no_values():
+        engine = make_engine(parameters, parameters.train.batch, None)
+    unit = find_unit(engine.networks, engine.game.penalty_stride, engine.batch, engine.batch)
+    known: dict[int, int] = {}
+
+    def measure(size: int, room: float) -> float:
+        if size not in known:
+            known[size] = count_step(parameters, True, microbatch=size).peak_bytes
+        if known[size] > room:
+            raise torch.OutOfMemoryError
+        return known[size]
+
+    result: dict[str, int | None] = {}
+    for card, size in CARDS.items():
+        room = size - CONTEXT_BYTES
+        try:
+            result[card] = choose_size(engine.batch, unit, room, lambda images, room=room: measure(images, room))
+        except torch.OutOfMemoryError:
+            result[card] = None
+    return result
+
+
+def main(names: list[str]) -> None:
+    """Prints a table row for each preset."""
+    print(f"PyTorch {torch.__version__}")
+    print(f"| preset | batch | convolutions | large | kernels | GiB | images at once on {', '.join(CARDS)} |\n|---|---|---|---|---|---|---|")
+    for name in names:
+        parameters = read_values(Parameters, yaml.safe_load((ROOT / "presets" / f"{name}.yaml").read_text()), name)
+        kinds = [True, False] if parameters.train.penalty_interval > 1 else [True]
+        for penalize in kinds:
+            counts = count_step(parameters, penalize)
+            label = name if penalize else f"{name}, no penalty"
+            cards = ", ".join(str(count or "none") for count in choose_for_cards(parameters).values()) if penalize else ""
+            print(
+                f"| {label} | {parameters.train.batch} | {counts.convolutions:,} | {counts.large:,} | {counts.kernels:,} "
+                f"| {counts.peak_bytes / 2**30:.1f} | {cards} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("presets", nargs="*", default=sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")), help="which (default: all)")
+    main(parser.parse_args().presets)

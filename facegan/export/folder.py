@@ -1,0 +1,84 @@
+"""The folder that an exported generator leaves in: complete, and ready for the Hugging Face hub as it is."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from facegan.common.errors import FaceganError
+from facegan.common.files import hash_file, write_text
+from facegan.common.pictures import make_grid, save_png, to_bytes
+from facegan.export.card import read_facts, write_card
+from facegan.export.onnx_file import LARGEST_DIFFERENCE, measure_difference, write_onnx
+from facegan.export.page import write_page
+from facegan.export.plain_torch import write_code
+from facegan.models.generator_file import load_generator
+from facegan.models.latents import seeded_latents
+from facegan.models.registry import count_parameters
+from facegan.sampling.directions import read_names
+from facegan.sampling.drawing import enlarge
+
+GRID_FACES, GRID_COLUMNS, GRID_FACE_PIXELS = 32, 8, 64
+DRAW_TORCH = '''import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import generator
+
+with torch.inference_mode():
+    faces = generator.forward(load_file("generator.safetensors"), generator.draw_latents(count=8, seed=0))
+for number, face in enumerate(((faces + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()):
+    Image.fromarray(face).save(f"torch{number}.png")
+'''
+DRAW_ONNX = '''import numpy
+import onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("generator.onnx")
+latents = numpy.random.default_rng(seed=0).{draw}.astype("float32")
+faces = session.run(None, {{"latents": latents}})[0]
+for number, face in enumerate(((faces + 1) * 127.5).round().clip(0, 255).astype("uint8").transpose(0, 2, 3, 1)):
+    Image.fromarray(face).save(f"onnx{{number}}.png")
+'''
+DRAWS = {"normal": "standard_normal((8, {size}))", "uniform": "uniform(-1, 1, (8, {size}))"}
+
+
+def export(model: Path, folder: Path, project: Path) -> list[str]:
+    """Writes the folder, and returns a line for each thing in it.
+
+    Args:
+        model: the generator's file.
+        project: whose run fills the card, when it is the one that made this generator.
+
+    Raises:
+        FaceganError: no generator, packages that are missing, or an ONNX file whose faces are others.
+    """
+    generator, card = load_generator(model)
+    generator.requires_grad_(False)
+    names = read_names(project, hash_file(model))
+    title = f"facegan-{card.model}-{card.resolution}px"
+    folder.mkdir(parents=True, exist_ok=True)
+    if model.resolve() != (folder / "generator.safetensors").resolve():
+        shutil.copyfile(model, folder / "generator.safetensors")
+    write_text(folder / "generator.py", write_code(generator, card.model))
+    write_text(folder / "draw_torch.py", DRAW_TORCH)
+    write_text(folder / "draw_onnx.py", DRAW_ONNX.format(draw=DRAWS[generator.latent_distribution].format(size=generator.latent_size)))
+    write_onnx(generator, folder / "generator.onnx")
+    difference = measure_difference(generator, folder / "generator.onnx")
+    if difference > LARGEST_DIFFERENCE:
+        raise FaceganError(
+            f"expected ONNX faces within {LARGEST_DIFFERENCE} of 255 of PyTorch's; found {difference}; report it with the generator's model and your versions"
+        )
+    page = write_page(folder / "page.html", generator, card, names, f"Faces by {card.model}, {card.resolution} px")
+    with torch.inference_mode():
+        faces = to_bytes(torch.cat([generator(part) for part in seeded_latents(generator, GRID_FACES, 0).split(16)]))
+    save_png(folder / "grid.png", enlarge(make_grid(faces, GRID_COLUMNS), card.resolution, GRID_FACE_PIXELS))
+    sizes = {name: (folder / name).stat().st_size for name in ("page.html", "generator.safetensors", "generator.onnx")}
+    facts = read_facts(project, card)
+    write_text(folder / "README.md", write_card(card, facts, title, count_parameters(generator), sizes, difference, names))
+    return [
+        f"generator.onnx: no pixel of 64 faces differs from PyTorch's by more than {difference} of 255",
+        f"page.html: {page / 1e6:.2f} MB; open it in a browser",
+        "README.md: " + ("filled from this project's run" if facts else "without a run: this project's is not the one that made this generator"),
+        "draw_torch.py, draw_onnx.py: draw faces from either file without facegan",
+    ]

@@ -1,0 +1,56 @@
+"""Origins: the training and held-out photos that a picked face comes nearest to."""
+
+import html
+from typing import Any
+
+import gradio as gr
+
+from facegan.studio import requests
+from facegan.studio.components import describe_face, face_grid, hint, show_faces, show_hint, told
+from facegan.studio.page import Page, clean_picks
+
+COPY = "A copy would lie much nearer to one training photo than to all others."
+NOTHING = "Pick a face on the wall to see which photos come nearest to it."
+
+
+def build(page: Page) -> None:
+    """Lays out the section."""
+    chosen = gr.Dropdown([], label="Face (the picked ones)", interactive=True)
+    facts = gr.HTML(elem_id="origin-facts")
+    with gr.Row():
+        with gr.Column(scale=1, min_width=180):
+            face = face_grid(elem_classes="one")
+        with gr.Column(scale=3, min_width=280):
+            gr.Markdown("**Nearest training photos**")
+            train = face_grid(elem_id="train-photos", elem_classes="photos")
+            gr.Markdown("**Nearest held-out photos** (never seen in training)")
+            holdout = face_grid(elem_id="holdout-photos", elem_classes="photos")
+
+    def look(generator: str, picks: Any, face: str | None) -> list[Any]:
+        faces = page.studio.keep_drawable(generator, clean_picks(picks))
+        if not faces:
+            return [gr.Dropdown(choices=[], value=None), hint(NOTHING), *(show_hint("") for _ in range(3))]
+        face = face if face in faces else faces[-1]
+        offered = gr.Dropdown([(f"{number + 1}: {describe_face(name)}", name) for number, name in enumerate(faces)], value=face)
+        drawn, found = page.studio.find_origins(requests.check(requests.Faces, generator=generator, face=[face]))
+        words = hint(f"Nearest by {found.space}, among {found.searched[0]:,} training and {found.searched[1]:,} held-out photos.")
+        if not found.same_data:
+            words = told("This generator learned from other photos than those in data/shards; these are only the ones here.") + words
+        elif found.holdout_distances and found.train_distances:
+            nearer = found.train_distances[0] < found.holdout_distances[0]
+            words += hint(f"Its nearest photo is {'a training' if nearer else 'a held-out'} one. {COPY}")
+        return [
+            offered, words, show_faces(drawn[None], [face]),
+            *(show_photos(pictures, distances, html.escape(kind)) for pictures, distances, kind in (
+                (found.train, found.train_distances, "training"), (found.holdout, found.holdout_distances, "held-out"))),
+        ]
+
+    page.when("origins", look, [page.generator, page.picks, chosen], [chosen, facts, face, train, holdout], also=[chosen.input])
+
+
+def show_photos(pictures: Any, distances: list[float], kind: str) -> dict[str, Any]:
+    """Returns the grid of some photos with their distances."""
+    if not len(pictures):
+        return show_hint("none")
+    labels = [f"{kind} photo at distance {distance:.1f}" for distance in distances]
+    return show_faces(pictures, [""] * len(pictures), captions=[f"{distance:.1f}" for distance in distances], labels=labels)

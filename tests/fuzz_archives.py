@@ -1,0 +1,317 @@
+"""Mutated archives and pictures, through the code that reads them: no traceback, nothing lost without a word, bounded memory.
+
+    python tests/fuzz_archives.py [--minutes 10] [--seed 0] [--zips 100000] [--pictures 20000]
+
+Input number n is a function of (seed, n), so every finding comes again. An archive goes through the stage download and through what
+preprocess reads of it: it is refused in one line, or every file that was packed into it is among the photos that are read or is
+counted as left out, and every photo that is read has the bytes that were packed. A picture is decoded, cropped and resized, or
+unreadable in words. Ends with 1 where that does not hold, or where a process takes more than a gigabyte or dies.
+"""
+
+import argparse
+import contextlib
+import functools
+import io
+import random
+import resource
+import struct
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from PIL import Image
+
+from facegan.common.errors import FaceganError
+from facegan.photos.parameters import DataParameters
+from facegan.photos.selection import is_list
+from facegan.photos.sources import download
+from facegan.photos.store import open_photos
+from facegan.preprocessing.images import UnreadablePicture, read_image
+
+BATCH = 200
+MOST_MEMORY_MB = 1000
+ODD_NUMBERS = (0, 1, 2, 21, 22, 30, 46, 0x7F, 0xFF, 0x7FFF, 0xFFFE, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
+FORMATS = {  # of the pictures to start from: Pillow's name, modes, options
+    "PNG": (("RGB", "RGBA", "L", "LA", "P", "1", "I;16"), ({}, {"compress_level": 0}, {"bits": 4})),
+    "JPEG": (("RGB", "L", "CMYK"), ({}, {"progressive": True}, {"subsampling": 2, "quality": 30})),
+    "GIF": (("RGB", "P", "L"), ({}, {"transparency": 0})),
+    "BMP": (("RGB", "L", "1", "RGBA"), ({},)),
+    "TIFF": (("RGB", "L", "CMYK", "RGBA", "I;16", "F"), ({}, {"compression": "tiff_lzw"}, {"compression": "jpeg"}, {"compression": "tiff_deflate"})),
+    "WEBP": (("RGB", "RGBA"), ({}, {"lossless": True})),
+    "AVIF": (("RGB", "RGBA"), ({},)),
+    "JPEG2000": (("RGB", "L", "RGBA"), ({},)),
+    "PPM": (("RGB", "L", "1"), ({},)),
+    "TGA": (("RGB", "L", "RGBA"), ({}, {"compression": "tga_rle"})),
+    "SGI": (("RGB", "L"), ({},)),
+}
+
+
+class Finding(Exception):
+    """What must not be."""
+
+
+def fuzz_zip(seed: int, number: int, folder: Path) -> str:
+    """Reads one mutated archive and returns what became of it. Raises Finding, or whatever the code under test lets through."""
+    draw = random.Random(f"zip {seed} {number}")
+    files, content = make_zip(draw)
+    for _ in range(draw.choice((1, 1, 1, 2, 3))):
+        content = draw.choice(ZIP_MUTATIONS)(draw, content)
+    (folder / "fuzzed.zip").write_bytes(content)
+    try:
+        parameters = DataParameters(source="archive", path="fuzzed.zip", seed=0, count=1, only=None, where=None, limit=None)
+        manifest = download(parameters, folder / "raw", folder)
+        photos = open_photos(folder / "raw")
+        for name, photo in zip(photos.names, photos.read_all(), strict=True):
+            if photo not in files.values():
+                raise Finding(f"{name!r} was read with other bytes than were packed")
+            with contextlib.suppress(UnreadablePicture):
+                read_image(name, photo, 28, "none", "box")
+    except FaceganError as error:
+        check_line(str(error))
+        return "refused"
+    told = len(photos.names) + sum(manifest.left_out.values())
+    packed = sum(not is_list(name) for name in files)
+    if told != packed:
+        raise Finding(f"{packed} files were packed, and {told} are told of")
+    return "read whole"
+
+
+def check_line(text: str) -> None:
+    """Raises Finding unless an error is one line that a terminal shows and does nothing else."""
+    if not text.isprintable() or "found" not in text:
+        raise Finding(f"the message {text!r}")
+
+
+def make_zip(draw: random.Random) -> tuple[dict[str, bytes], bytes]:
+    """Returns the files of an archive, and the archive, in one of the many ways in which tools write them."""
+    files, file = {}, io.BytesIO()
+    if draw.random() < 0.2:
+        file.write(draw.randbytes(draw.randrange(1, 300)))  # a self-extracting archive
+    streamed = draw.random() < 0.2
+    with warnings.catch_warnings(), zipfile.ZipFile(Stream(file) if streamed else file, "w" if streamed or not file.tell() else "a") as archive:
+        warnings.simplefilter("ignore")
+        if draw.random() < 0.3:
+            archive.comment = draw.randbytes(draw.randrange(1, 40))
+        for number in range(draw.randrange(1, 8)):
+            name = draw.choice(("faces/{}.png", "{}.jpg", "größe/{}.webp", "例{}.png", "a b/{}.JPG", "notes{}.txt", "x{}o.gif", ".h{}.png", "{}.mov"))
+            info = zipfile.ZipInfo(name.format(number))
+            info.compress_type = draw.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+            if draw.random() < 0.2:
+                info.extra = struct.pack("<2H5s", 0x5455, 5, b"\x01time")
+            if draw.random() < 0.2:
+                info.comment = b"a face"
+            files[info.filename] = draw.choice(small_pictures()) + draw.randbytes(draw.randrange(4))
+            with archive.open(info, "w", force_zip64=draw.random() < 0.2) as member:
+                member.write(files[info.filename])
+        if draw.random() < 0.2:
+            archive.mkdir("folder")
+        if draw.random() < 0.2:
+            files["list_eval_partition.csv"] = b"image_id,partition\n0.png,0\n"
+            archive.writestr("list_eval_partition.csv", files["list_eval_partition.csv"])
+    return files, file.getvalue()
+
+
+class Stream:
+    """A file that can only be written on: a zip then tells sizes after the members."""
+
+    def __init__(self, file: io.BytesIO):
+        self.write, self.flush = file.write, file.flush
+
+
+@functools.cache
+def small_pictures() -> tuple[bytes, ...]:
+    """Returns a few picture files, and none."""
+    return (*(encode(random.Random(number), "PNG" if number % 2 else "JPEG", (16, 16)) for number in range(6)), b"", b"no picture")
+
+
+def encode(draw: random.Random, format: str, size: tuple[int, int]) -> bytes:
+    """Returns a picture of noise in one of the format's ways."""
+    modes, options = FORMATS[format]
+    file, noise = io.BytesIO(), Image.frombytes("RGB", size, draw.randbytes(3 * size[0] * size[1]))
+    mode, chosen = draw.choice(modes), dict(draw.choice(options))
+    try:
+        (noise.convert("L") if mode in ("1", "I;16") else noise).convert(mode).save(file, format, **chosen)
+    except (OSError, ValueError, KeyError):  # a mode that does not go with these options
+        file = io.BytesIO()
+        noise.save(file, format)
+    return file.getvalue()
+
+
+def flip_bits(draw: random.Random, content: bytes) -> bytes:
+    changed = bytearray(content)
+    for _ in range(draw.choice((1, 1, 2, 8)) if changed else 0):
+        changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
+    return bytes(changed)
+
+
+def cut_end(draw: random.Random, content: bytes) -> bytes:
+    return content[: draw.randrange(len(content) + 1)]
+
+
+def cut_out(draw: random.Random, content: bytes) -> bytes:
+    start = draw.randrange(len(content) + 1)
+    return content[:start] + content[start + draw.choice((1, 4, 30, 46, 200)) :]
+
+
+def put_in(draw: random.Random, content: bytes) -> bytes:
+    start = draw.randrange(len(content) + 1)
+    return content[:start] + draw.randbytes(draw.choice((1, 4, 30, 46, 200))) + content[start:]
+
+
+def repeat_part(draw: random.Random, content: bytes) -> bytes:
+    start, length, at = draw.randrange(len(content) + 1), draw.choice((4, 22, 46, 100, 1000)), draw.randrange(len(content) + 1)
+    return content[:at] + content[start : start + length] + content[at:]
+
+
+def overwrite_number(draw: random.Random, content: bytes) -> bytes:
+    return put_number(draw, content, draw.randrange(len(content) + 1), draw.choice(["<H", "<I", ">H", ">I"]))
+
+
+def put_number(draw: random.Random, content: bytes, at: int, format: str) -> bytes:
+    """Returns the content with an odd number, or one near the old, at a place."""
+    width = struct.calcsize(format)
+    if at + width > len(content):
+        return content
+    [old] = struct.unpack_from(format, content, at)
+    value = draw.choice((*ODD_NUMBERS, len(content), old + 1, old - 1, old * 2, draw.getrandbits(32))) % (1 << 8 * width)
+    return content[:at] + struct.pack(format, value) + content[at + width :]
+
+
+def edit_record(signature: bytes, fields: dict[int, str]) -> Callable[[random.Random, bytes], bytes]:
+    """Returns the mutation of a field in a record of a zip, any of those that begin so."""
+
+    def edit(draw: random.Random, content: bytes) -> bytes:
+        places = [at for at in range(len(content)) if content.startswith(signature, at)]
+        at, format = draw.choice(list(fields.items()))
+        return put_number(draw, content, draw.choice(places) + at, format) if places else content
+
+    return edit
+
+
+def overlap(draw: random.Random, content: bytes) -> bytes:
+    """Lets one member of a zip lie where another does."""
+    places = [at for at in range(len(content) - 46) if content.startswith(b"PK\x01\x02", at)]
+    if len(places) < 2:
+        return content
+    one, other = draw.sample(places, 2)
+    return content[: one + 42] + content[other + 42 : other + 46] + content[one + 46 :]
+
+
+def swell(draw: random.Random, content: bytes) -> bytes:
+    """Puts megabytes of zeros, deflated, where a member's contents were, or appends them."""
+    squeeze = zlib.compressobj(wbits=-15)
+    zeros = squeeze.compress(bytes(draw.choice((10**6, 4 * 10**6)))) + squeeze.flush()
+    places = [at for at in range(len(content) - 30) if content.startswith(b"PK\x03\x04", at)]
+    at = draw.choice(places) + 40 if places else len(content)
+    return content[:at] + zeros + content[at + len(zeros) :]
+
+
+edit_entry = edit_record(b"PK\x01\x02", {6: "<H", 8: "<H", 10: "<H", 16: "<I", 20: "<I", 24: "<I", 28: "<H", 30: "<H", 32: "<H", 42: "<I"})
+edit_header = edit_record(b"PK\x03\x04", {6: "<H", 8: "<H", 14: "<I", 18: "<I", 22: "<I", 26: "<H", 28: "<H"})
+edit_end = edit_record(b"PK\x05\x06", {4: "<H", 6: "<H", 8: "<H", 10: "<H", 12: "<I", 16: "<I", 20: "<H"})
+ANY_MUTATIONS = (flip_bits, flip_bits, cut_end, cut_out, put_in, repeat_part, overwrite_number)
+ZIP_MUTATIONS = (*ANY_MUTATIONS, edit_entry, edit_entry, edit_entry, edit_header, edit_end, edit_end, overlap, swell)
+
+
+def fuzz_picture(seed: int, number: int, folder: Path) -> str:
+    """Reads one mutated picture and returns what became of it. Raises whatever the code under test lets through."""
+    draw = random.Random(f"picture {seed} {number}")
+    format = draw.choice(list(FORMATS))
+    content = encode(draw, format, (draw.randrange(1, 80), draw.randrange(1, 80)))
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        content = draw.choice((*ANY_MUTATIONS, edit_start))(draw, content)
+    if format == "PNG":
+        content = mend_checksums(content)
+    try:
+        image = read_image("fuzzed", content, 32, draw.choice(("none", "square", (0, 0, 1, 1))), draw.choice(("lanczos", "box")))
+    except UnreadablePicture as error:
+        if not str(error).isprintable():
+            raise Finding(f"the reason {str(error)!r}") from None
+        return f"{format} unreadable"
+    if image.shape != (3, 32, 32):
+        raise Finding(f"a picture of {image.shape}")
+    return f"{format} read"
+
+
+def edit_start(draw: random.Random, content: bytes) -> bytes:
+    """Changes a number among the first hundred bytes, where formats keep their sizes."""
+    return put_number(draw, content, draw.randrange(min(100, len(content) + 1)), draw.choice(["<H", "<I", ">H", ">I"]))
+
+
+def mend_checksums(content: bytes) -> bytes:
+    """Returns a PNG whose chunks have the checksums that Pillow wants, so that it reads on."""
+    mended, at = bytearray(content), 8
+    while at + 12 <= len(mended):
+        [length] = struct.unpack_from(">I", mended, at)
+        if at + 12 + length > len(mended):
+            break
+        struct.pack_into(">I", mended, at + 8 + length, zlib.crc32(mended[at + 4 : at + 8 + length]))
+        at += 12 + length
+    return bytes(mended)
+
+
+KINDS = {"zips": fuzz_zip, "pictures": fuzz_picture}
+
+
+def run_batch(kind: str, seed: int, numbers: range) -> tuple[Counter[str], list[str], float]:
+    """Returns how many inputs came to what, the findings, and this process's peak memory in MB."""
+    outcomes, findings = Counter(), []
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as folder:
+        for number in numbers:
+            try:
+                outcomes[KINDS[kind](seed, number, Path(folder))] += 1
+            except Exception:
+                findings.append(f"{kind} --seed {seed}, number {number}: {traceback.format_exc()}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return outcomes, findings, peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+SHARED_MEMORY = Path("/dev/shm")  # where there is one, no disk waits
+
+
+def fuzz(kind: str, seed: int, count: int, seconds: float) -> bool:
+    """Runs so many inputs, or as many as the time allows, in a process of its own; prints the figures; returns whether all is well."""
+    started, done, peak, outcomes, found = time.monotonic(), 0, 0.0, Counter(), 0
+    pool = ProcessPoolExecutor(1, get_context("spawn"))
+    while done < count and time.monotonic() - started < seconds:
+        numbers = range(done, min(done + BATCH, count))
+        try:
+            batch_outcomes, findings, batch_peak = pool.submit(run_batch, kind, seed, numbers).result()
+        except BrokenProcessPool:
+            batch_outcomes, batch_peak = Counter(), 0.0
+            findings = [f"{kind} --seed {seed}, one of the numbers {numbers.start} to {numbers.stop - 1}: the process died"]
+            pool = ProcessPoolExecutor(1, get_context("spawn"))
+        done = numbers.stop
+        found += len(findings)
+        outcomes += batch_outcomes
+        peak = max(peak, batch_peak)
+        for finding in findings:
+            print(finding, flush=True)
+    pool.shutdown()
+    told = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
+    print(f"{done:,} {kind} in {time.monotonic() - started:,.0f} s, seed {seed}: {told}; {found} findings; peak memory {peak:,.0f} MB", flush=True)
+    return not found and peak < MOST_MEMORY_MB
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10, help="how long at most, half of it for each kind (default: 10)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other inputs (default: 0)")
+    parser.add_argument("--zips", type=int, default=10**9, help="how many archives at most")
+    parser.add_argument("--pictures", type=int, default=10**9, help="how many pictures at most")
+    chosen = parser.parse_args()
+    well = [fuzz(kind, chosen.seed, getattr(chosen, kind), chosen.minutes * 30) for kind in KINDS]
+    sys.exit(not all(well))

@@ -1,0 +1,39 @@
+"""``facegan.load``: the same faces as the stage's files."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from projects import ROOT
+from small_generators import choose, make_generator, save_small_generator
+
+import facegan
+from facegan.common.errors import FaceganError
+from facegan.sampling.faces import draw_faces
+
+
+@pytest.fixture
+def generator(tmp_path):
+    save_small_generator(tmp_path / "generator.safetensors")
+    return facegan.load(tmp_path / "generator.safetensors")
+
+
+@pytest.mark.parametrize("count", [1, 10, 17])
+def test_faces_are_those_of_the_stage(generator, tmp_path, count):
+    draw_faces(make_generator(), choose(seed=1, count=20), tmp_path, pixels=1)
+    faces = generator.faces(seed=1, count=count)
+    assert len(faces) == count and generator.card.images_seen == 1000
+    for number, face in enumerate(faces):
+        assert np.array_equal(face, Image.open(tmp_path / f"faces/seed1_face{number:04d}.png"))
+
+
+def test_impossible_numbers_are_told(generator):
+    with pytest.raises(FaceganError, match=r"count: expected a number of at least 1; found 0"):
+        generator.faces(count=0)
+
+
+def test_importing_facegan_loads_nothing_heavy():
+    code = "import sys, facegan; sys.exit(bool({'torch', 'numpy', 'PIL', 'pydantic'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0

@@ -1,0 +1,87 @@
+"""Trainings, read while they run and after a kill, without disturbing them: a real process, real files."""
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+from projects import copy_project, make_shards, start_stage
+
+from facegan.common.errors import FaceganError
+from facegan.studio.trainings import list_trainings, read_history, read_training
+from facegan.training.checkpoint import read_checkpoint
+
+
+def wait_for(condition, process):
+    """Waits until the condition holds while the process runs; returns what it gave."""
+    for _ in range(3000):
+        found = condition()
+        if found:
+            return found
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def snapshot(folder):
+    return {path.name: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_training_is_watched_killed_and_still_readable(tmp_path):
+    project = copy_project(tmp_path, images=100_000, progress_images=160)
+    make_shards(project)
+    process = start_stage(project, "train")
+    try:
+        (name,) = wait_for(lambda: list_trainings(project), process)
+        wait_for(lambda: len(read_training(project, name).pictures) > 2 and read_training(project, name).rows, process)
+        running = read_training(project, name)
+        assert running.state == "running"
+        assert running.images == 100_000
+        assert running.parameters["model"]["name"] == "dcgan"
+        assert running.images_per_second > 0
+        assert running.seconds_left > 0
+        more = wait_for(lambda: (now := read_training(project, name)).images_seen > running.images_seen and now, process)
+        assert len(more.pictures) >= len(running.pictures)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    folder = project / ".checkpoints" / name
+    before = snapshot(folder)
+    stopped = read_training(project, name)
+    assert stopped.state == "stopped"
+    state = read_checkpoint(folder / "state.ckpt")
+    assert stopped.images_seen == state["images_seen"]
+    assert stopped.rows["loss_generator"] == [row["loss_generator"] for row in state["rows"]]
+    assert snapshot(folder) == before
+    for file, content in (("state.ckpt", b"facegan checkpoint 1\ntorn"), ("state.previous.ckpt", b"")):  # one torn, then both
+        (folder / file).write_bytes(content)
+        assert read_training(project, name).state == "stopped"
+    assert read_training(project, name).rows == {}
+
+
+def test_tensors_stay_on_the_disk(tmp_path):
+    from facegan.training.checkpoint import write_checkpoint
+
+    rows = [{"images_seen": 8, "loss_generator": 1.5}]
+    write_checkpoint(tmp_path / "state.ckpt", {"tensors": {"weight": torch.ones(4_000_000)}, "best": None, "images_seen": 8, "rows": rows})
+    with (tmp_path / "state.ckpt").open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    began = read_bytes()
+    assert read_history(tmp_path) == {"images_seen": 8, "rows": rows}
+    assert read_bytes() - began < 1_000_000
+
+
+def read_bytes():
+    """Returns how many bytes this process has asked its files for so far."""
+    with open("/proc/self/io") as file:
+        return int(next(line.split()[1] for line in file if line.startswith("rchar")))
+
+
+@pytest.mark.parametrize("name", ["", "..", "../secrets", "0123456789abcdef", "workspace", "x" * 1000])
+def test_only_known_trainings_are_read(tmp_path, name):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "run.json").write_text("{}")
+    (tmp_path / "project" / ".checkpoints").mkdir(parents=True)
+    with pytest.raises(FaceganError, match="expected a training"):
+        read_training(tmp_path / "project", name)
