@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from facegan.common.config import read_values  # noqa: E402 (the path above must come first)
+from facegan.models import convolution  # noqa: E402
 from facegan.parameters import Parameters  # noqa: E402
 from facegan.training.augmentation import Augmentation  # noqa: E402
 from facegan.training.batches import Batches  # noqa: E402
@@ -123,7 +124,8 @@ def duplicate(tensor: Tensor, memo: dict) -> Tensor:
 def no_values() -> Iterator[None]:
     """Within this context tensors have no values and take no memory."""
     patches = mock.patch.object(nn.Module, "to", convert), mock.patch.object(Tensor, "__deepcopy__", duplicate)
-    with FakeTensorMode(allow_non_fake_inputs=True), patches[0], patches[1]:
+    as_on_a_gpu = mock.patch.object(convolution, "DENSE_BY_PYTORCH", ())
+    with FakeTensorMode(allow_non_fake_inputs=True), patches[0], patches[1], as_on_a_gpu:
         yield
 
 

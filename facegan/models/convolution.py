@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from facegan.models.layers import full_precision
+
+DENSE_BY_PYTORCH = ("cpu",)  # where PyTorch's own second derivative is the faster one, unless there are groups
 
 
 class Geometry(NamedTuple):
@@ -170,6 +173,8 @@ def conv2d(
     groups: int = 1,
 ) -> Tensor:
     """Returns ``torch.nn.functional.conv2d`` of the same arguments."""
+    if groups == 1 and features.device.type in DENSE_BY_PYTORCH:
+        return functional.conv2d(features, weight, bias, stride, padding, dilation, groups)
     geometry = Geometry(make_pair(stride), make_pair(padding), make_pair(dilation), False, (0, 0), groups)
     return Convolve.apply(*to_autocast(features, weight, bias), geometry)
 
@@ -185,6 +190,8 @@ def conv_transpose2d(
     dilation: int | tuple[int, int] = 1,
 ) -> Tensor:
     """Returns ``torch.nn.functional.conv_transpose2d`` of the same arguments."""
+    if groups == 1 and features.device.type in DENSE_BY_PYTORCH:
+        return functional.conv_transpose2d(features, weight, bias, stride, padding, output_padding, groups, dilation)
     geometry = Geometry(make_pair(stride), make_pair(padding), make_pair(dilation), True, make_pair(output_padding), groups)
     return Convolve.apply(*to_autocast(features, weight, bias), geometry)
 

@@ -74,16 +74,16 @@ def judge(
         with_slopes: whether gradients with respect to those images will be asked for.
     """
     some = images.detach()[::stride].requires_grad_(with_slopes)
-    seen = some
-    if stride > 1:  # augmented in their own order, in which they get their random numbers
-        seen = images.detach().clone()
-        seen[::stride] = some
-    seen = game.augmentation(seen, values.strength)  # (B, 3, H, W)
-    if stride > 1:
-        seen = torch.cat([seen[first::stride] for first in range(stride)])
+    if stride == 1:
+        logits = discriminator(game.augmentation(some, values.strength)).float()  # (B,)
+        return some, logits, logits
+    whole = images.detach().clone()  # in their own order, in which augmentation gives them their random numbers
+    whole[::stride] = some
+    seen = game.augmentation(whole, values.strength)  # (B, 3, H, W)
+    others = torch.cat([seen[first::stride] for first in range(1, stride)])
     # a pass of their own, so that nothing of the others is differentiated twice
-    logits = [discriminator(part).float() for part in seen.split([len(some), len(images) - len(some)]) if len(part)]
-    return some, logits[0], torch.cat(logits)
+    parts = [discriminator(part).float() for part in (torch.cat([seen[::stride]]), others) if len(part)]
+    return some, parts[0], torch.cat(parts)
 
 
 def generator_move(discriminator: nn.Module, game: Game, values: StepValues, real: Tensor, fake: Tensor) -> Move:

@@ -5,11 +5,18 @@ import torch
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from facegan.models import convolution
 from facegan.models.convolution import Conv2d, ConvTranspose2d, conv2d, conv_transpose2d, share_casts
 from facegan.training.losses import squared_gradient_norms
 
 # stride, padding, dilation, groups, kernel: of the models, and what they might come to
 GEOMETRIES = [(1, 1, 1, 1, 3), (2, 1, 1, 1, 4), (1, 0, 1, 1, 1), (1, 1, 1, 2, 3), (1, 0, 1, 4, 4), (2, 0, 1, 1, 3), (1, 2, 2, 2, 3), (2, (0, 1), 1, 1, 3)]
+
+
+@pytest.fixture(autouse=True)
+def everywhere(monkeypatch):
+    """Lets ours do all convolutions, also those that PyTorch is faster at on a CPU."""
+    monkeypatch.setattr(convolution, "DENSE_BY_PYTORCH", ())
 
 
 def make_pair(transposed, geometry):

@@ -15,11 +15,14 @@ NORMALIZED = ("dcgan", "tutorial")  # their generators have batch norm
 CUTTABLE = [name for name in KINDS.values() if not any(word in name for word in NORMALIZED)]
 
 
-@pytest.mark.parametrize(
-    "train",
-    [{}, {"fresh_batch": False, "objective": "noisy_labels", "penalty": "wgan_gp", "gamma": 1.0, "penalty_stride": 1}],
-    ids=["as it is", "wgan-gp"],
-)
+OTHERS = [
+    {},
+    {"fresh_batch": False, "objective": "noisy_labels", "penalty": "wgan_gp", "gamma": 1.0, "penalty_stride": 1},
+    {"penalty_stride": 2, "augment": "full"},
+]
+
+
+@pytest.mark.parametrize("train", OTHERS, ids=["as it is", "wgan-gp", "some images' penalty, augmented"])
 @pytest.mark.parametrize("preset", CUTTABLE)
 def test_pieces_move_both_networks_as_the_whole_batch_does(preset, train):
     """With penalties, pairs, augmentation, dropout, noise and groups of neighbours: all random numbers are the whole batch's."""
