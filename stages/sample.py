@@ -65,7 +65,12 @@ def sample(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     options = parser(__doc__)
-    options.add_argument("--model", type=Path, default=ROOT / "data/model", help="training's folder, or one generator.safetensors alone (default: data/model)")
+    options.add_argument(
+        "--model",
+        type=Path,
+        default=ROOT / "data/model",
+        help="training's folder, one generator.safetensors alone, or a checkpoint of a training that may still run (default: data/model)",
+    )
     options.add_argument("--losses", type=Path, default=ROOT / "metrics/losses.csv", help="goes with training's folder (default: metrics/losses.csv)")
     options.add_argument("--quick-scores", type=Path, default=ROOT / "metrics/quick_scores.csv", help="likewise (default: metrics/quick_scores.csv)")
     options.add_argument("--evaluation", type=Path, default=ROOT / "data/evaluation", help="likewise, a folder (default: data/evaluation)")

@@ -42,6 +42,7 @@ from facegan.preprocessing.images import UnreadablePicture, read_image
 
 BATCH = 200
 MOST_MEMORY_MB = 1000
+MOST_FINDINGS = 20  # then it stops: they are likely one
 ODD_NUMBERS = (0, 1, 2, 21, 22, 30, 46, 0x7F, 0xFF, 0x7FFF, 0xFFFE, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 FORMATS = {  # of the pictures to start from: Pillow's name, modes, options
     "PNG": (("RGB", "RGBA", "L", "LA", "P", "1", "I;16"), ({}, {"compress_level": 0}, {"bits": 4})),
@@ -51,6 +52,8 @@ FORMATS = {  # of the pictures to start from: Pillow's name, modes, options
     "TIFF": (("RGB", "L", "CMYK", "RGBA", "I;16", "F"), ({}, {"compression": "tiff_lzw"}, {"compression": "jpeg"}, {"compression": "tiff_deflate"})),
     "WEBP": (("RGB", "RGBA"), ({}, {"lossless": True})),
     "AVIF": (("RGB", "RGBA"), ({},)),
+    "HEIF": (("RGB", "RGBA", "L"), ({},)),
+    "MPO": (("RGB",), ({},)),
     "JPEG2000": (("RGB", "L", "RGBA"), ({},)),
     "PPM": (("RGB", "L", "1"), ({},)),
     "TGA": (("RGB", "L", "RGBA"), ({}, {"compression": "tga_rle"})),
@@ -70,7 +73,7 @@ def fuzz_zip(seed: int, number: int, folder: Path) -> str:
         content = draw.choice(ZIP_MUTATIONS)(draw, content)
     (folder / "fuzzed.zip").write_bytes(content)
     try:
-        parameters = DataParameters(source="archive", path="fuzzed.zip", seed=0, count=1, only=None, where=None, limit=None)
+        parameters = DataParameters(source="archive", path="fuzzed.zip", count=1, only=None, where=None, limit=None)
         manifest = download(parameters, folder / "raw", folder)
         photos = open_photos(folder / "raw")
         for name, photo in zip(photos.names, photos.read_all(), strict=True):
@@ -286,7 +289,7 @@ def fuzz(kind: str, seed: int, count: int, seconds: float) -> bool:
     """Runs so many inputs, or as many as the time allows, in a process of its own; prints the figures; returns whether all is well."""
     started, done, peak, outcomes, found = time.monotonic(), 0, 0.0, Counter(), 0
     pool = ProcessPoolExecutor(1, get_context("spawn"))
-    while done < count and time.monotonic() - started < seconds:
+    while done < count and time.monotonic() - started < seconds and found < MOST_FINDINGS:
         numbers = range(done, min(done + BATCH, count))
         try:
             batch_outcomes, findings, batch_peak = pool.submit(run_batch, kind, seed, numbers).result()

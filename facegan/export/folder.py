@@ -16,7 +16,7 @@ from facegan.models.generator_file import load_generator
 from facegan.models.latents import seeded_latents
 from facegan.models.registry import count_parameters
 from facegan.sampling.directions import read_names
-from facegan.sampling.drawing import enlarge
+from facegan.sampling.faces import enlarge
 
 GRID_FACES, GRID_COLUMNS, GRID_FACE_PIXELS = 32, 8, 64
 DRAW_TORCH = '''import torch

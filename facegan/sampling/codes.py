@@ -22,7 +22,7 @@ from facegan.models.latents import seeded_latents, truncate
 MOST_FACES = 256  # of one seed
 HIGHEST_SEED = 2**32 - 1
 FACES_AT_ONCE = 16
-SEEDED = re.compile(r"(\d{1,10})-(\d{1,3})-(\d(?:\.\d{1,2})?)")
+SEEDED = re.compile(r"(\d{1,10})-(\d{1,3})-(\d(?:\.\d{1,2})?)", re.ASCII)
 EXPECTED = "expected a face such as 7-12-0.8 (seed, number, truncation)"
 
 

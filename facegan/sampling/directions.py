@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import read_json, write_json
-from facegan.models import dcgan, keras128, r3gan, stylegan2, tutorial28
+from facegan.models import dcgan, keras128, r3gan, resnet, stylegan2, tutorial28
 from facegan.models.latents import seeded_latents
 from facegan.sampling.codes import device_of, encode
 
@@ -31,6 +31,8 @@ def first_matrix(generator: nn.Module) -> Tensor:
             return generator.layers[0].weight.flatten(1).T  # (C · 4 · 4, L)
         case tutorial28.Generator() | keras128.Generator():
             return generator.layers[0].weight
+        case resnet.Generator():
+            return generator.start.weight
         case r3gan.Generator():  # each weight scales one picture of the basis, so its change counts as much as that picture is bright
             return generator.weigh.weight * generator.basis.flatten(1).norm(dim=1)[:, None]
         case stylegan2.Generator():

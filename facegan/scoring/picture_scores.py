@@ -9,8 +9,10 @@ most of all) would be held against the generator. benchmarks/enlarged_faces.py m
 """
 
 import dataclasses
+import hashlib
 import itertools
-import tempfile
+import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,12 @@ import torch
 from torch import Tensor
 
 from facegan.common.errors import FaceganError, printable
+from facegan.common.files import hash_file
 from facegan.common.progress import Progress
-from facegan.photos.manifest import write_manifest
-from facegan.photos.parameters import DataParameters
-from facegan.photos.sources import SOURCES
-from facegan.photos.store import Photos, open_photos
+from facegan.photos.selection import choose_photos, summarise
+from facegan.photos.sources.folder import hash_photo, walk
+from facegan.photos.store import FolderStore, Store
+from facegan.photos.zip_archive import ZipStore
 from facegan.preprocessing.images import Photo, UnreadablePicture
 from facegan.scoring.evaluate import check_extractor, round_numbers
 from facegan.scoring.extractors import BATCH, Extractor, extract
@@ -33,6 +36,8 @@ from facegan.scoring.parameters import FEWEST_IMAGES
 from facegan.scoring.protocol import PictureProtocol, RealProtocol
 from facegan.scoring.reference import Reference, shuffle
 from facegan.scoring.scores import compare, estimate_intervals
+
+NOT_RESIZED = "give them as they left the generator (stages/sample.py --native), not resized"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +74,8 @@ def score_pictures(pictures: Pictures, real: Reference | Pictures, extractor: Ex
     else:
         protocol, features, real_size = describe_real(real, extractor), real.features, real.size
     if pictures.size != real_size:
-        raise FaceganError(
-            f"expected pictures of {name_size(real_size)}, as the real images are; found {name_size(pictures.size)} in {printable(str(pictures.path))}; "
-            "give them as they left the generator (stages/sample.py --native), not resized"
-        )
+        problem = f"expected pictures of {name_size(real_size)}, as the real images are; found {name_size(pictures.size)}"
+        raise FaceganError(f"{problem} in {printable(str(pictures.path))}; {NOT_RESIZED}")
     fake, space = pictures.features, extractor.space
     report: dict[str, Any] = {
         "pictures": {"path": str(pictures.path), "sha256": pictures.sha256},
@@ -105,45 +108,49 @@ def extract_pictures(path: Path, option: str, extractor: Extractor) -> Pictures:
     Raises:
         FaceganError: no folder or zip, too few pictures, one that cannot be read, or several sizes.
     """
+    path = path.resolve()
     if not path.exists():
         raise FaceganError(f"{option}: expected a folder or a zip file of pictures; found nothing at {printable(str(path))}; mend the path")
-    path = path.resolve()
-    kind = "folder" if path.is_dir() else "archive"
-    with tempfile.TemporaryDirectory() as raw:
-        parameters = DataParameters(source=kind, path=str(path), count=1, only=None, where=None, limit=None)
-        manifest = SOURCES[kind](parameters, Path(raw), path.parent)
-        if manifest.images < FEWEST_IMAGES:
-            found = f"{manifest.images} (and {manifest.describe_left_out()})" if manifest.left_out else f"{manifest.images}"
-            raise FaceganError(f"{option}: expected at least {FEWEST_IMAGES} pictures in {printable(str(path))}; found {found}; give more")
-        write_manifest(Path(raw), manifest)
-        photos = open_photos(Path(raw))
-        size = next(decode_pictures(photos.select(photos.names[:1]), option)).shape[1:]
-        features = extract(extractor, read_batches(photos, size, option, BATCH[extractor.device.type]))
-    return Pictures(path, manifest.sha256, size, features[shuffle(len(features)).to(features.device)])
+    store, names, left_out, sha256 = list_folder(path) if path.is_dir() else list_zip(path)
+    if len(names) < FEWEST_IMAGES:
+        others = "".join(f", {count:,} {printable(kind)}" for kind, count in summarise(left_out).items())
+        problem = f"expected at least {FEWEST_IMAGES} pictures in {printable(str(path))}; found {len(names)}{others}"
+        raise FaceganError(f"{option}: {problem}; give more")
+    size = next(decode_pictures(store, names[:1], option)).shape[1:]
+    with Progress(f"pictures in {printable(path.name)}", len(names), "images") as progress:
+        features = extract(extractor, read_batches(store, names, size, option, BATCH[extractor.device.type], progress))
+    return Pictures(path, sha256, size, features[shuffle(len(features)).to(features.device)])
 
 
-def read_batches(photos: Photos, size: tuple[int, int], option: str, batch: int) -> Iterator[Tensor]:
-    """Yields uint8 batches (B, 3, H, W) of all pictures, by name, telling how far it is.
-
-    Raises:
-        FaceganError: a picture that cannot be read, or of another size.
-    """
-    pictures = zip(photos.names, decode_pictures(photos, option), strict=True)
-    with Progress(f"pictures in {printable(Path(photos.manifest.path).name)}", len(photos.names), "images") as progress:
-        while part := list(itertools.islice(pictures, batch)):
-            for name, picture in part:
-                if picture.shape[1:] != size:
-                    raise FaceganError(
-                        f"{option}: expected pictures of one size; found {name_size(size)} and, in {printable(name)}, {name_size(picture.shape[1:])}; "
-                        "give them as they left the generator (stages/sample.py --native), not resized"
-                    )
-            yield torch.from_numpy(np.stack([picture for _, picture in part]))
-            progress.add(len(part))
+def list_folder(folder: Path) -> tuple[Store, list[str], Counter[str], str]:
+    """Returns the files in a folder, the names of those that are pictures, how many others of each kind, and a hash of names and contents."""
+    unread: Counter[str] = Counter()
+    names, others = choose_photos(walk(folder, unread))
+    files = {name: hash_photo(folder / name)[0] for name in names}
+    return FolderStore(folder, files), names, unread + others, hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
-def decode_pictures(photos: Photos, option: str) -> Iterator[np.ndarray]:
+def list_zip(path: Path) -> tuple[Store, list[str], Counter[str], str]:
+    """Returns the files in a zip, the names of those that are pictures, how many others of each kind, and the zip's hash."""
+    store = ZipStore(path)
+    return store, *choose_photos(store.list_files()), hash_file(path)
+
+
+def read_batches(store: Store, names: list[str], size: tuple[int, int], option: str, batch: int, progress: Progress) -> Iterator[Tensor]:
+    """Yields uint8 batches (B, 3, H, W) of the pictures. Raises FaceganError at one that cannot be read, or is of another size."""
+    pictures = zip(names, decode_pictures(store, names, option), strict=True)
+    while part := list(itertools.islice(pictures, batch)):
+        for name, picture in part:
+            if picture.shape[1:] != size:
+                problem = f"expected pictures of one size; found {name_size(size)} and, in {printable(name)}, {name_size(picture.shape[1:])}"
+                raise FaceganError(f"{option}: {problem}; {NOT_RESIZED}")
+        yield torch.from_numpy(np.stack([picture for _, picture in part]))
+        progress.add(len(part))
+
+
+def decode_pictures(store: Store, names: list[str], option: str) -> Iterator[np.ndarray]:
     """Yields each picture (3, H, W) in uint8, RGB. Raises FaceganError at one that cannot be read."""
-    for name, content in zip(photos.names, photos.read_all(), strict=True):
+    for name, content in zip(names, store.read_all(names), strict=True):
         try:
             yield np.asarray(Photo(content).decode()).transpose(2, 0, 1)
         except UnreadablePicture as error:

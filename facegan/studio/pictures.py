@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from facegan.common.pictures import make_grid
+from facegan.sampling.faces import enlarge
 
 SAVED_FACE_PIXELS, SAVED_GRID_FACE_PIXELS, ANIMATION_PIXELS = 128, 64, 256  # at least
 FRAME_MILLISECONDS = 60
@@ -21,12 +22,6 @@ def write_png(picture: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG", compress_level=1)  # five times as fast as the default, a tenth larger
     return file.getvalue()
-
-
-def enlarge(picture: np.ndarray, side: int, least: int) -> np.ndarray:
-    """Returns the picture (H, W, 3) with every pixel repeated so often that ``side`` pixels become ``least`` or more."""
-    times = math.ceil(least / side)
-    return picture.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def as_uri(content: bytes, kind: str = "image/png") -> str:

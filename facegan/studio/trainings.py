@@ -16,8 +16,9 @@ from typing import Any, BinaryIO
 import torch
 
 from facegan.common.errors import FaceganError
+from facegan.models.checkpoint_file import DIGEST_BYTES, FORMAT
+from facegan.parameters import read_parameters
 from facegan.studio.runs import parse, read_columns, read_text
-from facegan.training.checkpoint import DIGEST_BYTES, FORMAT
 
 KEY = re.compile(r"[0-9a-f]{8,64}")
 WORKSPACE = "workspace"
@@ -31,7 +32,7 @@ class Training:
     Attributes:
         name: its key, or "workspace" for the finished one in data/model.
         state: "running", "stopped" or "finished".
-        images_seen, images: real images shown, and to show in all.
+        images_seen, images: real images shown, and to show in all; 0 where nothing says how many.
         images_per_second: over the whole training; None when unknown.
         rows: the columns of the losses so far.
         scores: the columns of the quick scores so far.
@@ -63,7 +64,7 @@ class Training:
 def list_trainings(project: Path) -> list[str]:
     """Returns the trainings' names: the running first, the newest first, the finished one of the workspace last."""
     folders = [folder for folder in (project / ".checkpoints").glob("*") if KEY.fullmatch(folder.name) and (folder / "run.json").is_file()]
-    folders.sort(key=lambda folder: (is_running(folder), last_change(folder)), reverse=True)
+    folders.sort(key=lambda folder: (find_state(folder) == "running", last_change(folder)), reverse=True)
     return [folder.name for folder in folders] + ([WORKSPACE] if (project / "data" / "model" / "progress").is_dir() else [])
 
 
@@ -71,22 +72,37 @@ def read_training(project: Path, name: str) -> Training:
     """Returns a training by its name. Raises FaceganError when there is none of that name."""
     if name not in list_trainings(project):
         raise FaceganError(f"expected a training that this project knows; found {name[:40]!r}; it may have ended: choose another, or start one with dvc repro")
-    return read_finished(project) if name == WORKSPACE else read_folder(project / ".checkpoints" / name)
+    return read_finished(project) if name == WORKSPACE else read_folder(project, project / ".checkpoints" / name)
 
 
-def read_folder(folder: Path) -> Training:
+def read_folder(project: Path, folder: Path) -> Training:
     """Returns what a folder of checkpoints tells."""
-    ingredients = parse(json.loads, read_text(folder / "run.json"))
-    parameters = ingredients.get("parameters") or {}
-    train = parameters.get("train") if isinstance(parameters.get("train"), dict) else {}
-    history = read_history(folder)
+    parameters = parse(json.loads, read_text(folder / "run.json")).get("parameters")
+    parameters = parameters if isinstance(parameters, dict) else {}
+    history, state = read_history(folder), find_state(folder)
     seen, seconds = history.get("images_seen", 0), history.get("seconds", 0.0)
     rewinds = [f"{rewind.get('at_images_seen', 0):,} images: losses were infinite or NaN, went back" for rewind in history.get("rewinds", [])]
     return Training(
-        folder.name, "running" if is_running(folder) else "stopped", seen, int(train.get("images", 0)), seen / seconds if seconds else None,
+        folder.name, state, seen, seen if state == "finished" else find_length(project, parameters), seen / seconds if seconds else None,
         as_columns(history.get("rows", [])), as_columns(history.get("scores", [])), find_pictures(folder / "progress"),
         [*history.get("warnings", []), *rewinds], parameters, last_change(folder),
     )
+
+
+def find_length(project: Path, parameters: dict[str, Any]) -> int:
+    """Returns how many images a training is to show in all, or 0: that is no part of what a checkpoint is named by, so the parameters of the
+    workspace, and of the copies that DVC trains in, are compared with the training's own.
+    """
+    for path in (project / "params.yaml", *sorted((project / ".dvc" / "tmp" / "exps").glob("*/params.yaml"))):
+        try:
+            found = read_parameters(path)
+        except (FaceganError, OSError):
+            continue
+        train = json.loads(json.dumps(found.train.as_plain()))
+        own = {name: value for name, value in (parameters.get("train") or {}).items() if name in train and name != "start_from"}
+        if found.model.as_plain() == parameters.get("model") and all(value == train[name] for name, value in own.items()):
+            return found.train.images
+    return 0
 
 
 def read_finished(project: Path) -> Training:
@@ -112,14 +128,27 @@ def as_columns(rows: list[dict[str, float]]) -> dict[str, list[float]]:
 
 def last_change(folder: Path) -> float:
     """Returns when a training last wrote something, in seconds since 1970."""
-    times = [path.stat().st_mtime for name in ("state.ckpt", "state.next.ckpt", "run.json") if (path := folder / name).exists()]
+    times = [path.stat().st_mtime for path in (*list_checkpoints(folder), folder / "state.next.ckpt", folder / "run.json") if path.exists()]
     return max(times, default=0.0)
 
 
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Returns where a training's newest checkpoint may lie, the likeliest place first."""
+    kept = sorted((path for path in folder.glob("*/*/state.ckpt") if path.parent.name.isdecimal()), key=lambda path: int(path.parent.name), reverse=True)
+    return [folder / "state.ckpt", folder / "state.previous.ckpt", *kept]
+
+
+def find_state(folder: Path) -> str:
+    """Returns "running", "stopped" or "finished"."""
+    if is_running(folder):
+        return "running"
+    return "stopped" if (folder / "state.ckpt").exists() or not any(folder.glob("finished/*/state.ckpt")) else "finished"
+
+
 def is_running(folder: Path) -> bool:
-    """Returns whether a process holds the folder's lock, as Linux lists locks; elsewhere, whether it wrote something of late."""
+    """Returns whether a process holds the training's lock, as Linux lists locks; elsewhere, whether it wrote something of late."""
     try:
-        lock, listed = (folder / "lock").stat(), Path("/proc/locks").read_text()
+        lock, listed = (folder.parent / f".{folder.name}.lock").stat(), Path("/proc/locks").read_text()
     except OSError:
         return time.time() - last_change(folder) < QUIET_SECONDS
     return f"{os.major(lock.st_dev):02x}:{os.minor(lock.st_dev):02x}:{lock.st_ino} " in listed
@@ -127,9 +156,9 @@ def is_running(folder: Path) -> bool:
 
 def read_history(folder: Path) -> dict[str, Any]:
     """Returns a checkpoint's numbers without its tensors: images seen, seconds, rows, scores, rewinds, warnings."""
-    for name in ("state.ckpt", "state.previous.ckpt"):
+    for path in list_checkpoints(folder):
         try:
-            with (folder / name).open("rb") as file:
+            with path.open("rb") as file:
                 if file.read(len(FORMAT)) != FORMAT:
                     continue
                 with torch.serialization.skip_data():  # tensors stay on the disk

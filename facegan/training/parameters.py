@@ -85,6 +85,8 @@ class TrainParameters(Section):
                 yield f"{name}: expected one number, or schedule_images to run a pair over; found a pair alone"
         if self.batch % self.processes:
             yield f"batch: expected a multiple of processes ({self.processes}); found {self.batch}"
+        if self.penalty == "wgan_gp" and self.penalty_stride > 1:
+            yield f"penalty_stride: expected 1 with wgan_gp, which looks between all pairs of images; found {self.penalty_stride}"
         if self.penalty == "none" and self.gamma not in ("auto", 0.0):
             yield f"gamma: expected 0 without a penalty; found {self.gamma}"
         for name in self.augment.split(","):

@@ -113,6 +113,13 @@ def test_all_problems_of_all_sections_are_told_at_once():
         assert problem in told
 
 
+def test_a_penalty_between_images_is_taken_on_all_of_them():
+    between = {"objective": "wasserstein", "penalty": "wgan_gp"}
+    with pytest.raises(ConfigurationError, match=r"train.penalty_stride: expected 1 with wgan_gp, .*; found 4"):
+        read_preset("demo", train=between)
+    assert read_preset("demo", train=between | {"penalty_stride": 1}).train.penalty == "wgan_gp"
+
+
 def test_an_unknown_model_is_told():
     with pytest.raises(ConfigurationError, match=r"model.name: expected dcgan, .*; found 'stylegan3'; did you mean stylegan2?"):
         read_preset("demo", model={"name": "stylegan3"})

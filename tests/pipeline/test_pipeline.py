@@ -153,7 +153,8 @@ def test_a_longer_run_goes_on_from_the_shorter_ones_end(project):
     # forced, since DVC would take what it has cached for these parameters
     output = run(project, "dvc", "exp", "run", "--force", "--single-item", "train", "-S", "train.images=800", "-S", "train.seed=3", "-n", "continued")
     assert "resumed at 560 of 800 images" in output
-    locks = [yaml.safe_load(run(project, "git", "show", f"{name}:dvc.lock"))["stages"]["train"] for name in ("at-once", "continued")]
+    places = {place.rsplit("/", 1)[1]: place for place in run(project, "git", "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()}
+    locks = [yaml.safe_load(run(project, "git", "show", f"{places[name]}:dvc.lock"))["stages"]["train"] for name in ("at-once", "continued")]
     hashes = [{out["path"]: out["md5"] for out in lock["outs"] if out["path"] != "metrics/train.json"} for lock in locks]
     assert hashes[0] == hashes[1]
     run(project, "git", "checkout", "-q", ".")

@@ -382,7 +382,7 @@ def test_what_download_passed_over_stands_in_the_report(tmp_path):
     for name, content in {"a.png": encode(draw(0)), "b.png": encode(draw(1)), "c.mov": b"film", "d.mov": b"film", "e.psd": b"layers"}.items():
         (tmp_path / "mine").mkdir(exist_ok=True)
         (tmp_path / "mine" / name).write_bytes(content)
-    data = DataParameters(source="folder", path="mine", seed=0, count=1, only=None, where=None, limit=None)
+    data = DataParameters(source="folder", path="mine", count=1, only=None, where=None, limit=None)
     download(data, tmp_path / "raw", tmp_path)
     preprocess(tmp_path / "raw", parameters(holdout=0.0), tmp_path / "shards", 1)
     assert read_report(tmp_path / "shards") == EMPTY_REPORT | {"photos": 2, "pictures": 2, "files_left_out": {".mov": 2, ".psd": 1}}

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from projects import ROOT
-from small_generators import choose, make_generator, read_all, save_small_generator
+from small_generators import choose, make_card, make_generator, read_all, save_small_generator
 
 from facegan.common.pictures import save_png
-from facegan.models.generator_file import load_generator
-from facegan.sampling.faces import draw_faces
+from facegan.models.checkpoint_file import write_checkpoint
+from facegan.models.generator_file import load_generator, write_card
+from facegan.sampling.faces import draw_chosen, draw_faces
 
 FACES = [f"faces/seed0_face{number:04d}.png" for number in range(10)]
 LOSSES = "images_seen,loss_generator,loss_discriminator,real_logit,fake_logit,diversity\n0,1,1,0,0,1\n1000,2,0.5,1,-1,0.9\n"
@@ -91,9 +92,15 @@ def test_chosen_faces_come_again_beside_the_pipelines_output(drawn):
     assert read_all(project / "data") == before
 
 
-def test_native_faces_are_as_large_as_the_network_draws_them(drawn, tmp_path):
-    assert run_stage(drawn[0], "--native", "--face", 3, "--out", tmp_path).returncode == 0
-    assert Image.open(tmp_path / "seed0_face0003.png").size == (32, 32)
+def test_a_checkpoint_is_drawn_from_too_and_native_faces_are_as_large_as_the_network_makes_them(drawn, tmp_path):
+    generator = make_generator()
+    tensors = {f"ema.{name}": value for name, value in generator.state_dict().items()}
+    write_checkpoint(tmp_path / "state.ckpt", {"card": write_card(make_card()), "tensors": tensors})
+    result = run_stage(drawn[0], "--model", tmp_path / "state.ckpt", "--native", "--face", 3, "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    draw_chosen(generator, choose(), [3], tmp_path / "here", pixels=1)
+    face, expected = (np.asarray(Image.open(folder / "seed0_face0003.png")) for folder in (tmp_path, tmp_path / "here"))
+    assert face.shape == (32, 32, 3) and np.array_equal(face, expected)
 
 
 @pytest.mark.parametrize(

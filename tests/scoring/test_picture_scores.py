@@ -112,12 +112,26 @@ def test_a_picture_that_cannot_be_read_is_refused_by_name(tmp_path, fakes, extra
         extract_pictures(tmp_path, "--pictures", extractor)
 
 
-@pytest.mark.parametrize(("count", "expected"), [(0, r"found 0 \(and 1 .txt\)"), (19, "at least 20 pictures .* found 19")])
+@pytest.mark.parametrize(("count", "expected"), [(0, r"found 0, 1 .txt"), (19, "at least 20 pictures .* found 19")])
 def test_too_few_pictures_are_refused(tmp_path, fakes, extractor, count, expected):
     save_pictures(tmp_path, fakes[:count])
     (tmp_path / "notes.txt").write_text("no picture")
     with pytest.raises(FaceganError, match=f"--pictures: .*{expected}"):
         extract_pictures(tmp_path, "--pictures", extractor)
+
+
+def test_a_file_that_is_no_zip_and_a_damaged_zip_say_so(tmp_path, folder, extractor):
+    (tmp_path / "notes.txt").write_text("no pictures")
+    with pytest.raises(FaceganError, match=r"expected a zip archive in .*notes\.txt"):
+        extract_pictures(tmp_path / "notes.txt", "--pictures", extractor)
+    with zipfile.ZipFile(tmp_path / "damaged.zip", "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, path.name)
+    content = bytearray((tmp_path / "damaged.zip").read_bytes())
+    content[100] ^= 255
+    (tmp_path / "damaged.zip").write_bytes(content)
+    with pytest.raises(FaceganError, match=r"expected 0..\.png in .*damaged.zip to be whole"):
+        extract_pictures(tmp_path / "damaged.zip", "--pictures", extractor)
 
 
 def test_no_folder_says_so(tmp_path, extractor):

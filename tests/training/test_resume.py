@@ -33,7 +33,7 @@ def find_run(project: Path) -> Path:
     return run
 
 
-def wait_for(condition, process, seconds: float = 60) -> None:
+def wait_for(condition, process, seconds: float = 300) -> None:
     """Waits until the condition holds, or the process has ended."""
     deadline = time.monotonic() + seconds
     while not condition() and process.poll() is None:

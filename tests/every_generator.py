@@ -1,0 +1,102 @@
+"""Small generators of every model, untrained, whose faces differ visibly; their files, and the pictures drawn from them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import TypeAdapter
+from torch import nn
+
+from facegan.models.generator_file import Card, save_generator
+from facegan.models.latents import draw_latents
+from facegan.models.parameters import DCGANParameters, ModelParameters
+from facegan.models.registry import MODELS, build_generator
+from facegan.sampling.parameters import SampleParameters
+
+PARAMETERS = DCGANParameters(name="dcgan", width=4, latent_size=16, discriminator_norm="batch")
+
+
+def make_generator(seed: int = 0, gain: float = 20.0) -> nn.Module:
+    """Returns a small generator with weights so large that its faces differ visibly."""
+    torch.manual_seed(seed)
+    generator = build_generator(PARAMETERS, 32).eval()
+    with torch.no_grad():
+        for layer in generator.layers:
+            if isinstance(layer, nn.ConvTranspose2d):
+                layer.weight.mul_(gain)
+    return generator
+
+
+def make_card(images_seen: int = 1000) -> Card:
+    """Returns the card of ``make_generator``'s generator."""
+    arguments = PARAMETERS.model_dump(exclude={"name"})
+    return Card(
+        model="dcgan", arguments=arguments, resolution=32, latent_size=16, images_seen=images_seen, data_fingerprint="data", parameters_fingerprint="parameters"
+    )
+
+
+def save_small_generator(path: Path, gain: float = 20.0) -> None:
+    """Writes ``make_generator``'s generator."""
+    save_generator(path, make_generator(gain=gain), make_card())
+
+
+def choose(seed: int = 0, count: int = 1, truncation: float = 1.0) -> SampleParameters:
+    """Returns the section ``sample`` of the parameters."""
+    return SampleParameters(seed=seed, count=count, truncation=truncation)
+
+
+def read_all(folder: Path) -> dict[str, bytes]:
+    """Returns every file below the folder, by its path within."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def read_frames(path: Path) -> tuple[list[np.ndarray], dict]:
+    """Returns an animation's frames (H, W, 3) as floats, and what its file says about itself."""
+    frames = []
+    with Image.open(path) as animation:
+        for number in range(animation.n_frames):
+            animation.seek(number)
+            frames.append(np.asarray(animation.convert("RGB"), dtype=float))
+        return frames, animation.info
+
+
+SMALL = {
+    "dcgan": (32, {"width": 8, "latent_size": 16, "discriminator_norm": "batch"}),
+    "tutorial28": (28, {"width": 32, "latent_size": 16, "dropout": 0.2, "discriminator_norm": "batch"}),
+    "keras128": (48, {"width": 8, "latent_size": 16, "dropout": 0.2}),
+    "r3gan": (32, {"width": 16, "latent_size": 16}),
+    "resnet": (32, {"width": 16, "latent_size": 16}),
+    "stylegan2": (32, {"width": 16, "latent_size": 16}),
+}
+assert SMALL.keys() == MODELS.keys(), "a new model needs a small generator here"
+
+
+def build_small(name: str = "dcgan", seed: int = 0) -> tuple[nn.Module, Card]:
+    """Returns a generator in evaluation mode and its card. No weight is zero, and batch norms know what they see."""
+    resolution, arguments = SMALL[name]
+    random = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build_generator(TypeAdapter(ModelParameters).validate_python({"name": name, **arguments}), resolution)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                if not parameter.any() and parameter.dim() != 1:  # a weight that begins at zero; biases may stay there
+                    parameter.normal_(0, 0.3, generator=random)
+            for _ in range(50):
+                network.train()(draw_latents(network, 16, random))
+            scale = network.eval()(draw_latents(network, 64, random)).std()
+            ends = [layer.convolution for layer in network.to_rgb] if hasattr(network, "to_rgb") and isinstance(network.to_rgb, nn.ModuleList) else None
+            for layer in ends or [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)][-1:]:
+                layer.weight.mul_(0.5 / scale)  # faces that are neither grey nor clipped
+    card = Card(
+        model=name, arguments=arguments, resolution=resolution, latent_size=network.latent_size, images_seen=1000,
+        data_fingerprint="data", parameters_fingerprint="parameters",
+    )
+    return network.eval(), card
+
+
+def write_small(path: Path, name: str = "dcgan", seed: int = 0) -> Path:
+    """Writes a small generator's file and returns its path."""
+    save_generator(path, *build_small(name, seed))
+    return path
