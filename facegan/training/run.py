@@ -223,6 +223,7 @@ class Training:
             "tensors": self.engine.tensors(),
             "images_seen": self.images_seen,
             "microbatch": self.engine.microbatch,
+            "share": self.engine.count_share(),
             "seconds": self.seconds,
             "rows": self.rows,
             "rewinds": self.rewinds,
@@ -253,7 +254,8 @@ class Training:
         for name, value in self.engine.tensors().items():
             value.copy_(state["tensors"][name])
         self.images_seen, self.seconds = state["images_seen"], state["seconds"]
-        if self.parameters.microbatch == "auto":  # as it began, for the same bytes, unless less memory is there now
+        if self.parameters.microbatch == "auto" and state["share"] == self.engine.count_share():  # as it began, for the same bytes, unless
+            # less memory is there now; with another number of processes it is measured anew
             self.engine.set_microbatch(min(self.engine.microbatch, state["microbatch"]))
         self.rows, self.rewinds, self.warnings = state["rows"], state["rewinds"], state["warnings"]
         self.collapse_detector.memory = state["collapse_detector"]

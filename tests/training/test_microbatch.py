@@ -16,19 +16,12 @@ NORMALIZED = ("dcgan", "tutorial")  # their generators have batch norm
 CUTTABLE = [name for name in KINDS.values() if not any(word in name for word in NORMALIZED)]
 
 
-<<<<<<< HEAD
 WGAN_GP = {"objective": "noisy_labels", "penalty": "wgan_gp", "gamma": 1.0}
 OTHERS = [
     {},
     {**WGAN_GP, "penalty_stride": 1, "fresh_batch": False},
     {"penalty_stride": 2, "augment": "full"},
     {**WGAN_GP, "penalty_stride": 2},
-=======
-OTHERS = [
-    {},
-    {"fresh_batch": False, "objective": "noisy_labels", "penalty": "wgan_gp", "gamma": 1.0, "penalty_stride": 1},
-    {"penalty_stride": 2, "augment": "full"},
->>>>>>> main
 ]
 
 
