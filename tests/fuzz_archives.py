@@ -13,7 +13,6 @@ import contextlib
 import functools
 import io
 import random
-import resource
 import struct
 import sys
 import tempfile
@@ -270,6 +269,8 @@ KINDS = {"zips": fuzz_zip, "pictures": fuzz_picture}
 
 def run_batch(kind: str, seed: int, numbers: range) -> tuple[Counter[str], list[str], float]:
     """Returns how many inputs came to what, the findings, and this process's peak memory in MB."""
+    import resource  # which Windows does not have
+
     outcomes, findings = Counter(), []
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as folder:

@@ -4,17 +4,28 @@ In: a generator. Out: the source of a function that takes the tensors of generat
 operation that ``torch.export`` found. It is made, not written: the same for every architecture.
 """
 
+import base64
+import zlib
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from facegan.models.latents import seeded_latents
 
 HEADER = '''"""Latents to images with nothing but PyTorch. Made by facegan from a {name}; the weights are in generator.safetensors."""
 
+import base64
+import zlib
+
 import torch
 
 aten, device = torch.ops.aten, torch.device
 LATENT_SIZE = {size}
+
+
+def constant(text, shape):
+    """Returns float32 numbers that belong to the network and are never learned."""
+    return torch.frombuffer(bytearray(zlib.decompress(base64.b64decode(text))), dtype=torch.float32).reshape(shape)
 
 
 def draw_latents(count, seed):
@@ -34,6 +45,12 @@ DRAWS = {
 WITHOUT_EFFECT = ("_assert_tensor_metadata",)
 
 
+def write_constant(values: Tensor) -> str:
+    """Returns the call that gives a constant tensor of the network again: smoothing filters, which pack to little."""
+    content = values.detach().float().contiguous().numpy().tobytes()
+    return f'constant("{base64.b64encode(zlib.compress(content, 9)).decode()}", {tuple(values.shape)})'
+
+
 def write_code(generator: nn.Module, name: str) -> str:
     """Returns the source.
 
@@ -44,11 +61,12 @@ def write_code(generator: nn.Module, name: str) -> str:
         program = torch.export.export(generator, (seeded_latents(generator, 2, 0),), dynamic_shapes=({0: torch.export.Dim("batch")},))
         program = program.run_decompositions({})
     weights = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
-    constants = {**program.constants}
-    if set(program.graph_signature.inputs_to_lifted_tensor_constants) or constants.keys() - set(weights.values()):
-        raise AssertionError(f"constants outside the weights: {sorted(constants)}")
-    read = [node.name for node in program.graph.nodes if node.op == "placeholder" and node.name in weights and node.users]
-    lines = [f'    {name} = weights["{weights[name]}"]' for name in read]
+    constants = {**program.graph_signature.inputs_to_lifted_tensor_constants, **weights}
+    lines = []
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.users and node.name in constants:
+            name = constants[node.name]
+            lines.append(f'    {node.name} = ' + (f'weights["{name}"]' if name in program.state_dict else write_constant(program.constants[name])))
     body = program.graph_module.code.split(":\n", 1)[1]
     for line in body.splitlines():
         statement = line.split(";", 1)[0].replace("torch.ops.aten.", "aten.").rstrip()  # what follows frees memory

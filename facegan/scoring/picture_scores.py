@@ -24,7 +24,7 @@ from torch import Tensor
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import hash_file
 from facegan.common.progress import Progress
-from facegan.photos.selection import choose_photos, summarise
+from facegan.photos.selection import find_photos, summarise
 from facegan.photos.sources.folder import hash_photo, walk
 from facegan.photos.store import FolderStore, Store
 from facegan.photos.zip_archive import ZipStore
@@ -125,7 +125,7 @@ def extract_pictures(path: Path, option: str, extractor: Extractor) -> Pictures:
 def list_folder(folder: Path) -> tuple[Store, list[str], Counter[str], str]:
     """Returns the files in a folder, the names of those that are pictures, how many others of each kind, and a hash of names and contents."""
     unread: Counter[str] = Counter()
-    names, others = choose_photos(walk(folder, unread))
+    names, others = find_photos(walk(folder, unread))
     files = {name: hash_photo(folder / name)[0] for name in names}
     return FolderStore(folder, files), names, unread + others, hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
@@ -133,7 +133,7 @@ def list_folder(folder: Path) -> tuple[Store, list[str], Counter[str], str]:
 def list_zip(path: Path) -> tuple[Store, list[str], Counter[str], str]:
     """Returns the files in a zip, the names of those that are pictures, how many others of each kind, and the zip's hash."""
     store = ZipStore(path)
-    return store, *choose_photos(store.list_files()), hash_file(path)
+    return store, *find_photos(store.list_files()), hash_file(path)
 
 
 def read_batches(store: Store, names: list[str], size: tuple[int, int], option: str, batch: int, progress: Progress) -> Iterator[Tensor]:

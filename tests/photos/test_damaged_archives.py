@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from fuzz_archives import fuzz_picture, fuzz_zip
 from projects import ROOT
 
 from facegan.common.errors import FaceganError
@@ -153,6 +154,12 @@ def test_no_flipped_bit_of_the_directory_loses_a_photo(tmp_path):
         assert len(names) + others.total() == 2, bit
         assert sorted(store.read_all(names)) == sorted(photos.values()), bit
     assert refused > 600
+
+
+def test_a_slice_of_the_fuzz_run(tmp_path):
+    """tests/fuzz_archives.py goes on for as long as one likes."""
+    outcomes = {fuzz_zip(0, number, tmp_path) for number in range(60)} | {fuzz_picture(0, number, tmp_path).split()[-1] for number in range(60)}
+    assert outcomes == {"refused", "read whole", "read", "unreadable"}
 
 
 def test_files_of_one_name_are_counted(tmp_path):

@@ -108,7 +108,8 @@ def test_the_length_counts_where_a_schedule_counts_on_it(runs):
 
     plain = {"penalty": "r1_r2", "gamma": 1.0}
     assert key(images=100, **plain) == key(images=200, **plain)
-    falling = {"penalty": "r1_r2", "gamma": "auto", "schedule_images": None, "lr": 1e-3}
+    constant = {"betas": [0.0, 0.9], "ema_halflife_images": 500, "augment_strength": 0.0}
+    falling = {"penalty": "r1_r2", "gamma": "auto", "schedule_images": None, "lr": 1e-3, **constant}
     assert key(images=100, **falling) != key(images=200, **falling)
     scheduled = {**falling, "schedule_images": 100}
     assert key(images=100, **scheduled) == key(images=200, **scheduled)

@@ -109,7 +109,7 @@ def test_pictures_are_made_reproducibly_and_their_taker_keeps_his_settings(monke
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
     theirs, probe = read_flags(), Probe()
-    scored = EvaluateParameters(extractor="efficientnet_lite0", weights=None, images=20, memorisation_images=20, seed=0, truncation=1.0)
+    scored = EvaluateParameters(extractor="efficientnet_lite0", weights=None, images=20, memorisation_images=20, seed=0)
     for images in (generate(probe, torch.zeros(40, 4), "faces"), generate_scored(probe, scored, torch.device("cpu"))):
         for _ in images:
             assert read_flags() == theirs
