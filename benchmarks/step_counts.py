@@ -38,7 +38,7 @@ from facegan.parameters import Parameters  # noqa: E402
 from facegan.training.augmentation import Augmentation  # noqa: E402
 from facegan.training.batches import Batches  # noqa: E402
 from facegan.training.distributed import World  # noqa: E402
-from facegan.training.engine import Engine, Hardware, Settings  # noqa: E402
+from facegan.training.engine import Engine, Hardware, Settings, choose_hardware  # noqa: E402
 from facegan.training.game import Game  # noqa: E402
 from facegan.training.losses import OBJECTIVES  # noqa: E402
 from facegan.training.microbatch import choose_size, find_unit  # noqa: E402
@@ -132,7 +132,8 @@ def no_values() -> Iterator[None]:
 def make_engine(parameters: Parameters, batch: int, microbatch: int | None) -> Engine:
     """Returns an engine for the parameters' game, within ``no_values``."""
     resolution, train = parameters.preprocess.resolution, parameters.train
-    hardware = CountingDevice(torch.device("cpu"), torch.bfloat16)
+    chosen = choose_hardware("cpu", "bf16")  # for what else it sets
+    hardware = CountingDevice(chosen.device, chosen.precision)
     images = torch.empty((4 * batch * train.penalty_interval, 3, resolution, resolution), dtype=torch.uint8)
     optimizer = "adam"  # RMSprop of PyTorch asks for a real device where its numbers are to stay on it; it takes as many kernels, and less memory
     networks = Networks(parameters.model, resolution, optimizer, (0.0, 0.9), train.clip_value, hardware.device, hardware.is_capturable)

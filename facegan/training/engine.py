@@ -167,10 +167,6 @@ class Engine:
         generators = [self.random, self.default_random]
         self.graphs = StepGraphs(self.run_step, self.tensors, networks.clear_gradients, generators, world) if hardware.uses_graph else None
 
-    def count_share(self) -> int:
-        """Returns how many images of a batch are this process's."""
-        return self.share.stop - self.share.start
-
     def set_microbatch(self, microbatch: int | None) -> None:
         """Sets how many images are before the networks at once; None: the whole share."""
         count = self.share.stop - self.share.start

@@ -112,9 +112,8 @@ def compute_penalty(
         real, fake: images (B, 3, H, W) that require a gradient, and their logits (B,).
     """
     if game.penalty == "wgan_gp":
-        with see_rows(slice(0, None, game.penalty_stride)):
-            between = interpolate(real[0], fake[0])  # (B, 3, H, W)
-            return gradient_penalty(lambda images: discriminator(game.augmentation(images, values.strength)), between, center=1).mean()
+        between = interpolate(real[0], fake[0])  # (B, 3, H, W)
+        return gradient_penalty(lambda images: discriminator(game.augmentation(images, values.strength)), between, center=1).mean()
     penalty = squared_gradient_norms(real[1], real[0]).mean() / 2
     if game.penalty == "r1_r2":
         penalty = penalty + squared_gradient_norms(fake[1], fake[0]).mean() / 2

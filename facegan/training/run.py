@@ -222,8 +222,7 @@ class Training:
             "card": write_card(self.make_card(self.images_seen)),
             "tensors": self.engine.tensors(),
             "images_seen": self.images_seen,
-            "microbatch": self.engine.microbatch,
-            "share": self.engine.count_share(),
+            "microbatch": self.engine.microbatch if len(self.engine.pieces) > 1 else None,
             "seconds": self.seconds,
             "rows": self.rows,
             "rewinds": self.rewinds,
@@ -254,8 +253,7 @@ class Training:
         for name, value in self.engine.tensors().items():
             value.copy_(state["tensors"][name])
         self.images_seen, self.seconds = state["images_seen"], state["seconds"]
-        if self.parameters.microbatch == "auto" and state["share"] == self.engine.count_share():  # as it began, for the same bytes, unless
-            # less memory is there now; with another number of processes it is measured anew
+        if self.parameters.microbatch == "auto" and state["microbatch"]:  # as it began, for the same bytes, unless less memory is there now
             self.engine.set_microbatch(min(self.engine.microbatch, state["microbatch"]))
         self.rows, self.rewinds, self.warnings = state["rows"], state["rewinds"], state["warnings"]
         self.collapse_detector.memory = state["collapse_detector"]
