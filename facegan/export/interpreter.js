@@ -202,6 +202,23 @@ function makeNetwork(graph, weights) {
     return out;
   }
 
+  function resize([x, , scales, sizes], {mode, coordinate_transformation_mode: way = 'half_pixel'}) {
+    if (mode !== 'linear' || way !== 'half_pixel') throw new Error(`expected linear resizing between pixels' centres; found ${mode}, ${way}`);
+    const shape = sizes ? Array.from(sizes.data) : x.shape.map((length, axis) => Math.floor(length * scales.data[axis])), out = tensor(shape);
+    const [, channels, height, width] = x.shape, [, , toHeight, toWidth] = shape;
+    const placesOf = (from, to) => Array.from({length: to}, (_, i) => {  // the pixel before, the pixel after, and how much of that
+      const place = Math.min(from - 1, Math.max(0, (i + 0.5) * from / to - 0.5)), before = Math.floor(place);
+      return [before, Math.min(from - 1, before + 1), place - before];
+    });
+    const rows = placesOf(height, toHeight), columns = placesOf(width, toWidth);
+    for (let c = 0, i = 0; c < channels; c++) for (const [y0, y1, down] of rows) for (const [x0, x1, across] of columns) {
+      const upper = (c * height + y0) * width, lower = (c * height + y1) * width;
+      const a = x.data[upper + x0] * (1 - across) + x.data[upper + x1] * across, b = x.data[lower + x0] * (1 - across) + x.data[lower + x1] * across;
+      out.data[i++] = a * (1 - down) + b * down;
+    }
+    return out;
+  }
+
   function normalize([x, scale, bias, mean, variance], {epsilon = 1e-5}) {
     const channels = x.shape[1], pixels = x.data.length / channels, out = tensor(x.shape);
     for (let c = 0; c < channels; c++) {
@@ -213,7 +230,7 @@ function makeNetwork(graph, weights) {
 
   const operations = {
     Conv: convolve, ConvTranspose: convolveTransposed, Gemm: gemm, MatMul: matmul, Transpose: transpose, Reshape: reshape, Unsqueeze: unsqueeze, Gather: gather,
-    ReduceMean: (x, settings) => reduce(x, settings, true), ReduceSum: (x, settings) => reduce(x, settings, false), Concat: concat, BatchNormalization: normalize,
+    ReduceMean: (x, settings) => reduce(x, settings, true), ReduceSum: (x, settings) => reduce(x, settings, false), Concat: concat, BatchNormalization: normalize, Resize: resize,
     Relu: (x) => map(x, (value) => Math.max(0, value)),
     LeakyRelu: (x, {alpha = 0.01}) => map(x, (value) => (value < 0 ? alpha * value : value)),
     Tanh: (x) => map(x, Math.tanh), Sqrt: (x) => map(x, Math.sqrt), Reciprocal: (x) => map(x, (value) => 1 / value), Identity: ([x]) => x,

@@ -39,7 +39,10 @@ def convert(network: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], 
     shapes = tuple({0: torch.export.Dim("batch")} for _ in inputs) if any_batch else None
     with torch.no_grad():
         program = torch.export.export(network, tuple(inputs), dynamic_shapes=shapes)
-        return torch.onnx.export(program, opset_version=OPSET, input_names=list(names), output_names=["images"], verbose=False).model_proto
+        model = torch.onnx.export(program, opset_version=OPSET, input_names=list(names), output_names=["images"], verbose=False).model_proto
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer, *model.graph.input, *model.graph.output):
+        part.ClearField("metadata_props")  # among them the paths of this machine's files
+    return model
 
 
 def write_onnx(generator: nn.Module, path: Path) -> None:

@@ -1,13 +1,14 @@
 """page.html: one file that draws faces in any browser, without a server or a network.
 
 In: a generator, and names for its directions. Out: HTML that holds the network's operations, its weights in half precision, and a small
-interpreter of them in plain JavaScript (``page.js``), which is 8 kB where onnxruntime-web would carry 12 MB of WebAssembly into every
+interpreter of them in plain JavaScript (``page.js``), which is 20 kB where onnxruntime-web would carry 12 MB of WebAssembly into every
 file, and comes with no package for Python. A face of 32 px takes it tens of milliseconds.
 """
 
 import base64
 import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from facegan.common.errors import FaceganError
 from facegan.common.files import write_text
 from facegan.export.onnx_file import convert
 from facegan.models.generator_file import Card
@@ -46,9 +48,16 @@ def write_page(path: Path, generator: nn.Module, card: Card, names: dict[int, st
     Args:
         names: of the directions, by number.
         title: what the page is called.
+
+    Raises:
+        FaceganError: packages that are missing, or a network of operations that the interpreter does not know.
     """
     latents = seeded_latents(generator, 1, 0)
     model = convert(PageNetwork(generator).eval(), [latents, torch.ones(1, 1), torch.zeros_like(latents)], ["latents", "truncation", "shift"], any_batch=False)
+    interpreter = (STATIC / "interpreter.js").read_text()
+    unknown = {node.op_type for node in model.graph.node} - set(re.findall(r"\b([A-Z]\w+): ", interpreter[interpreter.index("const operations"):]))
+    if unknown:
+        raise FaceganError(f"expected operations that page.html knows; found {', '.join(sorted(unknown))}; add them to facegan/export/interpreter.js")
     graph, weights = describe_graph(model.graph)
     directions = find_directions(generator)
     content = {
@@ -58,7 +67,7 @@ def write_page(path: Path, generator: nn.Module, card: Card, names: dict[int, st
     }
     page = (STATIC / "page.html").read_text()
     parts = {
-        "TITLE": html.escape(title), "SCRIPT": (STATIC / "page.js").read_text(), "INTERPRETER": (STATIC / "interpreter.js").read_text(),
+        "TITLE": html.escape(title), "SCRIPT": (STATIC / "page.js").read_text(), "INTERPRETER": interpreter,
         "CONTENT": json.dumps(content).replace("</", "<\\/"), "WEIGHTS": base64.b64encode(weights).decode(),
     }
     for name, part in parts.items():
