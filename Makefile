@@ -21,8 +21,8 @@ faces: .venv/installed
 	$(ACTIVATE) && python stages/sample.py --model pretrained/avatars.safetensors --seed $(SEED) --count $(COUNT) --out faces
 
 # A page to watch trainings and to play with generators: make studio PORT=8000
-studio: .venv/installed-studio
-	$(ACTIVATE) && python -m facegan.studio --port $(PORT)
+studio: .venv-studio/installed
+	.venv-studio/bin/python -m facegan.studio --port $(PORT)
 
 test: .venv/installed-dev
 	$(ACTIVATE) && OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
@@ -37,4 +37,10 @@ lint: .venv/installed-dev
 
 .venv/installed-%: requirements-%.txt .venv/installed
 	.venv/bin/pip install -q --disable-pip-version-check -r $< -c constraints.txt
+	touch $@
+
+# The page's libraries hold others back (Pillow below 13), so they live apart.
+.venv-studio/installed: requirements-studio.txt
+	$(PYTHON) -m venv .venv-studio
+	.venv-studio/bin/pip install -q --disable-pip-version-check -r requirements-studio.txt
 	touch $@
