@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
-MISSING = (
-    "error: expected the studio's packages; found no {}; run: pip install -r requirements.txt -r requirements-studio.txt -c constraints.txt"
-)
+MISSING = "error: expected the studio's packages; found no {}; run: make studio, or pip install -r requirements-studio.txt in an environment of its own"
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ def build(page: Page) -> None:
             gr.Markdown("### Style mixing\nThe first face decides the coarse layers, the second the finer ones, from this layer on.")
             layer = gr.Slider(0, 64, 4, step=1, label="First layer of the second face")
         with gr.Column(min_width=280):
-            mixed, made_mixed = face_grid(elem_classes="big"), gr.State("")
+            mixed, made_mixed = face_grid(elem_classes="big", elem_id="mixed"), gr.State("")
             keep_mixed = gr.Button("Pick this face")
     gr.Markdown("### Walk\nFrom each picked face to the next, and back to the first.")
     with gr.Row(elem_classes="controls"):

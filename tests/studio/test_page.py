@@ -1,0 +1,303 @@
+"""The studio's page in a real browser, as people use it: look, pick, blend, move, find, compare, watch; with the keyboard; on a phone."""
+
+import hashlib
+import io
+import shutil
+import signal
+import zipfile
+
+import pytest
+from browsers import serve, visit
+from every_generator import write_small
+from PIL import Image
+from projects import ROOT, copy_project, make_shards, start_stage
+from test_runs import git, write_run
+
+SHOWN = """async (place) => {
+  const faces = [...document.querySelectorAll(`${place} .faces button`)];
+  const sheet = await (await fetch(getComputedStyle(faces[0].firstElementChild).backgroundImage.slice(5, -2))).arrayBuffer();
+  return [faces.map((face) => face.dataset.face), Array.from(new Uint8Array(sheet))];
+}"""
+REACHABLE = """() => [...document.querySelectorAll('button, input, textarea, a[href], [tabindex="0"]')].filter((part) =>
+  part.checkVisibility({visibilityProperty: true}) && !part.disabled && part.tabIndex >= 0 && !(part.type === 'radio' && !part.checked) && part.type !== 'file')"""  # noqa: E501
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project with the generator that ships, one of styles, photos, and two runs of a small generator."""
+    project = tmp_path_factory.mktemp("page") / "project"
+    (project / "pretrained").mkdir(parents=True)
+    shutil.copy(ROOT / "pretrained" / "avatars.safetensors", project / "pretrained")
+    write_small(project / "pretrained" / "styles.safetensors", "stylegan2")
+    make_shards(project)
+    git(project, "init", "-q", "-b", "main")
+    (project / ".gitignore").write_text(".dvc\ndata\npretrained\nstudio.log\n")
+    for lr, score, protocol in ((1e-4, 50.0, "aaa"), (2e-4, 40.0, "aaa"), (3e-4, 30.0, "bbb")):
+        write_run(project, lr, score, protocol, seed=int(score))
+        git(project, "add", ".")
+        git(project, "commit", "-qm", f"rate {lr}")
+    return project
+
+
+@pytest.fixture(scope="module")
+def address(project):
+    with serve(project) as (address, _):
+        yield address
+
+
+def look(page, place="#wall"):
+    """Returns the faces in a grid and the hash of their pixels."""
+    page.locator(f"{place} .faces button").first.wait_for()
+    faces, sheet = page.evaluate(SHOWN, place)
+    return faces, hashlib.sha256(bytes(sheet)).hexdigest()
+
+
+def wait_for_another(page, seen, place="#wall"):
+    """Waits until a grid shows other pixels; returns what it shows then."""
+    for _ in range(600):
+        now = look(page, place)
+        if now[1] != seen[1]:
+            return now
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{place} never changed")
+
+
+def open_section(page, name):
+    page.get_by_role("radio", name=name, exact=True).check(force=True)
+    page.locator(".section.open").wait_for()
+
+
+def pick(page, *numbers):
+    """Presses faces of the wall, and waits until they are in the tray."""
+    page.locator("#wall .faces button").first.wait_for()
+    for number in numbers:
+        page.locator("#wall .faces button").nth(number).click()
+    page.wait_for_function("count => document.querySelectorAll('#tray .faces button').length === count", arg=len(numbers))
+
+
+def test_a_wall_a_new_seed_and_the_same_link_elsewhere(browser, address):
+    with visit(browser, address) as visitor:
+        page = visitor.page
+        first = look(page)
+        assert len(first[0]) == 64
+        page.get_by_role("button", name="New seed").click()
+        second = wait_for_another(page, first)
+        page.get_by_role("slider", name="Truncation").press("ArrowLeft")
+        third = wait_for_another(page, second)
+        pick(page, 2, 5)
+        with page.expect_event("domcontentloaded"):
+            page.get_by_role("link", name="Link to this wall").click()
+        assert look(page) == third
+        link = page.url
+    with visit(browser, address, link.removeprefix(address)) as other:
+        assert look(other.page) == third
+        other.page.locator("#tray .faces button").nth(1).wait_for()
+        assert look(other.page, "#tray")[0] == [third[0][2], third[0][5]]
+        assert other.page.locator('#wall [aria-pressed="true"]').count() == 2
+
+
+def test_picked_faces_stay_and_can_be_put_back(browser, address):
+    with visit(browser, address, "/?seed=4&faces=12") as visitor:
+        page = visitor.page
+        pick(page, 1, 3)
+        picked = look(page, "#tray")
+        wall = look(page)
+        page.get_by_role("button", name="New seed").click()
+        wait_for_another(page, wall)
+        assert look(page, "#tray") == picked
+        page.goto(address + "/")  # another day, without the link
+        page.locator("#tray .faces button").nth(1).wait_for()
+        assert look(page, "#tray") == picked
+        page.locator("#tray .faces button").first.click()
+        page.wait_for_function("document.querySelectorAll('#tray .faces button').length === 1")
+        assert look(page, "#tray")[0] == picked[0][1:]
+
+
+def test_downloads_are_whole(browser, address, tmp_path):
+    with visit(browser, address, "/?seed=4&faces=12") as visitor:
+        pick(visitor.page, 1, 3)
+        visitor.page.get_by_role("link", name="Save the picked faces").wait_for()
+        for name, check in (("Save the wall", lambda file: Image.open(file).load()), ("Save all faces", lambda file: len(zipfile.ZipFile(file).namelist())),
+                            ("Save the picked faces", lambda file: len(zipfile.ZipFile(file).namelist()))):
+            with visitor.page.expect_download() as saving:
+                visitor.page.get_by_role("link", name=name).click()
+            saving.value.save_as(tmp_path / "file")
+            assert check(io.BytesIO((tmp_path / "file").read_bytes())) in (12, 2) or name == "Save the wall"
+
+
+def test_between_blends_walks_and_mixes(browser, address):
+    with visit(browser, address, "/?generator=styles&seed=4&faces=12") as visitor:
+        page = visitor.page
+        pick(page, 1, 3, 5)
+        open_section(page, "Between")
+        first = look(page, "#blend")
+        page.get_by_role("slider", name="Face 3").press("End")
+        second = wait_for_another(page, first, "#blend")
+        page.locator("#section-between").get_by_role("button", name="Pick this face").first.click()
+        page.wait_for_function("document.querySelectorAll('#tray .faces button').length === 4")
+        mixed = look(page, "#mixed")
+        page.get_by_role("slider", name="First layer of the second face").press("Home")
+        wait_for_another(page, mixed, "#mixed")
+        page.get_by_role("button", name="Walk", exact=True).click()
+        page.locator("#moving img").wait_for()
+        assert page.evaluate("document.querySelector('#moving img').decode().then(() => true)")
+        assert second
+
+
+def test_directions_move_a_face_and_keep_their_names(browser, address):
+    with visit(browser, address, "/?seed=4&faces=12") as visitor:
+        page = visitor.page
+        pick(page, 1)
+        open_section(page, "Directions")
+        first = look(page, "#moved")
+        page.get_by_role("slider", name="Amount of direction 2").press("End")
+        second = wait_for_another(page, first, "#moved")
+        page.get_by_role("button", name="direction 1 at -3").click()
+        third = wait_for_another(page, second, "#moved")
+        page.get_by_role("button", name="Back to 0").click()
+        assert wait_for_another(page, third, "#moved")[1] == first[1]
+        name = page.get_by_role("textbox", name="Direction 3")
+        name.fill("sunglasses <b>")
+        name.press("Enter")
+        page.wait_for_timeout(1000)
+    with visit(browser, address, "/?seed=4&faces=12") as other:
+        open_section(other.page, "Directions")
+        other.page.wait_for_function("document.querySelector('#section-directions').innerText.length > 0")
+        for _ in range(100):
+            if other.page.get_by_role("textbox", name="Direction 3").input_value() == "sunglasses <b>":
+                break
+            other.page.wait_for_timeout(100)
+        assert other.page.get_by_role("textbox", name="Direction 3").input_value() == "sunglasses <b>"
+
+
+def test_find_me_finds_stops_and_hands_the_face_on(browser, address, tmp_path):
+    with visit(browser, address, "/?seed=4&faces=12") as visitor:
+        page = visitor.page
+        with page.expect_download() as saving:
+            page.get_by_role("link", name="Save the wall").click()
+        saving.value.save_as(tmp_path / "wall.png")
+        Image.open(tmp_path / "wall.png").crop((64, 0, 128, 64)).save(tmp_path / "face.png")
+        open_section(page, "Find me")
+        page.locator("#section-find input[type=file]").set_input_files(tmp_path / "face.png")
+        page.locator("#found .faces button").first.wait_for()
+        page.get_by_role("button", name="Find", exact=True).click()
+        page.locator("#found .faces button").nth(1).wait_for()
+        page.get_by_role("button", name="Stop").click()
+        page.wait_for_timeout(2000)
+        stopped = look(page, "#found")
+        page.wait_for_timeout(2000)
+        assert look(page, "#found") == stopped
+        assert "of 255" in page.locator("#finding").inner_text()
+        page.get_by_role("button", name="Pick the found face").click()
+        page.wait_for_function("document.querySelectorAll('#tray .faces button').length === 1")
+        open_section(page, "Origins")
+        page.locator("#train-photos .faces button").nth(5).wait_for()
+        assert "other photos than those" in page.locator("#origin-facts").inner_text()
+
+
+def test_what_is_no_photo_is_told_in_the_page(browser, address, tmp_path):
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    with visit(browser, address) as visitor:
+        open_section(visitor.page, "Find me")
+        visitor.page.locator("#section-find input[type=file]").set_input_files(tmp_path / "no.png")
+        visitor.page.get_by_text("expected a photo").first.wait_for()
+
+
+def test_two_runs_stand_side_by_side_and_scores_only_under_one_protocol(browser, address):
+    with visit(browser, address) as visitor:
+        page = visitor.page
+        look(page)
+        open_section(page, "Runs")
+
+        def choose(label, words):
+            page.get_by_label(label).click()
+            page.get_by_role("option", name=words).first.click()
+
+        choose("Run A", "rate 0.0001")
+        choose("Run B", "rate 0.0002")
+        page.locator("#scores").get_by_text("B − A").wait_for()
+        assert "-10" in page.locator("#scores").inner_text()
+        assert "train.lr" in page.locator("#parameters").inner_text()
+        a, b = look(page, "#run-a"), look(page, "#run-b")
+        assert a[0] == b[0] and a[1] != b[1]  # the same latents, two generators
+        assert page.locator("#run-curves svg polyline").count() >= 2
+        choose("Run B", "rate 0.0003")
+        page.locator("#scores").get_by_text("different protocols").wait_for()
+        assert page.locator("#scores").get_by_text("B − A").count() == 0
+
+
+def test_the_keyboard_alone_reaches_and_does_everything(browser, address):
+    with visit(browser, address, "/?seed=4&faces=6") as visitor:
+        page = visitor.page
+        look(page)
+        for section in ("Wall", "Between", "Directions", "Find me", "Origins", "Runs", "Watch", "Take it along"):
+            page.evaluate("document.activeElement.blur()")
+            for _ in range(200):  # by Tab alone to the sections' buttons
+                page.keyboard.press("Tab")
+                if page.evaluate("document.activeElement.name && document.activeElement.type === 'radio'"):
+                    break
+            for _ in range(8):  # and by arrows to the section
+                if page.locator(f"#sections label:has(input:checked) >> text={section}").count():
+                    break
+                page.keyboard.press("ArrowRight")
+                page.wait_for_timeout(200)
+            page.wait_for_timeout(1500)
+            page.evaluate("document.activeElement.blur(); window.reached = new Set(); document.addEventListener('focusin', (event) => reached.add(event.target))")  # noqa: E501
+            for _ in range(page.evaluate(f"({REACHABLE})().length") + 40):
+                page.keyboard.press("Tab")
+            missed = page.evaluate(f"({REACHABLE})().filter((part) => !reached.has(part)).map((part) => part.outerHTML.slice(0, 200))")
+            assert missed == [], section
+        page.locator("#sections input:checked").press("Home")
+        page.get_by_role("radio", name="Wall", exact=True).focus()
+        page.get_by_role("radio", name="Wall", exact=True).press("Space")
+        face = page.locator("#wall .faces button").nth(2)
+        face.press("Enter")
+        page.wait_for_function("document.querySelectorAll('#tray .faces button').length === 1")
+        assert face.evaluate("part => part === document.activeElement")  # the keyboard's place is kept
+        page.locator("#tray .faces button").first.press("Space")
+        page.locator("#tray .hint").wait_for()
+
+
+@pytest.mark.parametrize("section", ["Wall", "Between", "Directions", "Find me", "Origins", "Runs", "Watch", "Take it along"])
+def test_everything_fits_a_phone(browser, address, section):
+    with visit(browser, address, "/?seed=4&faces=12", width=360, height=740) as visitor:
+        pick(visitor.page, 1, 3)
+        open_section(visitor.page, section)
+        visitor.page.wait_for_timeout(1500)
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_without_a_model_the_one_that_ships_is_shown_and_how_to_make_ones_own(browser, tmp_path):
+    (tmp_path / "pretrained").mkdir()
+    shutil.copy(ROOT / "pretrained" / "avatars.safetensors", tmp_path / "pretrained")
+    with serve(tmp_path) as (address, _), visit(browser, address) as visitor:
+        assert len(look(visitor.page)[0]) == 64
+        visitor.page.locator("#about").get_by_text("make demo").wait_for()
+
+
+def test_a_live_training_is_watched_until_it_is_killed(browser, tmp_path):
+    project = copy_project(tmp_path, images=1_000_000, progress_images=1600)
+    make_shards(project)
+    (project / "pretrained").mkdir()
+    write_small(project / "pretrained" / "small.safetensors")
+    process = start_stage(project, "train", "--checkpoint-seconds", "5")
+    try:
+        with serve(project) as (address, _), visit(browser, address) as visitor:
+            page = visitor.page
+            open_section(page, "Watch")
+            page.locator("#facts").get_by_text("running").wait_for()
+            newest = "document.querySelector('#film figure:last-child img')?.src"
+            for _ in range(2):
+                page.wait_for_function(f"{newest} && document.querySelector('#film figure:last-child img').naturalWidth > 0")
+                seen = page.evaluate(newest)
+                page.wait_for_function(f"{newest} !== '{seen}'")
+            page.locator("#curves svg polyline").first.wait_for()
+            assert "time left" in page.locator("#facts").inner_text()
+            page.get_by_role("slider", name="Picture to put beside").press("Home")
+            page.locator("#film figure:first-child").get_by_text("after 0 images").wait_for()
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            page.locator("#facts").get_by_text("stopped").wait_for()
+    finally:
+        process.kill()
+        process.communicate()
