@@ -91,7 +91,12 @@ def at_file_event(below: Path, number: int, act: Callable[[], None]) -> None:
 
     def hook(event: str, arguments: tuple) -> None:
         nonlocal seen
-        if event in FILE_EVENTS and str(arguments[0]).startswith(str(below)) and not (event == "open" and str(arguments[1]).startswith("r")):
+        if event not in FILE_EVENTS or (event == "open" and str(arguments[1]).startswith("r")):
+            return
+        place = str(arguments[0])
+        if event in ("os.remove", "os.rmdir") and arguments[1] >= 0:  # a name within an open folder, as shutil.rmtree has it
+            place = os.path.join(os.readlink(f"/proc/self/fd/{arguments[1]}"), place)
+        if place.startswith(str(below)):
             seen += 1
             if seen == number:
                 act()

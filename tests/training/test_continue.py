@@ -121,13 +121,20 @@ def prepare_run(runs, **changes):
     return prepare(runs.folders, runs.model(4), runs.parameters(**changes), choose_hardware("cpu", "auto"), World(), Brightness)
 
 
-def test_rows_come_at_the_same_images_in_a_run_of_any_length(runs):
-    training, _ = prepare_run(runs, batch=32)
+def list_rows(runs, **changes):
+    """Returns after how many images rows are due, up to a million."""
+    training, _ = prepare_run(runs, batch=32, **changes)
     due = []
     for images in range(32, 1_000_000, 32):
         training.images_seen = images
         if training.is_row_due():
             due.append(images)
+    return due
+
+
+def test_rows_come_at_the_same_images_in_a_run_of_any_length(runs):
+    due = list_rows(runs, images=1_000)
+    assert due == list_rows(runs, images=1_000_000)
     gaps = [now - before for before, now in itertools.pairwise(due)]
     assert due[:64] == list(range(32, 65 * 32, 32))
     assert all(gap <= max(32, now / 32) and gap <= 10_000 for gap, now in zip(gaps, due[1:], strict=True))

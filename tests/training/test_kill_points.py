@@ -18,7 +18,7 @@ def kill_itself():
 
 
 @pytest.mark.parametrize("kind", ["the first of all", "one after a finished one"])
-def test_a_kill_before_any_change_to_a_file_loses_nothing(tmp_path, kind):
+def test_a_kill_before_any_change_to_a_file_loses_nothing(tmp_path, kind, capfd):
     """Tidying up, and the moving of the model into its place, are among these."""
     whole = SmallRuns(tmp_path / "whole")
     assert in_a_fork(lambda: whole.train(images=IMAGES)) == 0
@@ -36,10 +36,14 @@ def test_a_kill_before_any_change_to_a_file_loses_nothing(tmp_path, kind):
         if status == 0:  # fewer changes than that
             break
         assert status == -signal.SIGKILL
+        begun = any(runs.folders.checkpoints.glob("**/state.ckpt")) or runs.folders.model.exists()
+        capfd.readouterr()
         assert in_a_fork(lambda runs=runs: runs.train(images=IMAGES)) == 0, number
+        assert ("a new run" in capfd.readouterr().out) != begun, number
         assert runs.hashes() == whole.hashes(), number
         leftovers = [path for path in runs.folders.model.parents[1].rglob("*") if path.name.endswith((".part", ".old")) or path.name.startswith(".trash")]
         assert leftovers == [], number
         number, kills = number + EVERY, kills + 1
-    print(f"{kind}: {kills} kills, before one of each {EVERY} of {number} changes")
+    with capfd.disabled():
+        print(f"{kind}: {kills} kills, before one of each {EVERY} of {number} changes")
     assert kills > 3
