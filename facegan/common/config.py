@@ -73,7 +73,7 @@ class ConfigurationError(FaceganError):
     def __init__(self, where: str, problems: list[str]):
         self.problems = problems
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__(f"{count} in {where}; nothing was run\n" + "\n".join(f"  {problem}" for problem in problems))
+        super().__init__(f"{count} in {where}; nothing was run", *(f"  {problem}" for problem in problems))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
