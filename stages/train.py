@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import command
+from facegan.common.files import discard
 from facegan.parameters import read_parameters
 from facegan.training.distributed import World, check_processes, is_launched, join_world, launch, leave_world
 from facegan.training.engine import choose_hardware
@@ -46,6 +47,8 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"made {arguments.model / 'generator.safetensors'} of the run's {images_seen:,} images; the run goes on with the same command without --finish;")
         print(f"for scores and pictures by DVC:  dvc exp run -S train.images={images_seen}")
         return
+    if not arguments.model.exists():  # DVC has taken the earlier model away; if this training fails, its scores would stay
+        discard(arguments.metrics / "evaluate.json")
     world = join_world(hardware.device)
     try:
         train(folders, parameters.model, train_parameters, hardware, world, arguments.checkpoint_seconds, open_quick_score)
