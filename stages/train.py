@@ -10,6 +10,7 @@ last checkpoint; with a larger train.images it goes on from the end of the short
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def resolve_start(parameters: TrainParameters) -> TrainParameters:
     """Returns the parameters with the place that ``start_from`` means: in the project, else in the person's own folder of it."""
     if parameters.start_from is None:
         return parameters
-    places = [root / Path(parameters.start_from).expanduser() for root in (command.ROOT, command.HOME)]
+    places = [root / os.path.expanduser(parameters.start_from) for root in (command.ROOT, command.HOME)]
     place = next((place for place in places if place.exists()), places[-1])
     return parameters.model_copy(update={"start_from": str(place)})
 

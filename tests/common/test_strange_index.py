@@ -42,7 +42,7 @@ def check(folder, content):
             images = open_split(folder, split)
             assert sum(map(len, images)) == getattr(read_index(folder), split)
     except FaceganError as error:
-        assert str(error).isprintable() and len(str(error)) < 2000
+        assert str(error).isprintable() and len(str(error)) < 3000
 
 
 @examples(80)
