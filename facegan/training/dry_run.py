@@ -33,7 +33,7 @@ from facegan.training.run import OpenQuickScore, Training
 
 STAND_IN_IMAGES = 1024
 PILOT_BATCHES = (1, 2, 4)
-PILOT_SECONDS = 5  # a larger pilot after one that took longer tells too little for its time
+PILOT_SECONDS = 10  # a pilot that took longer is the last step that is played
 LONGEST_SECONDS = 15  # that a kind of step may be measured for
 MEASURED_STEPS = 20
 MEASURED_SECONDS = 8  # enough of slow steps, if there are FEWEST_STEPS of them
@@ -92,20 +92,21 @@ def dry_run(
     def make_training(batch: int) -> Training:
         return Training(index, images, model, parameters.model_copy(update={"batch": batch}), hardware, World(), open_quick_score)
 
-    pilots: list[tuple[float, float]] = []  # seconds of a step, peak memory in MB
+    seconds, memory = [], []  # of a step of each pilot; in MB, the peak before the first and after each
     warnings.filterwarnings("ignore", r"std\(\)", UserWarning)  # one image has no spread; it is measured for time and memory alone
     for batch in PILOT_BATCHES:
         training = make_training(batch)
-        pilots.append(measure_pilot(training))
-        if len(pilots) > 1 and pilots[-1][0] > PILOT_SECONDS:
+        memory = memory or [measure_peak_memory_mb(hardware.device)]
+        seconds.append(measure_seconds(training.step))
+        memory.append(measure_peak_memory_mb(hardware.device))
+        if seconds[-1] > PILOT_SECONDS:
             break
-    start = seconds_before + time.perf_counter() - began - sum(seconds for seconds, _ in pilots)
-    fewer, most = PILOT_BATCHES[len(pilots) - 2 : len(pilots)]
-    seconds_an_image = pilots[-1][0] / most
-    memory_an_image = (pilots[-1][1] - pilots[-2][1]) / (most - fewer)
+    start = seconds_before + time.perf_counter() - began - sum(seconds)
+    fewer, measured_batch = [0, *PILOT_BATCHES][len(seconds) - 1 : len(seconds) + 1]
+    seconds_an_image, played = seconds[-1] / measured_batch, seconds[-1:]
+    memory_an_image = (memory[-1] - memory[-2]) / (measured_batch - fewer)
     memory_an_image = 0.0 if math.isnan(memory_an_image) else memory_an_image  # where the system does not tell
-    measured_batch, played = most, [pilots[-1][0]]
-    if played[0] < LONGEST_SECONDS:
+    if seconds[-1] <= PILOT_SECONDS:
         measured_batch = choose_batch(parameters.batch, seconds_an_image, memory_an_image * 1e6, hardware.device, parameters.penalty_stride)
         training, played = make_training(measured_batch), []
     costs = measure_costs(training, folders.checkpoints, start, seconds_an_image, played)
@@ -115,11 +116,6 @@ def dry_run(
     plan = count_work(parameters)
     predicted = predict_seconds(costs, plan, CHECKPOINT_SECONDS)
     return describe(training, parameters, costs, plan, predicted, memory_mb, has_data=bool(index.shards))
-
-
-def measure_pilot(training: Training) -> tuple[float, float]:
-    """Returns the seconds of one step with few images, and the peak memory in MB since the process began."""
-    return measure_seconds(training.step), measure_peak_memory_mb(training.hardware.device)
 
 
 def choose_batch(batch: int, seconds_an_image: float, bytes_an_image: float, device: torch.device, fewest: int = 1) -> int:
