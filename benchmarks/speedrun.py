@@ -119,7 +119,7 @@ class Ours:
 
     def step(self) -> None:
         self.training.step()
-        if self.training.is_due(self.training.row_images):
+        if self.training.is_row_due():
             self.training.add_row()
 
     def generator(self) -> nn.Module:

@@ -1,0 +1,61 @@
+"""The speedrun: it trains what a preset says and what tutorials teach, scores both on the way, and reads its own records right."""
+
+import pytest
+import torch
+from projects import make_shards
+
+from benchmarks.speedrun import TRACKS, Ours, Taught, make_table, run_seed, seconds_until, shorten
+from benchmarks.train_speed import TAUGHT, Case
+from facegan.common.shards import open_split
+from facegan.models.parameters import DCGANParameters
+from facegan.scoring.quick_score import QuickScore
+from facegan.training.engine import choose_hardware
+from presets import read_preset
+
+POINTS = [{"images": 100, "cpu_seconds": 4.0, "wall_seconds": 5.0, "score": 230.0}, {"images": 200, "cpu_seconds": 8.0, "wall_seconds": 9.0, "score": 190.0}]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    project = tmp_path_factory.mktemp("speedrun")
+    make_shards(project, count=40)
+    return project / "data" / "shards"
+
+
+@pytest.fixture(scope="module")
+def hardware():
+    return choose_hardware("cpu", "auto")
+
+
+def run(make, shards, hardware):
+    """Returns the points of a run of 32 images."""
+    score = QuickScore(torch.cat(open_split(shards, "train")), 0, hardware.device)
+    return run_seed(make, 32, 2, score, hardware)
+
+
+def test_a_preset_and_the_tutorials_loop_are_trained_and_scored(shards, hardware):
+    parameters = shorten(read_preset("demo", preprocess={"resolution": 32}, model={"width": 4}), 32, seed=1)
+    assert (parameters.train.images, parameters.train.schedule_images, parameters.train.seed) == (32, 32, 1)
+    ours = run(lambda: Ours(parameters, shards, hardware), shards, hardware)
+    network = DCGANParameters(name="dcgan", width=4, latent_size=8, discriminator_norm="batch")
+    taught = read_preset("demo", train=TAUGHT | {"batch": 8}).train
+    theirs = run(lambda: Taught(Case("taught", 32, network, taught), shards, hardware), shards, hardware)
+    for points in (ours, theirs):
+        assert [point["images"] for point in points] == [16, 32]
+        assert 0 < points[0]["cpu_seconds"] <= points[1]["cpu_seconds"]
+        assert all(point["score"] > 0 for point in points)
+
+
+def test_the_time_to_a_score_is_that_of_the_first_point_at_or_below_it():
+    assert seconds_until(POINTS, 230, "cpu_seconds") == 4
+    assert seconds_until(POINTS, 200, "wall_seconds") == 9
+    assert seconds_until(POINTS, 180, "cpu_seconds") is None
+
+
+def test_the_table_tells_how_many_seeds_got_there():
+    slower = [POINTS[0] | {"score": 250.0}, POINTS[1] | {"score": 210.0}]
+    lines = make_table(TRACKS["avatars32"], [{"points": POINTS}, {"points": slower}]).splitlines()
+    assert "| 220 | 8 (8 to 8) | 9 (9 to 9) |" in lines
+    assert "| 200 | 1 of 2 seeds | 1 of 2 seeds |" in lines
+    assert not any(line.startswith("| 180") for line in lines)
+    assert lines[-1].startswith("| at the end: 200.0 (190.0 to 210.0)")
