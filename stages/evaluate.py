@@ -24,23 +24,28 @@ def main(arguments: argparse.Namespace) -> None:
 
 def evaluate_generator(arguments: argparse.Namespace) -> None:
     """Reads the parameters, scores the generator and writes what was found."""
-    from facegan.common.files import write_json
+    from facegan.common.files import discard, write_json
     from facegan.common.pictures import save_png
+    from facegan.common.shards import read_index
     from facegan.models.generator_file import load_generator
-    from facegan.scoring.evaluate import describe, draw_neighbours, evaluate, summarise
+    from facegan.scoring.evaluate import describe, describe_data, draw_neighbours, evaluate, summarise
     from facegan.scoring.extractors import open_extractor
-    from facegan.scoring.reference import read_reference
+    from facegan.scoring.reference import check_shards, read_reference
 
     metrics, out = arguments.metrics or command.ROOT / "metrics/evaluate.json", arguments.out or command.ROOT / "data/evaluation"
     parameters = read_parameters(arguments.params).evaluate
+    for path in (metrics, out / "report.json", out / "neighbours.png"):  # an earlier call's: whatever happens now, nobody takes them for this one's
+        discard(path)
     extractor = open_extractor(parameters.extractor, parameters.weights and command.HOME / parameters.weights)
     generator, card = load_generator(arguments.model, extractor.device)
     reference = read_reference(arguments.reference, extractor.device)
+    check_shards(reference, read_index(arguments.shards), arguments.shards)
     report, features = evaluate(generator, card, reference, arguments.shards, extractor, parameters)
     write_json(out / "report.json", report)
     save_png(out / "neighbours.png", draw_neighbours(generator, features, reference, arguments.shards, parameters))
     write_json(metrics, summarise(report, extractor.space))
     print(describe(report, extractor.space))
+    print(describe_data(report), end="\n" * bool(describe_data(report)))
     print(f"{metrics}: the scores\n{out}: report.json, and neighbours.png with the nearest training and held-out images")
 
 

@@ -10,10 +10,12 @@ last checkpoint; with a larger train.images it goes on from the end of the short
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 import command
+from facegan.common.files import discard
 from facegan.parameters import read_parameters
 from facegan.training.distributed import World, check_processes, is_launched, join_world, launch, leave_world
 from facegan.training.engine import choose_hardware
@@ -46,6 +48,8 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"made {arguments.model / 'generator.safetensors'} of the run's {images_seen:,} images; the run goes on with the same command without --finish;")
         print(f"for scores and pictures by DVC:  dvc exp run -S train.images={images_seen}")
         return
+    if not arguments.model.exists():  # DVC has taken the earlier model away; if this training fails, its scores would stay
+        discard(arguments.metrics / "evaluate.json")
     world = join_world(hardware.device)
     try:
         train(folders, parameters.model, train_parameters, hardware, world, arguments.checkpoint_seconds, open_quick_score)
@@ -63,7 +67,7 @@ def resolve_start(parameters: TrainParameters) -> TrainParameters:
     """Returns the parameters with the place that ``start_from`` means: in the project, else in the person's own folder of it."""
     if parameters.start_from is None:
         return parameters
-    places = [root / Path(parameters.start_from).expanduser() for root in (command.ROOT, command.HOME)]
+    places = [root / os.path.expanduser(parameters.start_from) for root in (command.ROOT, command.HOME)]
     place = next((place for place in places if place.exists()), places[-1])
     return parameters.model_copy(update={"start_from": str(place)})
 

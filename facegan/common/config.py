@@ -64,6 +64,12 @@ class Section(BaseModel):
         return self.model_dump(mode="json")
 
 
+def find_path_problems(key: str, path: str | None) -> Iterator[str]:
+    """Yields why a text can be no path of a file, on any system; for ``Section.problems``."""
+    if path is not None and "\0" in path:
+        yield f"{key}: expected a path; found one with a zero byte in it"
+
+
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
@@ -73,7 +79,7 @@ class ConfigurationError(FaceganError):
     def __init__(self, where: str, problems: list[str]):
         self.problems = problems
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__(f"{count} in {where}; nothing was run\n" + "\n".join(f"  {problem}" for problem in problems))
+        super().__init__(f"{count} in {where}; nothing was run", *(f"  {problem}" for problem in problems))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -196,6 +202,7 @@ def describe_expected(error: ErrorDetails) -> str:
         "finite_number": "a finite number",
         "bool_type": "true or false",
         "string_type": "a text",
+        "string_unicode": "a text of whole characters",
         "tuple_type": "a list",
         "too_short": "a list of {min_length}",
         "too_long": "a list of {max_length}",

@@ -14,10 +14,10 @@ import hashlib
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file, read_json, replace_file, write_json
@@ -40,10 +40,10 @@ class Shard(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    file: str
+    file: Annotated[str, StringConstraints(pattern=r"^(train|holdout)-\d{5,}\.safetensors$")]  # in the folder, and nowhere else
     split: Split
-    images: int
-    bytes: int
+    images: NonNegativeInt
+    bytes: NonNegativeInt
     sha256: str
 
 
@@ -63,14 +63,21 @@ class Index(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["facegan-shards-1"] = FORMAT
-    resolution: int
-    train: int
-    holdout: int
+    resolution: PositiveInt
+    train: NonNegativeInt
+    holdout: NonNegativeInt
     crop: Crop
     filter: str
     source_fingerprint: str
     fingerprint: str
     shards: tuple[Shard, ...]
+
+    @model_validator(mode="after")
+    def has_the_images_of_its_shards(self) -> Index:
+        """Refuses an index whose shards hold more or fewer images than it says."""
+        if any(getattr(self, split) != sum(shard.images for shard in self.shards if shard.split == split) for split in SPLITS):
+            raise ValueError("as many images as the shards hold")
+        return self
 
 
 class ShardWriter:

@@ -44,7 +44,8 @@ def read_facts(project: Path, card: Card) -> RunFacts | None:
     parameters, training = read_mapping(project / "params.yaml"), read_mapping(project / "metrics" / "train.json")
     facts = RunFacts(parameters, training, report, read_mapping(project / "data" / "raw" / "manifest.json"))
     model = {"name": card.model, **card.arguments}
-    same = report.get("protocol", {}).get("data") == card.data_fingerprint and report.get("images_seen") == card.images_seen
+    same = all(report.get(name) == getattr(card, name) for name in ("images_seen", "data_fingerprint", "parameters_fingerprint"))
+    same = same and report["protocol"]["data"] == card.data_fingerprint  # else scored against other images than it learned from
     return facts if same and facts.parameters.get("model") == model else None
 
 

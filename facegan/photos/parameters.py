@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from facegan.common.config import Section, WholeNumber
+from facegan.common.config import Section, WholeNumber, find_path_problems
 
 
 class DataParameters(Section):
@@ -33,7 +33,6 @@ class DataParameters(Section):
         needed = {"kaggle": "Kaggle's owner/dataset", "folder": "a folder of photos", "archive": "a zip file"}.get(self.source)
         if needed and not self.path:
             yield f"path: expected {needed} for the source {self.source}; found null; set data.path"
-        if self.path and "\0" in self.path:
-            yield "path: expected a path; found one with a zero byte in it"
+        yield from find_path_problems("path", self.path)
         if self.source == "kaggle" and self.path and len(self.path.split("/")) not in (2, 3):
             yield f"path: expected owner/dataset (or owner/dataset/version), as in Kaggle's addresses; found {self.path!r}"

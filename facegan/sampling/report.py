@@ -19,6 +19,7 @@ from facegan.models.registry import describe_model
 from facegan.sampling.curves import DIVERSITY, LOGITS, LOSSES, QUICK_SCORES, draw_svg, read_columns
 from facegan.sampling.explanations import read_scores
 
+IDENTITY = ("images_seen", "data_fingerprint", "parameters_fingerprint")  # of a generator, in its card and in its scores' report
 MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".gif": "image/gif"}
 
 
@@ -66,6 +67,8 @@ class Evaluation(pydantic.BaseModel):
 
     model: str
     images_seen: int
+    data_fingerprint: str
+    parameters_fingerprint: str
     generated: dict[str, float]
     another_seed_95: dict[str, float] = {}
     floor: dict[str, float] = {}
@@ -107,8 +110,8 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
     training = read_json(sources.training, Training, "train again") if exists(sources.training) else None
     evaluation = read_json(sources.evaluation / "report.json", Evaluation, "run the stage evaluate again") if has_scores(sources.evaluation) else None
     missing = [] if training else ["how it was trained"]
-    if evaluation and evaluation.images_seen != card.images_seen:
-        missing.append(f"scores (those in {sources.evaluation.name} are of a generator after {evaluation.images_seen:,} images; evaluate this one)")
+    if evaluation and any(getattr(evaluation, name) != getattr(card, name) for name in IDENTITY):
+        missing.append(f"scores (those in {sources.evaluation.name} are of another generator, after {evaluation.images_seen:,} images; evaluate this one)")
         evaluation = None
     elif not evaluation:
         missing.append("scores")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facegan.common.errors import FaceganError
+from facegan.common.errors import FaceganError, printable
 from facegan.common.progress import Progress
 from facegan.models.generator_file import Card
 from facegan.models.latents import generate_images, seeded_latents
@@ -25,7 +25,7 @@ from facegan.scoring.memorisation import draw_sheet, measure_memorisation
 from facegan.scoring.neighbourhoods import find_neighbours
 from facegan.scoring.parameters import FEWEST_IMAGES, EvaluateParameters
 from facegan.scoring.protocol import Protocol
-from facegan.scoring.reference import Reference, gather
+from facegan.scoring.reference import REMEDY, Reference, gather
 from facegan.scoring.scores import compare, estimate_intervals
 
 SHEET_ROWS = 8
@@ -41,9 +41,12 @@ def evaluate(
     of an untrained generator, the memorisation test, in how many pictures a face is found, and the protocol.
 
     Raises:
-        FaceganError: a reference made with another extractor or other weights, or a generator that yields NaN.
+        FaceganError: a reference made with another extractor or other weights, or of images of another size than the generator's.
     """
     check_extractor(reference, extractor)
+    if card.resolution != reference.protocol.resolution:
+        expected, found = (f"{size}×{size} pixels" for size in (reference.protocol.resolution, card.resolution))
+        raise FaceganError(f"expected a generator of {expected}, as the real images are; found one of {found}; name another with --model")
     space = extractor.space
     found: list[bool] = []  # whether a picture shows a face
     features = extract(extractor, look_for_faces(generate(generator, parameters, extractor.device), found))
@@ -53,6 +56,8 @@ def evaluate(
     report: dict[str, Any] = {
         "model": describe_model(card.parameters),
         "images_seen": card.images_seen,
+        "data_fingerprint": card.data_fingerprint,
+        "parameters_fingerprint": card.parameters_fingerprint,
         "generated": compare(reference.real, features, space, extractor.classifier),
         "another_seed_95": estimate_intervals(reference.real, features, space),
         "floor": reference.floor,
@@ -89,6 +94,13 @@ def summarise(report: dict[str, Any], space: str) -> dict[str, Any]:
 def describe(report: dict[str, Any], space: str) -> str:
     """Returns the distance between its two ends, what the memorisation test says, and in how many pictures a face is found, a line each."""
     return "\n".join([describe_distance(report, space), describe_memorisation(report), *describe_faces(report)])
+
+
+def describe_data(report: dict[str, Any]) -> str:
+    """Returns a line that says so where the generator was trained on other images than those it is scored against, else nothing."""
+    trained, scored = report["data_fingerprint"], report["protocol"]["data"]
+    same = trained == scored
+    return "" if same else f"note: it was trained on other images ({trained[:12]}) than those that it is scored against ({scored[:12]})"
 
 
 def describe_distance(report: dict[str, Any], space: str) -> str:
@@ -129,8 +141,7 @@ def check_extractor(reference: Reference, extractor: Extractor) -> None:
     expected, found = reference.protocol.weights_sha256, extractor.weights_sha256
     if (reference.protocol.extractor, expected) != (extractor.space, found):
         raise FaceganError(
-            f"expected real features from {extractor.space} ({found[:8]}); found {reference.protocol.extractor} ({expected[:8]}); "
-            "run stages/reference.py again"
+            f"expected real features from {extractor.space} ({found[:8]}); found {printable(reference.protocol.extractor)} ({expected[:8]}); {REMEDY}"
         )
 
 

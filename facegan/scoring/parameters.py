@@ -1,10 +1,11 @@
 """The section ``evaluate`` of the parameters."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from facegan.common.config import Section, Seed, WholeNumber
+from facegan.common.config import Section, Seed, WholeNumber, find_path_problems
 
 FEWEST_IMAGES = 20  # below this, neighbours and covariances mean nothing
 ExtractorName = Literal[
@@ -37,3 +38,7 @@ class EvaluateParameters(Section):
     images: Annotated[WholeNumber, Ge(FEWEST_IMAGES), Le(1_000_000)]
     memorisation_images: Annotated[WholeNumber, Ge(FEWEST_IMAGES)] | None
     seed: Seed
+
+    def problems(self) -> Iterator[str]:
+        """Yields weights that can be no file's path."""
+        yield from find_path_problems("weights", self.weights)

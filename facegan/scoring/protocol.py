@@ -7,7 +7,8 @@ short fingerprint. Two scores may be compared only when their fingerprints agree
 import dataclasses
 import hashlib
 import json
-from typing import Any
+
+from facegan.common.shards import Crop
 
 ROUNDING = "(x + 1) * 127.5, rounded to nearest, clipped, uint8"
 KERNEL_SUBSETS = 100
@@ -31,7 +32,7 @@ class RealProtocol:
 
     data: str
     resolution: int
-    crop: Any
+    crop: Crop
     filter: str
     split: str
     real: int

@@ -1,23 +1,26 @@
 """The real side of every score: features of real images, computed once and kept.
 
 In: a folder of shards and an extractor. Out: a folder with ``features.safetensors`` and ``reference.json``. It depends on the
-images, the extractor and the sizes asked for, on no model and no seed, so experiments share it.
+images, the extractor and the sizes asked for, on no model and no seed, so experiments share it. Reading it believes nothing: the
+features are those whose hash ``reference.json`` holds, and of the shapes that its protocol says.
 
 Each split is put into one fixed random order. The score's real images are the first training images; the next ones, and
 where those do not suffice the held-out ones, are the second real set that the floor is measured with.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from facegan.common.errors import FaceganError
+from facegan.common.errors import FaceganError, printable
+from facegan.common.files import discard, hash_file, read_json, write_bytes, write_json
 from facegan.common.progress import Progress
 from facegan.common.shards import Index, open_split, read_index
 from facegan.scoring.extractors import BATCH, Extractor, extract
@@ -26,6 +29,9 @@ from facegan.scoring.protocol import RealProtocol
 from facegan.scoring.scores import compare
 
 ORDER_SEED = 0
+FEATURES, ABOUT = "features.safetensors", "reference.json"
+TENSORS = {"train": "F32", "holdout": "F32", "train_rows": "I64", "holdout_rows": "I64"}
+REMEDY = "run stages/reference.py again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +56,16 @@ class Reference:
     def real(self) -> Tensor:
         """The features (N, D) that scores are taken against."""
         return self.train[: self.protocol.real]
+
+
+class About(BaseModel):
+    """reference.json: all of a reference but its tensors, and the hash of the file that holds those."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    protocol: RealProtocol
+    floor: dict[str, int | float]
+    features_sha256: str
 
 
 def make_reference(shards: Path, folder: Path, extractor: Extractor, images: int, memorisation_images: int | None) -> Reference:
@@ -118,19 +134,48 @@ def gather(shards: Path, split: str, rows: Tensor) -> Tensor:
 
 
 def write_reference(folder: Path, reference: Reference) -> None:
-    """Writes the reference's two files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    names = ("train", "holdout", "train_rows", "holdout_rows")
-    save_file({name: getattr(reference, name).cpu().clone() for name in names}, folder / "features.safetensors")
-    about = {"protocol": dataclasses.asdict(reference.protocol), "floor": reference.floor}
-    (folder / "reference.json").write_text(json.dumps(about, indent=1) + "\n")
+    """Writes the reference's two files; what an earlier call left goes first. Raises FaceganError when the disk takes no more."""
+    discard(folder / ABOUT)
+    write_bytes(folder / FEATURES, save({name: getattr(reference, name).cpu().contiguous() for name in TENSORS}))
+    about = About(protocol=reference.protocol, floor=reference.floor, features_sha256=hash_file(folder / FEATURES))
+    write_json(folder / ABOUT, about.model_dump(mode="json"))
 
 
 def read_reference(folder: Path, device: torch.device | str = "cpu") -> Reference:
-    """Returns what ``write_reference`` wrote. Raises FaceganError when there is none."""
+    """Returns what ``write_reference`` wrote. Raises FaceganError when there is none, or it is torn, foreign or was changed."""
+    about = read_json(folder / ABOUT, About, "run stages/reference.py")
+    path = folder / FEATURES
+    if hash_file(path) != about.features_sha256:
+        raise FaceganError(f"expected the real images' features in {path} as they were written; found other bytes; {REMEDY}")
     try:
-        about = json.loads((folder / "reference.json").read_text())
-        tensors = load_file(folder / "features.safetensors", device=str(device))
-    except FileNotFoundError as error:
-        raise FaceganError(f"expected the real images' features in {folder}; found no {Path(error.filename).name}; run stages/reference.py") from None
-    return Reference(**tensors, protocol=RealProtocol(**about["protocol"]), floor=about["floor"])
+        with safe_open(path, "pt", device=str(device)) as file:
+            header = {name: (file.get_slice(name).get_dtype(), file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            problem = find_fault(header, about)
+            tensors = {} if problem else {name: file.get_tensor(name) for name in TENSORS}
+    except SafetensorError as error:
+        raise FaceganError(f"expected a safetensors file at {path}; found another ({printable(str(error))}); {REMEDY}") from None
+    if not problem and not all(value.isfinite().all() for value in tensors.values()):
+        problem = "features that are NaN or infinite"
+    if problem:
+        raise FaceganError(f"expected the features that {folder / ABOUT} describes in {path}; found {problem}; {REMEDY}")
+    return Reference(**tensors, protocol=about.protocol, floor=about.floor)
+
+
+def find_fault(header: dict[str, tuple[str, list[int]]], about: About) -> str | None:
+    """Returns what is wrong with tensors of these types and shapes, by name, in words; None where they are a reference's."""
+    if {name: dtype for name, (dtype, _) in header.items()} != TENSORS:
+        return "other tensors"
+    shapes = {name: shape for name, (_, shape) in header.items()}
+    pairs = [(shapes[split], shapes[f"{split}_rows"]) for split in ("train", "holdout")]
+    if not all(len(features) == 2 and rows == features[:1] for features, rows in pairs) or shapes["train"][1] != shapes["holdout"][1]:
+        return f"shapes {shapes}"
+    if not FEWEST_IMAGES <= about.protocol.real <= shapes["train"][0]:
+        return f"{shapes['train'][0]} training images"
+    return None
+
+
+def check_shards(reference: Reference, index: Index, shards: Path) -> None:
+    """Raises FaceganError unless the reference was made of these shards."""
+    expected, found = reference.protocol.data, index.fingerprint
+    if expected != found:
+        raise FaceganError(f"expected the images that the real features are of ({expected[:12]}) in {shards}; found others ({found[:12]}); {REMEDY}")

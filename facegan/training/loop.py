@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from facegan.common.errors import FaceganError
-from facegan.common.files import replace_folder, write_json
+from facegan.common.files import discard, replace_folder, write_json
 from facegan.common.pictures import save_png
 from facegan.common.progress import Progress
 from facegan.common.shards import open_split, read_index
@@ -270,7 +270,8 @@ def write_outcome(training: Training, run: RunFolder, folders: Folders) -> None:
 
 
 def write_metrics(training: Training, folder: Path) -> None:
-    """Writes losses.csv, quick_scores.csv and train.json."""
+    """Writes losses.csv, quick_scores.csv and train.json; the scores of the model that goes go too."""
+    discard(folder / "evaluate.json")
     write_rows(folder / "losses.csv", COLUMNS, training.rows)
     write_rows(folder / "quick_scores.csv", ("images_seen", "score"), training.scores)
     last = training.rows[-1]

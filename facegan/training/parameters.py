@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import Strict
 
-from facegan.common.config import Number, Section, Seed, WholeNumber
+from facegan.common.config import Number, Section, Seed, WholeNumber, find_path_problems
 
 AUGMENTATIONS = ("color", "flip", "translation", "fractional_translation", "rotation", "scale", "cutout")
 
@@ -79,6 +79,7 @@ class TrainParameters(Section):
 
     def problems(self) -> Iterator[str]:
         """Yields what the fields do wrong together."""
+        yield from find_path_problems("start_from", self.start_from)
         settings = {name: getattr(self, name) for name in ("gamma", "lr", "augment_strength", "ema_halflife_images")}
         for name, setting in {**settings, "betas": self.betas[1]}.items():
             if isinstance(setting, tuple) and self.schedule_images is None:

@@ -27,7 +27,7 @@ def read_start(folder: str, networks: Networks, model: ModelParameters, resoluti
     Raises:
         FaceganError: a file that is missing or not one of ours, or that is of another architecture or resolution.
     """
-    place = Path(folder).expanduser()
+    place = Path(os.path.expanduser(folder))  # unlike Path's own, it leaves ~name as it is where there is no such user
     loaded = {}
     for name, build in FILES.items():
         path = place / name

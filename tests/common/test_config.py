@@ -125,6 +125,32 @@ def test_an_unknown_model_is_told():
         read_preset("demo", model={"name": "stylegan3"})
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value", "told"),
+    [
+        ("model", "width", 10_000_000, "of at most 16384"),
+        ("model", "latent_size", 3_000_000, "of at most 16384"),
+        ("train", "batch", 10**9, "of at most 65536"),
+        ("train", "processes", 10**9, "of at most 1024"),
+        ("train", "seed", 2**70, "below 9223372036854775808"),
+        ("sample", "seed", 2**70, "below 9223372036854775808"),
+        ("sample", "count", 10**12, "of at most 1000000"),
+        ("evaluate", "images", 10**12, "of at most 1000000"),
+        ("data", "count", 10**12, "of at most 1000000"),
+        ("preprocess", "resolution", 10**6, "of at most 512"),
+        ("data", "path", "a\0b", "found one with a zero byte in it"),
+        ("evaluate", "weights", "a\0b", "found one with a zero byte in it"),
+        ("train", "start_from", "a\0b", "found one with a zero byte in it"),
+        ("train", "start_from", "a\ud800b", "expected a text of whole characters; found"),
+    ],
+)
+def test_what_no_machine_has_is_told_before_anything_is_done(section, key, value, told):
+    with pytest.raises(ConfigurationError) as caught:
+        read_preset("demo", **{section: {key: value}})
+    [problem] = caught.value.problems
+    assert problem.startswith(f"{section}.{key}: expected ") and told in problem
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_a_whole_params_file(name):
     assert read_preset(name)

@@ -222,7 +222,8 @@ def test_a_foreign_or_changed_index_is_refused(tmp_path):
         json.dumps(content | {"format": "facegan-shards-9"}).encode(): "format: Input should be 'facegan-shards-1'",
         json.dumps({key: value for key, value in content.items() if key != "shards"}).encode(): "shards: Field required",
         json.dumps(content | {"colour": "blue"}).encode(): "colour: Extra inputs are not permitted",
-        json.dumps(content | {"train": 9}).encode(): "found it changed since",
+        json.dumps(content | {"train": 9}).encode(): "as many images as the shards hold",
+        json.dumps(content | {"source_fingerprint": "another"}).encode(): "found it changed since",
     }
     for text, problem in foreign.items():
         path.write_bytes(text)

@@ -144,7 +144,8 @@ def write_run(project, **changes):
     _, card = build_small()
     params = {"data": {"source": "kaggle", "path": "somebody/faces"}, "preprocess": {"crop": "face"}, "model": {"name": card.model, **card.arguments}}
     report = {
-        "model": "dcgan", "images_seen": card.images_seen, "generated": {"fd_efficientnet_lite0": 30.5, "precision_efficientnet_lite0": 0.25},
+        "model": "dcgan", "images_seen": card.images_seen, "data_fingerprint": card.data_fingerprint, "parameters_fingerprint": card.parameters_fingerprint,
+        "generated": {"fd_efficientnet_lite0": 30.5, "precision_efficientnet_lite0": 0.25},
         "another_seed_95": {"fd_efficientnet_lite0": 1.25}, "floor": {"images": 9, "fd_efficientnet_lite0": 10.5}, "untrained": {"fd_efficientnet_lite0": 90.5},
         "protocol": {"fingerprint": "abcdef123456", "data": card.data_fingerprint, "extractor": "efficientnet_lite0", "generated": 400},
         "memorisation": {"detected": False, "nearest_is_training": {"share": 0.71}, "expected": 0.7, "searched": 1000, "holdout": 400},

@@ -1,6 +1,7 @@
 """The pipeline as users type it: dvc repro, experiments, queues and comparisons, in a small copy of the project."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -17,10 +18,10 @@ STAGES = ("download", "preprocess", "reference", "train", "evaluate", "sample")
 IDENTITY = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "A Tester"), ("EMAIL", "tester@example.org"))}
 
 
-def run(folder: Path, *command: str) -> str:
-    """Runs a command in the folder and returns what it printed; a failure fails the test."""
+def run(folder: Path, *command: str, fails: bool = False) -> str:
+    """Runs a command in the folder and returns what it printed. Unless it is meant to fail, a failure fails the test; and the other way round."""
     result = subprocess.run(command, cwd=folder, env={**os.environ, **IDENTITY, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=600)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert bool(result.returncode) == fails, result.stdout + result.stderr
     return result.stdout + result.stderr
 
 
@@ -233,6 +234,93 @@ def test_deleted_data_comes_back_from_the_cache_without_training(project):
     shutil.rmtree(project / "data")
     run(project, "dvc", "checkout")
     assert (project / "data/samples/grid.png").is_file()
+
+
+def hash_outputs(project: Path) -> dict[str, str]:
+    """Returns the hash of every file that the stages made, but train.json, which tells seconds."""
+    files = [*project.glob("data/**/*"), *project.glob("metrics/*")]
+    return {str(path.relative_to(project)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file() and path.name != "train.json"}
+
+
+def tear(path: Path) -> None:
+    """Leaves the first half of a file; what shares its bytes with it (DVC's cache) stays whole."""
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[: len(content) // 2])
+
+
+DAMAGED = {  # one file that is torn, another that is gone
+    "photos": ("data/raw/photos.zip", "data/raw/manifest.json"),
+    "shards": ("data/shards/train-00000.safetensors", "data/shards/index.json"),
+    "index": ("data/shards/index.json", "data/shards/holdout-00000.safetensors"),
+    "reference": ("data/reference/reference.json", "data/reference/features.safetensors"),
+    "features": ("data/reference/features.safetensors", "data/raw/photos.zip"),
+    "model": ("data/model/generator.safetensors", "data/model/training.json"),
+    "metrics": ("metrics/evaluate.json", "metrics/train.json"),
+    "losses": ("metrics/losses.csv", "data/evaluation/report.json"),
+    "report": ("data/evaluation/report.json", "data/samples/report.html"),
+}
+
+
+@pytest.mark.parametrize(("torn", "gone"), DAMAGED.values(), ids=DAMAGED)
+def test_what_is_torn_or_missing_is_mended(project, torn, gone):
+    whole = hash_outputs(project)
+    tear(project / torn)
+    (project / gone).unlink()
+    run(project, "dvc", "repro")
+    assert hash_outputs(project) == whole
+
+
+def test_leftovers_and_removed_folders_are_mended(project):
+    whole = hash_outputs(project)
+    for folder in ("data/shards", "data/reference", "data/model", "data/evaluation"):
+        shutil.rmtree(project / folder)
+    run(project, "dvc", "repro")
+    assert hash_outputs(project) == whole
+    for leftover in ("data/.model.part/a.safetensors", "data/.model.old/a.safetensors", "data/.shards.part/index.json", "metrics/losses.csv.part"):
+        (project / leftover).parent.mkdir(exist_ok=True)
+        (project / leftover).write_bytes(b"torn")
+    run(project, "dvc", "repro", "--force", "--no-run-cache", "--single-item", "preprocess", "train")
+    run(project, "dvc", "repro")
+    assert hash_outputs(project) == whole
+
+
+def leave_leftovers(run_folder: Path) -> None:
+    """Leaves what a killed training may leave among its checkpoints, and a torn note of what the run is."""
+    tear(run_folder / "run.json")
+    for name in (".trash-1-2/state.ckpt", f"{run_folder.name}/state.next.ckpt", f"{run_folder.name}/finished/0000000480.part/state.ckpt"):
+        (run_folder.parent / name).parent.mkdir(exist_ok=True)
+        (run_folder.parent / name).write_bytes(b"torn")
+
+
+DAMAGES = {
+    "torn": lambda folder: tear(folder / "finished/0000000480/state.ckpt"),
+    "leftovers": leave_leftovers,
+    "removed": shutil.rmtree,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_checkpoints_are_mended(project, damage):
+    run(project, "dvc", "repro")
+    whole = hash_outputs(project)
+    [run_json] = [path for path in project.glob(".checkpoints/*/run.json") if (path.parent / "finished/0000000480").exists()]
+    damage(run_json.parent)
+    run(project, "dvc", "repro", "--force", "--no-run-cache", "--single-item", "train")
+    assert hash_outputs(project) | {"metrics/evaluate.json": whole["metrics/evaluate.json"]} == whole  # whose scores evaluate would take anew
+    assert not list(project.glob(".checkpoints/.trash*")) and not list(project.glob(".checkpoints/*/**/*.part"))
+
+
+def test_after_a_failed_training_no_earlier_score_is_left(project):
+    run(project, "dvc", "repro")
+    whole, text = hash_outputs(project), (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("start_from: null", "start_from: nowhere"))
+    output = run(project, "dvc", "repro", fails=True)
+    assert "error: " in output and "nowhere" in output and "Traceback" not in output
+    assert not (project / "metrics/evaluate.json").exists() and not (project / "data/model").exists()
+    (project / "params.yaml").write_text(text)
+    run(project, "dvc", "repro")
+    assert hash_outputs(project) == whole
 
 
 def test_a_second_clone_makes_the_same_bytes(project, tmp_path):

@@ -28,6 +28,8 @@ MEMORISATION = {
 EVALUATION = {
     "model": "dcgan(width=4)",
     "images_seen": 1000,
+    "data_fingerprint": "data",
+    "parameters_fingerprint": "parameters",
     "generated": {"fd_efficientnet_lite0": 186.605055, "kd_efficientnet_lite0": 0.245686284, "kd_efficientnet_lite0_subset_std": 0.0058, "recall_x": 0.015},
     "another_seed_95": {"fd_efficientnet_lite0": 7.26101599, "kd_efficientnet_lite0": 0.0127},
     "floor": {"images": 400, "fd_efficientnet_lite0": 27.1970731, "kd_efficientnet_lite0": -0.000266, "recall_x": 0.84},
@@ -195,7 +197,7 @@ def test_a_generator_alone_gives_a_page_that_says_what_is_not_there(tmp_path, pi
 
 def test_scores_of_another_generator_are_not_shown(tmp_path, pictures, sources):
     _, page = write(tmp_path, pictures, sources, images_seen=2000)
-    assert page.says("scores (those in evaluation are of a generator after 1,000 images; evaluate this one)")
+    assert page.says("scores (those in evaluation are of another generator, after 1,000 images; evaluate this one)")
     assert not page.says("186.6") and page.says("How the training went")
 
 

@@ -10,18 +10,19 @@ import yaml
 from PIL import Image
 from projects import change_params, copy_project, draw_pictures, make_shards, run_stage
 
+from facegan.common.errors import FaceganError
 from facegan.common.pictures import from_bytes
 from facegan.common.shards import ShardWriter
 from facegan.models.generator_file import Card, save_generator
 from facegan.models.parameters import DCGANParameters
 from facegan.models.registry import build_generator
-from facegan.scoring.evaluate import evaluate
+from facegan.scoring.evaluate import describe_data, evaluate
 from facegan.scoring.extractors import name_frechet, name_kernel, open_extractor
 from facegan.scoring.memorisation import draw_sheet, measure_memorisation
 from facegan.scoring.parameters import EvaluateParameters
 from facegan.scoring.protocol import Protocol
 from facegan.scoring.quick_score import QuickScore
-from facegan.scoring.reference import make_reference
+from facegan.scoring.reference import check_shards, make_reference
 from facegan.scoring.scores import compare, estimate_intervals
 
 PROTOCOL = Protocol(
@@ -30,7 +31,7 @@ PROTOCOL = Protocol(
 )
 ARGUMENTS = DCGANParameters(width=8, latent_size=16, discriminator_norm="spectral")
 CARD = Card(
-    model="dcgan", arguments=ARGUMENTS.model_dump(exclude={"name"}), resolution=32, latent_size=16, images_seen=77, data_fingerprint="",
+    model="dcgan", arguments=ARGUMENTS.model_dump(exclude={"name"}), resolution=32, latent_size=16, images_seen=77, data_fingerprint="elsewhere",
     parameters_fingerprint="",
 )
 
@@ -201,6 +202,7 @@ def test_the_stages_write_scores_protocol_floor_untrained_and_memorisation(proje
     assert report["share_with_face"]["generated_images"] == report["share_with_face"]["real_images"] == 40
     assert "share_with_face" not in metrics and "a face is found in 0% of 40 generated pictures, in 0% of 40 real ones" in done.stdout
     assert "fid" not in metrics and report["model"].startswith("dcgan(width=8, ")
+    assert "note: it was trained on other images (elsewhere) than those that it is scored against (" in done.stdout
 
     assert next(iter(metrics)) == name  # what runs are compared by comes first, also in DVC's alphabetical tables
     assert sum(isinstance(value, int | float) for value in metrics.values()) <= 12 and not any(isinstance(value, dict) for value in metrics.values())
@@ -222,6 +224,37 @@ def test_where_none_are_held_out_all_but_the_memorisation_test_is_there(tmp_path
     assert "too few held-out images to tell whether it replays" in done.stdout
     assert report["floor"]["images"] == 40 and metrics["fd_efficientnet_lite0"] > 0 and "memorisation" not in report
     assert Image.open(tmp_path / "project/data/evaluation/neighbours.png").height > 0
+
+
+def test_a_call_that_fails_leaves_no_earlier_score(tmp_path):
+    project = copy_project(tmp_path)
+    earlier = [project / path for path in ("metrics/evaluate.json", "data/evaluation/report.json", "data/evaluation/neighbours.png")]
+    for path in earlier:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    done = run_stage(project, "evaluate", "--model", "torn.safetensors")
+    assert done.returncode == 1 and "expected a generator at torn.safetensors" in done.stderr
+    assert not any(path.exists() for path in earlier)
+
+
+def test_only_scores_against_the_training_images_need_no_note():
+    assert describe_data({"data_fingerprint": "a", "protocol": {"data": "a"}}) == ""
+    assert "trained on other images (a) than" in describe_data({"data_fingerprint": "a", "protocol": {"data": "b"}})
+
+
+def test_a_generator_of_another_size_and_real_features_of_other_images_are_refused(tmp_path):
+    with ShardWriter(tmp_path / "shards", 32) as writer:
+        for picture in draw_pictures(40, 32):
+            writer.add("train", picture)
+        index = writer.finish(crop="none", filter="lanczos", source_fingerprint="drawn")
+    extractor = open_extractor("efficientnet_lite0", device="cpu")
+    reference = make_reference(tmp_path / "shards", tmp_path / "reference", extractor, images=20, memorisation_images=None)
+    parameters = EvaluateParameters(extractor="efficientnet_lite0", weights=None, images=20, memorisation_images=None, seed=0)
+    with pytest.raises(FaceganError, match="expected a generator of 32×32 pixels, as the real images are; found one of 64×64 pixels"):
+        evaluate(make_generator(), CARD.model_copy(update={"resolution": 64}), reference, extractor, parameters)
+    check_shards(reference, index, tmp_path / "shards")
+    with pytest.raises(FaceganError, match=r"expected the images that the real features are of .* in .*; found others \(0000.*run stages/reference.py"):
+        check_shards(reference, index.model_copy(update={"fingerprint": "0" * 64}), tmp_path / "shards")
 
 
 def test_real_features_of_another_extractor_are_refused(project, tmp_path):

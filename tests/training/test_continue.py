@@ -153,6 +153,17 @@ def test_a_stopped_run_is_finished_half_way_and_goes_on_afterwards(runs, at_once
     assert runs.train(images=LONG) == at_once[LONG]
 
 
+def test_a_torn_note_of_another_run_disturbs_nobody(runs):
+    """Such as a kill left when it was written in place."""
+    for number, content in enumerate([b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"parameters": 1}']):
+        other = runs.folders.checkpoints / f"{number:016x}"
+        other.mkdir(parents=True)
+        (other / "run.json").write_bytes(content)
+        (other / "state.ckpt").write_bytes(b"")
+    runs.train(images=8)
+    assert (runs.folders.model / "generator.safetensors").is_file()
+
+
 def test_there_is_nothing_to_finish_before_anything_has_begun(runs):
     with pytest.raises(FaceganError, match=r"expected a stopped run in .*; found none"):
         runs.finish()

@@ -38,7 +38,7 @@ def link_or_copy(path: Path, copy: Path) -> None:
     """Links a file out of our own cache, or copies it. Raises FaceganError when there is no room for it."""
     try:
         os.link(path.resolve(), copy)
-    except OSError:  # another disk, or one without links
+    except (AttributeError, OSError):  # another disk, or a disk or system without links
         copy_file(path, copy)
 
 

@@ -1,0 +1,76 @@
+"""A generator's file: what it says is not believed before it is checked, and takes no memory before that."""
+
+import json
+
+import pytest
+import torch
+from small_generators import PARAMETERS, make_card, make_generator, save_small_generator
+
+from facegan.common.errors import FaceganError
+from facegan.models.generator_file import load_generator, read_card, save_generator
+from facegan.training.history import measure_peak_memory_mb
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "generator.safetensors"
+    save_small_generator(path)
+    return path
+
+
+def change_card(path, **changes):
+    """Writes other values into a file's card; those of ``arguments`` beside the others there."""
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    card = json.loads(header["__metadata__"]["card"])
+    card |= changes | {"arguments": card["arguments"] | changes.get("arguments", {})}
+    text = json.dumps(header | {"__metadata__": {"card": json.dumps(card)}}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"latent_size": 3_000_000}, r"latent_size"),
+        ({"arguments": {"latent_size": 3_000_000}}, r"latent_size: expected a number of at most 16384; found 3000000"),
+        ({"arguments": {"width": 16_384, "latent_size": 16_384}}, r"expected the weights of a dcgan"),
+        ({"arguments": {"width": -1}}, r"width: expected a number of at least 1"),
+        ({"resolution": 64}, r"expected the weights of a dcgan"),
+        ({"resolution": 31}, r"31"),
+        ({"resolution": 10**9}, r"resolution: expected a number of at most 1024"),
+        ({"model": "stylegan9"}, r"expected a model among dcgan"),
+        ({"model": "r3gan", "arguments": {}}, r"expected a card that facegan wrote"),
+        ({"images_seen": -1}, r"images_seen: expected a number of at least 0"),
+        ({"images_seen": "many"}, r"images_seen: expected a whole number"),
+        ({"format": "facegan-generator-9"}, r"expected a generator of format facegan-generator-1"),
+    ],
+)
+def test_a_card_that_lies_is_told_and_takes_no_memory(path, changes, told):
+    change_card(path, **changes)
+    before = measure_peak_memory_mb(torch.device("cpu"))
+    with pytest.raises(FaceganError, match=told):
+        load_generator(path)
+    assert measure_peak_memory_mb(torch.device("cpu")) - before < 200  # of PyTorch's own modules; the networks would be gigabytes
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_of_a_training_that_exploded_are_told(tmp_path, value):
+    generator = make_generator()
+    with torch.no_grad():
+        next(generator.parameters()).fill_(value)
+    save_generator(tmp_path / "generator.safetensors", generator, make_card())
+    with pytest.raises(FaceganError, match=r"expected finite weights in .*; found NaN or infinity: its training exploded"):
+        load_generator(tmp_path / "generator.safetensors")
+
+
+def test_a_generator_is_read_as_it_was_written(path):
+    network, card = load_generator(path)
+    assert card == make_card() and card.parameters == PARAMETERS
+    assert all(torch.equal(value, make_generator().state_dict()[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "7", "{", "[" * 100_000, {"format": "facegan-generator-1"}])
+def test_a_text_that_is_no_card_is_told(tmp_path, text):
+    with pytest.raises(FaceganError, match="expected a generator of format facegan-generator-1"):
+        read_card(tmp_path, text)
