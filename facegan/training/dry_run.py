@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from facegan.common.pictures import save_png
-from facegan.common.shards import Index, open_split, read_index
+from facegan.common.shards import Index, Shard, open_split, read_index
 from facegan.models.checkpoint_file import write_checkpoint
 from facegan.models.parameters import ModelParameters
 from facegan.models.registry import count_parameters
@@ -83,11 +83,12 @@ def dry_run(
     """
     seconds_before = time.process_time()  # nearly all of the start of Python and PyTorch is work, so this is its length
     began = time.perf_counter()
-    if (folders.shards / "index.json").is_file():
+    has_data = (folders.shards / "index.json").is_file()
+    if has_data:
         index, images = read_index(folders.shards), open_split(folders.shards, "train")
     else:
-        index, images = None, [torch.full((STAND_IN_IMAGES, 3, resolution, resolution), 127, dtype=torch.uint8)]
-    index = index or describe_stand_in(resolution)
+        images = [torch.full((STAND_IN_IMAGES, 3, resolution, resolution), 127, dtype=torch.uint8)]
+        index = describe_stand_in(images[0])
 
     def make_training(batch: int) -> Training:
         return Training(index, images, model, parameters.model_copy(update={"batch": batch}), hardware, World(), open_quick_score)
@@ -115,7 +116,7 @@ def dry_run(
     memory_mb = measure_peak_memory_mb(hardware.device) + memory_an_image * (parameters.batch - measured_batch)
     plan = count_work(parameters)
     predicted = predict_seconds(costs, plan, CHECKPOINT_SECONDS)
-    return describe(training, parameters, costs, plan, predicted, memory_mb, has_data=bool(index.shards))
+    return describe(training, parameters, costs, plan, predicted, memory_mb, has_data)
 
 
 def choose_batch(batch: int, seconds_an_image: float, bytes_an_image: float, device: torch.device, fewest: int = 1) -> int:
@@ -129,11 +130,11 @@ def choose_batch(batch: int, seconds_an_image: float, bytes_an_image: float, dev
     return batch if affordable >= batch else min(batch, max(fewest, 2 ** int(math.log2(max(1.0, affordable)))))
 
 
-def describe_stand_in(resolution: int) -> Index:
-    """Returns the index that so many grey pictures would have."""
-    return Index(
-        resolution=resolution, train=STAND_IN_IMAGES, holdout=0, crop="none", filter="lanczos", source_fingerprint="", fingerprint="", shards=()
-    )
+def describe_stand_in(images: torch.Tensor) -> Index:
+    """Returns the index that these pictures (N, 3, H, W) would have."""
+    shard = Shard(file="train-00000.safetensors", split="train", images=len(images), bytes=images.nbytes, sha256="")
+    about = {"crop": "none", "filter": "lanczos", "source_fingerprint": "", "fingerprint": ""}
+    return Index(resolution=images.shape[-1], train=len(images), holdout=0, shards=(shard,), **about)
 
 
 def count_work(parameters: TrainParameters) -> Plan:
