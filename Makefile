@@ -5,11 +5,15 @@ ACTIVATE = . .venv/bin/activate
 SEED ?= 0
 COUNT ?= 10
 PORT ?= 7860
+# DVC asks for the user's name, and a user of a container may have none.
+export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 
 .PHONY: demo faces studio test lint
 
-# Cartoon faces from scratch: drawn, learned, dreamed up and scored. Minutes on two cores.
+# Cartoon faces from scratch: drawn, learned, dreamed up and scored. Minutes on two cores. In a downloaded ZIP there is no git, which DVC
+# has to be told.
 demo: .venv/installed
+	@[ -e .git ] || { $(ACTIVATE) && dvc config --local core.no_scm true; }
 	$(ACTIVATE) && dvc repro
 	@echo
 	@sed -n 's/^ *"\([a-z0-9_]*\)": \([^,]*\),*$$/  \1 \2/p' metrics/evaluate.json

@@ -6,8 +6,8 @@
     python stages/evaluate.py --pictures FOLDER_OR_ZIP --against FOLDER_OR_ZIP        # against other real images
 
 Reads the section `evaluate` of params.yaml. The metrics hold a dozen numbers; report.json in the output folder holds the rest
-(intervals, the floor, an untrained generator, the memorisation test, the protocol) beside neighbours.png, the generated faces that
-come nearest to training images. Scores of pictures are printed, and written where --metrics and --out say.
+(intervals, the floor, an untrained generator, the memorisation test, in how many pictures a face is found, the protocol) beside
+neighbours.png, the generated faces that come nearest to training images. Scores of pictures are printed, and written where --metrics and --out say.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def evaluate_generator(arguments: argparse.Namespace) -> None:
     generator, card = load_generator(arguments.model, extractor.device)
     reference = read_reference(arguments.reference, extractor.device)
     check_shards(reference, read_index(arguments.shards), arguments.shards)
-    report, features = evaluate(generator, card, reference, extractor, parameters)
+    report, features = evaluate(generator, card, reference, arguments.shards, extractor, parameters)
     write_json(out / "report.json", report)
     save_png(out / "neighbours.png", draw_neighbours(generator, features, reference, arguments.shards, parameters))
     write_json(metrics, summarise(report, extractor.space))

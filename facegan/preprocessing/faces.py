@@ -23,7 +23,7 @@ DETECTION_PIXELS = 640  # the photo's longer side as the detector sees it
 FEWEST_PIXELS = 16  # of the shorter one: what is narrower is no photo of a face
 MIN_PROBABILITY = 0.7  # O-Net's; takes 4 of 5 false alarms among drawings, and none of 750 photographed faces
 LOOKS = 2  # at the landmarks: the second look, at the straightened face, is right to half a degree
-SHARE_PIXELS, SHARE_FRAME = 160, 32  # how `share_with_face` shows a picture to the detector
+SHARE_PIXELS, SHARE_FRAME = 160, 32  # how `shows_face` shows a picture to the detector
 SHARE_SCORE, SHARE_PROBABILITY = 0.8, 0.97  # how sure that must be: a cut through generated faces, good and bad, that leaves real ones
 TIGHTEST_EYES = 1 / 3  # how far apart the eyes may come, as a share of the square's side, where the framing tightens
 
@@ -247,19 +247,16 @@ def measure_face_share(photo: Photo) -> float | None:
     return max(sizes) / min(image.size) if sizes else None
 
 
-def share_with_face(images: np.ndarray) -> float:
-    """Returns the share of pictures in which a face is found: a number beside the scores, which have no idea of faces.
+def shows_face(picture: np.ndarray) -> bool:
+    """Returns whether a face is found in a picture, surely: for a number beside the scores, which have no idea of faces.
 
-    Each picture is enlarged and framed in grey, since a face that fills it to the edge is otherwise found less surely. The detector must
-    be surer than for photos: it is used to badly lit faces, not to muddled ones. To be read beside the same share of real pictures.
+    The picture is enlarged and framed in grey, since a face that fills it to the edge is otherwise found less surely. The detector must
+    be surer than for photos: it is used to badly lit faces, not to muddled ones.
 
     Args:
-        images: uint8 (N, 3, H, W), N at least 1, in RGB.
+        picture: uint8 (3, H, W), in RGB, of 32 pixels a side or more.
     """
-    found = 0
-    for image in images:
-        picture = Image.fromarray(np.ascontiguousarray(np.asarray(image).transpose(1, 2, 0)))
-        framed = Image.new("RGB", (SHARE_PIXELS + 2 * SHARE_FRAME, SHARE_PIXELS + 2 * SHARE_FRAME), (128, 128, 128))
-        framed.paste(picture.resize((SHARE_PIXELS, SHARE_PIXELS), Image.Resampling.BICUBIC), (SHARE_FRAME, SHARE_FRAME))
-        found += any(detection.score >= SHARE_SCORE for detection, _ in find_landmarks(framed, SHARE_PROBABILITY))
-    return found / len(images)
+    image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
+    framed = Image.new("RGB", (SHARE_PIXELS + 2 * SHARE_FRAME, SHARE_PIXELS + 2 * SHARE_FRAME), (128, 128, 128))
+    framed.paste(image.resize((SHARE_PIXELS, SHARE_PIXELS), Image.Resampling.BICUBIC), (SHARE_FRAME, SHARE_FRAME))
+    return any(detection.score >= SHARE_SCORE for detection, _ in find_landmarks(framed, SHARE_PROBABILITY))

@@ -53,6 +53,15 @@ class Memorisation(pydantic.BaseModel):
     holdout: int
 
 
+class FaceShare(pydantic.BaseModel):
+    """In which share of pictures the face detector finds a face."""
+
+    generated: float
+    real: float
+    generated_images: int
+    real_images: int
+
+
 class Evaluation(pydantic.BaseModel):
     """report.json: scores, what they were taken beside, and the protocol."""
 
@@ -65,6 +74,7 @@ class Evaluation(pydantic.BaseModel):
     floor: dict[str, float] = {}
     untrained: dict[str, float] = {}
     memorisation: Memorisation | None = None
+    share_with_face: FaceShare | None = None
     protocol: dict[str, Any]
 
 

@@ -1,7 +1,8 @@
 """A generator's scores, with the protocol they were taken under.
 
-In: a generator, the reference of the real images, and an extractor. Out: a report, the few numbers of
-it for metrics/evaluate.json, and a picture sheet of nearest neighbours. Images are generated, looked at and forgotten batch by batch; none is written to disk.
+In: a generator, the reference of the real images, their shards, and an extractor. Out: a report, the few numbers of it for
+metrics/evaluate.json, and a picture sheet of nearest neighbours. Images are generated, looked at and forgotten batch by batch; none
+is written to disk.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from facegan.models.generator_file import Card
 from facegan.models.latents import generate_images, seeded_latents
 from facegan.models.registry import build_generator, describe_model
 from facegan.scoring.extractors import BATCH, Extractor, extract, name_frechet, name_kernel
+from facegan.scoring.face_share import look_for_faces, measure_face_share
 from facegan.scoring.memorisation import draw_sheet, measure_memorisation
 from facegan.scoring.neighbourhoods import find_neighbours
 from facegan.scoring.parameters import FEWEST_IMAGES, EvaluateParameters
@@ -31,12 +33,12 @@ SHEET_NEIGHBOURS = 4
 
 
 def evaluate(
-    generator: nn.Module, card: Card, reference: Reference, extractor: Extractor, parameters: EvaluateParameters
+    generator: nn.Module, card: Card, reference: Reference, shards: Path, extractor: Extractor, parameters: EvaluateParameters
 ) -> tuple[dict[str, Any], Tensor]:
     """Returns a report on ``parameters.images`` generated faces, and their features (images, D).
 
     The report holds the scores by name, how far another seed's may lie, the same of real against other real images (the floor) and
-    of an untrained generator, the memorisation test and the protocol.
+    of an untrained generator, the memorisation test, in how many pictures a face is found, and the protocol.
 
     Raises:
         FaceganError: a reference made with another extractor or other weights, or of images of another size than the generator's.
@@ -46,7 +48,8 @@ def evaluate(
         expected, found = (f"{size}×{size} pixels" for size in (reference.protocol.resolution, card.resolution))
         raise FaceganError(f"expected a generator of {expected}, as the real images are; found one of {found}; name another with --model")
     space = extractor.space
-    features = extract(extractor, generate(generator, parameters, extractor.device))
+    found: list[bool] = []  # whether a picture shows a face
+    features = extract(extractor, look_for_faces(generate(generator, parameters, extractor.device), found))
     protocol = Protocol(
         **dataclasses.asdict(reference.protocol), generated=parameters.images, seed=parameters.seed
     )
@@ -61,8 +64,10 @@ def evaluate(
         "untrained": score_untrained(card, reference, extractor, parameters),
     }
     if len(reference.holdout) >= FEWEST_IMAGES:
-        found = measure_memorisation(features, reference.holdout, reference.train, parameters.seed)
-        report["memorisation"] = dataclasses.asdict(found)
+        memorisation = measure_memorisation(features, reference.holdout, reference.train, parameters.seed)
+        report["memorisation"] = dataclasses.asdict(memorisation)
+    if faces := measure_face_share(found, reference, shards):
+        report["share_with_face"] = dataclasses.asdict(faces)
     report["protocol"] = {"fingerprint": protocol.fingerprint, **dataclasses.asdict(protocol)}
     return round_numbers(report), features
 
@@ -87,8 +92,8 @@ def summarise(report: dict[str, Any], space: str) -> dict[str, Any]:
 
 
 def describe(report: dict[str, Any], space: str) -> str:
-    """Returns the distance between its two ends, and what the memorisation test says, in two lines."""
-    return f"{describe_distance(report, space)}\n{describe_memorisation(report)}"
+    """Returns the distance between its two ends, what the memorisation test says, and in how many pictures a face is found, a line each."""
+    return "\n".join([describe_distance(report, space), describe_memorisation(report), *describe_faces(report)])
 
 
 def describe_data(report: dict[str, Any]) -> str:
@@ -113,6 +118,15 @@ def describe_memorisation(report: dict[str, Any]) -> str:
     found = report["memorisation"]
     verdict = "it replays training images" if found["detected"] else "no sign of replayed training images"
     return f"nearest real image is a training image: {found['nearest_is_training']['share']:.2f}, expected {found['expected']:.2f}: {verdict}"
+
+
+def describe_faces(report: dict[str, Any]) -> list[str]:
+    """Returns in how many pictures a face is found as a line, or none where that was not looked for."""
+    if "share_with_face" not in report:
+        return []
+    found = report["share_with_face"]
+    generated, real = f"{found['generated']:.0%} of {found['generated_images']}", f"{found['real']:.0%} of {found['real_images']}"
+    return [f"a face is found in {generated} generated pictures, in {real} real ones"]
 
 
 def round_numbers(value: Any) -> Any:

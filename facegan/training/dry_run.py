@@ -1,7 +1,8 @@
 """What a training run would be, before it is one: networks, images, steps, time and memory.
 
 In: the same as for ``train``. Out: a text. The time is that of a few real steps, of one picture and of one checkpoint on
-the disk that the run would use, times how many there will be. Nothing is left on the disk.
+the disk that the run would use, times how many there will be; of fewer images and faces where these take seconds, so that the answer
+comes within a minute. Nothing is left on the disk.
 """
 
 import dataclasses
@@ -9,6 +10,7 @@ import math
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import torch
 
 from facegan.common.pictures import save_png
-from facegan.common.shards import Index, open_split, read_index
+from facegan.common.shards import Index, Shard, open_split, read_index
 from facegan.models.checkpoint_file import write_checkpoint
 from facegan.models.parameters import ModelParameters
 from facegan.models.registry import count_parameters
@@ -30,10 +32,11 @@ from facegan.training.parameters import TrainParameters
 from facegan.training.run import OpenQuickScore, Training
 
 STAND_IN_IMAGES = 1024
-PILOT_BATCHES = (2, 4)
-LONGEST_SECONDS = 30  # that a kind of step may be measured for
+PILOT_BATCHES = (1, 2, 4)
+PILOT_SECONDS = 10  # a pilot that took longer is the last step that is played
+LONGEST_SECONDS = 15  # that a kind of step may be measured for
 MEASURED_STEPS = 20
-MEASURED_SECONDS = 10  # slow steps: enough of them for so long, yet never fewer than FEWEST_STEPS
+MEASURED_SECONDS = 8  # enough of slow steps, if there are FEWEST_STEPS of them
 FEWEST_STEPS = 5
 
 
@@ -80,47 +83,58 @@ def dry_run(
     """
     seconds_before = time.process_time()  # nearly all of the start of Python and PyTorch is work, so this is its length
     began = time.perf_counter()
-    if (folders.shards / "index.json").is_file():
+    has_data = (folders.shards / "index.json").is_file()
+    if has_data:
         index, images = read_index(folders.shards), open_split(folders.shards, "train")
     else:
-        index, images = None, [torch.full((STAND_IN_IMAGES, 3, resolution, resolution), 127, dtype=torch.uint8)]
-    index = index or describe_stand_in(resolution)
+        images = [torch.full((STAND_IN_IMAGES, 3, resolution, resolution), 127, dtype=torch.uint8)]
+        index = describe_stand_in(images[0])
 
     def make_training(batch: int) -> Training:
         return Training(index, images, model, parameters.model_copy(update={"batch": batch}), hardware, World(), open_quick_score)
 
-    seconds, memory = zip(*(measure_pilot(make_training(batch)) for batch in PILOT_BATCHES), strict=True)
+    seconds, memory = [], []  # of a step of each pilot; in MB, the peak before the first and after each
+    warnings.filterwarnings("ignore", r"std\(\)", UserWarning)  # one image has no spread; it is measured for time and memory alone
+    for batch in PILOT_BATCHES:
+        training = make_training(batch)
+        memory = memory or [measure_peak_memory_mb(hardware.device)]
+        seconds.append(measure_seconds(training.step))
+        memory.append(measure_peak_memory_mb(hardware.device))
+        if seconds[-1] > PILOT_SECONDS:
+            break
     start = seconds_before + time.perf_counter() - began - sum(seconds)
-    memory_an_image = (memory[1] - memory[0]) / (PILOT_BATCHES[1] - PILOT_BATCHES[0])
+    fewer, measured_batch = [0, *PILOT_BATCHES][len(seconds) - 1 : len(seconds) + 1]
+    seconds_an_image, played = seconds[-1] / measured_batch, seconds[-1:]
+    memory_an_image = (memory[-1] - memory[-2]) / (measured_batch - fewer)
     memory_an_image = 0.0 if math.isnan(memory_an_image) else memory_an_image  # where the system does not tell
-    measured_batch = choose_batch(parameters.batch, seconds[1] / PILOT_BATCHES[1], memory_an_image * 1e6, hardware.device)
-    training = make_training(measured_batch)
-    costs = measure_costs(training, folders.checkpoints, start)
+    if seconds[-1] <= PILOT_SECONDS:
+        measured_batch = choose_batch(parameters.batch, seconds_an_image, memory_an_image * 1e6, hardware.device, parameters.penalty_stride)
+        training, played = make_training(measured_batch), []
+    costs = measure_costs(training, folders.checkpoints, start, seconds_an_image, played)
     scale = parameters.batch / measured_batch
     costs = dataclasses.replace(costs, step=costs.step * scale, penalized_step=costs.penalized_step * scale)
     memory_mb = measure_peak_memory_mb(hardware.device) + memory_an_image * (parameters.batch - measured_batch)
     plan = count_work(parameters)
     predicted = predict_seconds(costs, plan, CHECKPOINT_SECONDS)
-    return describe(training, parameters, costs, plan, predicted, memory_mb, has_data=bool(index.shards))
+    return describe(training, parameters, costs, plan, predicted, memory_mb, has_data)
 
 
-def measure_pilot(training: Training) -> tuple[float, float]:
-    """Returns the seconds of one step with few images, and the peak memory in MB since the process began."""
-    return measure_seconds(training.step), measure_peak_memory_mb(training.hardware.device)
+def choose_batch(batch: int, seconds_an_image: float, bytes_an_image: float, device: torch.device, fewest: int = 1) -> int:
+    """Returns the batch to measure with: the whole one, or as many images as can be afforded in time and memory.
 
-
-def choose_batch(batch: int, seconds_an_image: float, bytes_an_image: float, device: torch.device) -> int:
-    """Returns the batch to measure with: the whole one, or as many images as can be afforded in time and memory."""
+    Args:
+        fewest: that it takes for a step with its usual share of penalties.
+    """
     steps = WARM_UP_STEPS + FEWEST_STEPS
     affordable = min(LONGEST_SECONDS / steps / seconds_an_image, SHARE_OF_MEMORY * free_memory(device) / max(bytes_an_image, 1))
-    return batch if affordable >= batch else min(batch, max(PILOT_BATCHES[0], 2 ** int(math.log2(max(1.0, affordable)))))
+    return batch if affordable >= batch else min(batch, max(fewest, 2 ** int(math.log2(max(1.0, affordable)))))
 
 
-def describe_stand_in(resolution: int) -> Index:
-    """Returns the index that so many grey pictures would have."""
-    return Index(
-        resolution=resolution, train=STAND_IN_IMAGES, holdout=0, crop="none", filter="lanczos", source_fingerprint="", fingerprint="", shards=()
-    )
+def describe_stand_in(images: torch.Tensor) -> Index:
+    """Returns the index that these pictures (N, 3, H, W) would have."""
+    shard = Shard(file="train-00000.safetensors", split="train", images=len(images), bytes=images.nbytes, sha256="")
+    about = {"crop": "none", "filter": "lanczos", "source_fingerprint": "", "fingerprint": ""}
+    return Index(resolution=images.shape[-1], train=len(images), holdout=0, shards=(shard,), **about)
 
 
 def count_work(parameters: TrainParameters) -> Plan:
@@ -134,22 +148,30 @@ def count_work(parameters: TrainParameters) -> Plan:
     return Plan(steps, penalized, pictures=1 + count(parameters.progress_images), scores=count(parameters.score_every_images))
 
 
-def measure_costs(training: Training, checkpoints: Path, start: float) -> Costs:
-    """Plays a few steps of each kind, draws a picture and writes a checkpoint beside where the run would, and removes both."""
+def measure_costs(training: Training, checkpoints: Path, start: float, seconds_an_image: float, played: list[float]) -> Costs:
+    """Plays a few steps of each kind, draws a picture and writes a checkpoint beside where the run would, and removes both.
+
+    Args:
+        seconds_an_image: of a step, which is more than drawing a face takes.
+        played: the seconds of steps that were played from the beginning already.
+    """
     batch, has_penalty = training.parameters.batch, training.parameters.penalty != "none"
-    penalized_step = measure_steps(training, 0) if has_penalty else 0.0
+    penalized_step = measure_steps(training, 0, played) if has_penalty else 0.0
     has_plain = not has_penalty or training.parameters.penalty_interval > 1
-    step = measure_steps(training, batch) if has_plain else penalized_step
+    step = measure_steps(training, batch, [] if has_penalty else played) if has_plain else penalized_step
     home = next(folder for folder in (checkpoints, *checkpoints.resolve().parents) if folder.is_dir())
+    faces = len(training.control_latents)
+    training.control_latents = training.control_latents[: max(1, int(MEASURED_SECONDS / seconds_an_image))]
+    scale = faces / len(training.control_latents)
     with tempfile.TemporaryDirectory(dir=home, prefix="dry-run-") as folder:
-        picture = measure_seconds(lambda: save_png(Path(folder) / "picture.png", training.draw_picture()))
+        picture = scale * measure_seconds(lambda: save_png(Path(folder) / "picture.png", training.draw_picture()))
         checkpoint = measure_seconds(lambda: training.is_finite() and write_checkpoint(Path(folder) / "state.ckpt", training.state()))
     score = measure_seconds(training.add_score) if training.quick_score else 0.0
     return Costs(start, step, penalized_step, picture, checkpoint, score)
 
 
-def measure_steps(training: Training, images_seen: int) -> float:
-    """Returns the median seconds of a step of the kind that comes after so many images."""
+def measure_steps(training: Training, images_seen: int, played: list[float]) -> float:
+    """Returns the median seconds of a step of the kind that comes after so many images; of the last one alone where steps are very slow."""
 
     def play() -> None:
         training.images_seen = images_seen
@@ -157,12 +179,11 @@ def measure_steps(training: Training, images_seen: int) -> float:
         if training.hardware.device.type == "cuda":
             torch.cuda.synchronize()
 
-    for _ in range(WARM_UP_STEPS):
-        play()
-    seconds: list[float] = []
-    while len(seconds) < FEWEST_STEPS or (len(seconds) < MEASURED_STEPS and sum(seconds) < MEASURED_SECONDS):
+    seconds = list(played)
+    fewest, most = WARM_UP_STEPS + FEWEST_STEPS, WARM_UP_STEPS + MEASURED_STEPS
+    while len(seconds) < most and sum(seconds) < (LONGEST_SECONDS if len(seconds) < fewest else MEASURED_SECONDS):
         seconds.append(measure_seconds(play))
-    return statistics.median(seconds)
+    return statistics.median(seconds[WARM_UP_STEPS:] or seconds[-1:])
 
 
 def measure_seconds(work: Callable[[], Any]) -> float:
@@ -198,7 +219,7 @@ def describe(
     if plan.penalized_steps and parameters.penalty_interval > 1:
         step += f", with a penalty {costs.penalized_step * 1000:,.0f} ms"
     if training.parameters.batch < parameters.batch:
-        step += f"; reckoned from steps of {training.parameters.batch} images"
+        step += f"; reckoned from steps of {training.parameters.batch} image{'s' * (training.parameters.batch > 1)}"
     besides = f"{plan.pictures} pictures of {costs.picture:.1f} s, checkpoints of {costs.checkpoint:.1f} s, start {costs.start:.1f} s"
     if plan.scores:
         besides += f", {plan.scores} quick scores of {costs.score:.1f} s"

@@ -109,6 +109,42 @@ def test_one_number_changed_reruns_what_reads_it_and_shows_both_sides(project):
     run(project, "dvc", "checkout", "-q")
 
 
+def test_the_page_of_plots_has_charts_and_pictures_and_fetches_nothing(project):
+    run(project, "dvc", "plots", "show")
+    page = re.sub(r"<template.*?</template>", "", (project / "dvc_plots" / "index.html").read_text(), flags=re.DOTALL)  # for want of vega.js
+    for title in ("Losses", "What the discriminator says", "Diversity", "mean logit", "real images shown"):
+        assert title in page, title
+    pictures = ["data/evaluation/neighbours.png", "data/samples/grid.png", "data/samples/progress.gif", "data/shards/preview.png"]
+    assert re.findall(r"<p>(data/\S+)</p>", page) == pictures
+    assert not re.search(r'(src|href)="(https?:)?//', page) and (project / "data/samples/vega.js").is_file()
+
+
+@pytest.fixture
+def unpacked(project, tmp_path):
+    """The project and what it has made as a folder without git, in which everything is installed."""
+    folder = shutil.copytree(project, tmp_path / "unpacked", ignore=shutil.ignore_patterns(".git", "tmp"))
+    for name in ("Makefile", "requirements.txt", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    (folder / ".venv/bin").mkdir(parents=True)
+    for name in ("bin/activate", "installed"):
+        (folder / ".venv" / name).touch()
+    return folder
+
+
+def test_a_downloaded_zip_is_enough_for_the_demo(unpacked):
+    output = run(unpacked, "make", "demo")
+    assert stages_run(output) == set() and "fd_efficientnet_lite0" in output and "data/samples/report.html" in output
+
+
+def test_a_user_without_a_name_is_enough_for_the_demo(unpacked):
+    rights = "+dac_override,+dac_read_search"  # the tests' files are another user's
+    stranger = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", f"--inh-caps={rights}", f"--ambient-caps={rights}"]
+    if not shutil.which("setpriv") or subprocess.run([*stranger, "true"], capture_output=True, timeout=60).returncode:
+        pytest.skip("only root can become a user without a name")
+    unnamed = ["env", *(f"--unset={name}" for name in ("LOGNAME", "USER", "LNAME", "USERNAME"))]
+    assert "data/samples/report.html" in run(unpacked, *stranger, *unnamed, "make", "demo")
+
+
 def count_columns(table: str) -> int:
     """Returns how many columns a table in CSV has."""
     return len(next(csv.reader(io.StringIO(table))))

@@ -139,6 +139,17 @@ def test_a_score_that_training_made_worse_is_called_so(tmp_path, pictures, sourc
     assert page.says("This generator does worse than before its training") and not page.says("of the way")
 
 
+def test_the_share_with_a_face_stands_beside_the_real_pictures(tmp_path, pictures, sources):
+    assert not write(tmp_path, pictures, sources)[1].says("Faces found")
+    shares = {"generated": 0.935, "real": 0.995, "generated_images": 200, "real_images": 190}
+    change(sources.evaluation / "report.json", share_with_face=shares)
+    _, page = write(tmp_path, pictures, sources)
+    assert page.says("Faces found 94% real pictures: 100% In so many of 200 generated pictures")
+    assert not page.says("say little")
+    change(sources.evaluation / "report.json", share_with_face=shares | {"real": 0.13})
+    assert write(tmp_path, pictures, sources)[1].says("finds few faces in these real pictures either, so here the two numbers say little")
+
+
 def test_a_fid_is_called_one(tmp_path, pictures, sources):
     change(sources.evaluation / "report.json", generated={"fid": 31.2}, another_seed_95={}, floor={"fid": 5.0}, untrained={})
     _, page = write(tmp_path, pictures, sources)

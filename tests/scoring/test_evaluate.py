@@ -107,7 +107,8 @@ def test_a_generator_that_replays_training_images_is_caught_and_one_of_fresh_ima
     parameters = EvaluateParameters(
         extractor="efficientnet_lite0", weights=None, images=60, memorisation_images=None, seed=0
     )
-    caught, acquitted = (evaluate(Replay(pictures), CARD, reference, extractor, parameters)[0]["memorisation"] for pictures in (train, fresh))
+    reports = [evaluate(Replay(pictures), CARD, reference, tmp_path / "shards", extractor, parameters)[0] for pictures in (train, fresh)]
+    caught, acquitted = (report["memorisation"] for report in reports)
     assert caught["detected"] and caught["nearest_is_training"]["low"] > 0.6
     assert not acquitted["detected"] and acquitted["nearest_is_training"]["low"] < 0.5 < acquitted["nearest_is_training"]["high"]
 
@@ -198,6 +199,8 @@ def test_the_stages_write_scores_protocol_floor_untrained_and_memorisation(proje
     assert set(report["another_seed_95"]) <= set(report["generated"])
     assert report["memorisation"]["holdout"] == 25 and 0 <= report["memorisation"]["chance"] <= 1
     assert Image.open(project / "data/evaluation/neighbours.png").width == 11 * 64
+    assert report["share_with_face"]["generated_images"] == report["share_with_face"]["real_images"] == 40
+    assert "share_with_face" not in metrics and "a face is found in 0% of 40 generated pictures, in 0% of 40 real ones" in done.stdout
     assert "fid" not in metrics and report["model"].startswith("dcgan(width=8, ")
     assert "note: it was trained on other images (elsewhere) than those that it is scored against (" in done.stdout
 

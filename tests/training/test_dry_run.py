@@ -73,8 +73,9 @@ def test_a_batch_that_cannot_be_afforded_is_reckoned_from_a_smaller_one():
     cpu = torch.device("cpu")
     assert choose_batch(64, seconds_an_image=1e-4, bytes_an_image=1, device=cpu) == 64
     assert choose_batch(256, seconds_an_image=LONGEST_SECONDS / (WARM_UP_STEPS + FEWEST_STEPS) / 40, bytes_an_image=1, device=cpu) == 32
-    assert choose_batch(256, seconds_an_image=100, bytes_an_image=1, device=cpu) == 2
-    assert choose_batch(256, seconds_an_image=1e-4, bytes_an_image=free_memory(cpu), device=cpu) == 2
+    assert choose_batch(256, seconds_an_image=100, bytes_an_image=1, device=cpu) == 1
+    assert choose_batch(256, seconds_an_image=100, bytes_an_image=1, device=cpu, fewest=4) == 4
+    assert choose_batch(256, seconds_an_image=1e-4, bytes_an_image=free_memory(cpu), device=cpu) == 1
 
 
 def test_the_time_is_the_sum_of_all_there_is_to_do():
