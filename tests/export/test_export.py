@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from browsers import visit
+from browsers import HOW, visit
 from every_generator import SMALL, build_small, write_small
 from PIL import Image
 from projects import ROOT, environment, run_stage
@@ -26,9 +26,9 @@ from facegan.models.latents import seeded_latents
 from facegan.sampling.codes import draw_codes, encode, synthesize
 from facegan.sampling.directions import find_directions, move, name_direction
 
-onnx = pytest.importorskip("onnx", reason="exports need requirements-studio.txt")
-pytest.importorskip("onnxscript", reason="exports need requirements-studio.txt")
-onnxruntime = pytest.importorskip("onnxruntime", reason="exports need requirements-studio.txt")
+onnx = pytest.importorskip("onnx", reason=f"exports need their packages; {HOW}")
+pytest.importorskip("onnxscript", reason=f"exports need their packages; {HOW}")
+onnxruntime = pytest.importorskip("onnxruntime", reason=f"exports need their packages; {HOW}")
 
 
 @pytest.fixture(scope="module", params=SMALL)
