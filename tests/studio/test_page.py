@@ -64,7 +64,7 @@ def wait_for_another(page, seen, place="#wall"):
 
 def open_section(page, name):
     page.get_by_role("radio", name=name, exact=True).check(force=True)
-    page.locator(".section.open").wait_for()
+    page.locator(f"#section-{name.split()[0].lower()}").wait_for()
 
 
 def pick(page, *numbers):

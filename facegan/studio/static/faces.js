@@ -1,6 +1,7 @@
 // A grid of faces, each a button. The value:
 //   sheet     all faces side by side, as a data: address
 //   columns   how many stand beside each other in it
+//   size      a face's pixels from side to side
 //   faces     [{face: the face as text, label: what a screen reader says, caption: what stands below (may be empty)}]
 //   picked    the faces that are picked
 //   hint      what stands there when there are no faces
@@ -8,6 +9,7 @@
 // Events: 'pick', with the face.
 const root = element.querySelector('.faces');
 let sheet = null;
+let size = 0;
 
 function toBlob(address) {
   const [head, body] = address.split(',');
@@ -30,12 +32,26 @@ function makeFace() {
   return button;
 }
 
+// A face's pixels are all as large as each other: it is shown a whole number of times as large as it is. The style sheet says about how
+// large (--face), and how many stand beside each other (--across), if that is fixed. One that is larger than its room shrinks smoothly.
+function fit() {
+  const style = getComputedStyle(root), across = parseInt(style.getPropertyValue('--across')) || 1, gap = parseFloat(style.columnGap) || 0;
+  const room = (root.clientWidth - gap * (across - 1)) / across, target = Math.min(parseFloat(style.getPropertyValue('--face')), room);
+  if (!size || target <= 0) return;
+  const native = size / window.devicePixelRatio;
+  let times = Math.round(target / native);
+  if (times * native > room) times = Math.floor(room / native);
+  root.style.setProperty('--cell', `${times ? times * native : target}px`);
+  root.classList.toggle('smooth', times === 0);
+}
+
 function render() {
   const value = props.value || {faces: []};
   const faces = value.faces || [];
   const picked = new Set(value.picked || []);
   const old = sheet;
   sheet = value.sheet ? toBlob(value.sheet) : null;
+  size = value.size || size;
   root.dataset.toggles = value.picked ? 'yes' : '';
   root.querySelector('.hint')?.remove();
   while (root.childElementCount > faces.length) root.lastElementChild.remove();
@@ -60,6 +76,7 @@ function render() {
     hint.textContent = value.hint;
     root.append(hint);
   }
+  fit();
   root.dataset.sheet = value.sheet ? value.sheet.length : 0;
   if (value.address) history.replaceState(null, '', value.address);
   if (old) setTimeout(() => URL.revokeObjectURL(old), 1000);  // once the new one is painted
@@ -67,3 +84,4 @@ function render() {
 
 render();
 watch('value', render);
+new ResizeObserver(fit).observe(root);
