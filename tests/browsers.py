@@ -57,8 +57,8 @@ def visit(browser, address: str, path: str = "/", **options) -> Iterator[Visitor
     try:
         visitor.page.goto(address + path)
         yield visitor
-        assert visitor.outside == []
-        assert visitor.errors == []
+        assert visitor.outside == [], visitor.outside
+        assert visitor.errors == [], visitor.errors
     finally:
         visitor.context.close()
 
