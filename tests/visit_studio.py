@@ -2,7 +2,7 @@
 
     .venv-studio/bin/python tests/visit_studio.py --visitors 50 --seconds 60
 
-Tells how many answers came, which went wrong, how long they took, and how much memory the server held before, at the most and after.
+Tells how many answers came, which went wrong, how long they took, and how much memory the server held before, all along and after.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 from browsers import serve
 from projects import ROOT
 
+MEMORY_LOOKS = 6
 THINKING = (3.0, 7.0)  # seconds between an answer and the next question
 
 
@@ -30,21 +31,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder), "--model", str(ROOT / "pretrained" / "avatars.safetensors")) as (address, process):
         number = find_new_seed(json.loads(fetch(f"{address}/config")))
         ask_for_faces(address, number, "first")  # what every server does once
-        before, used = read_memory(process.pid), read_processor(process.pid)
+        memory, used = [read_memory(process.pid)], read_processor(process.pid)
         times: list[float] = []
         wrong: list[str] = []
         end = time.monotonic() + arguments.seconds
         threads = [threading.Thread(target=visit, args=(address, number, f"visitor{index}", end, times, wrong)) for index in range(arguments.visitors)]
         for thread in threads:
             thread.start()
-        most = before
-        while any(thread.is_alive() for thread in threads):
-            most = max(most, read_memory(process.pid))
-            time.sleep(0.5)
+        for _ in range(MEMORY_LOOKS):
+            time.sleep(arguments.seconds / MEMORY_LOOKS)
+            memory.append(read_memory(process.pid))
+        for thread in threads:
+            thread.join()
         used = read_processor(process.pid) - used
         print(f"{arguments.visitors} visitors: {len(times)} walls of 64 faces, {len(wrong)} went wrong {wrong[:3]}")
         print(f"seconds until an answer: median {statistics.median(times):.2f}, p95 {statistics.quantiles(times, n=20)[-1]:.2f}, most {max(times):.2f}")
-        print(f"server: {used / len(times):.3f} CPU seconds an answer; memory {before} MB before, {most} MB at the most, {read_memory(process.pid)} MB after")
+        print(f"server: {used / len(times):.3f} CPU seconds an answer; memory in MB: {', '.join(map(str, memory))}, after all {read_memory(process.pid)}")
 
 
 def visit(address: str, number: int, session: str, end: float, times: list[float], wrong: list[str]) -> None:
@@ -69,7 +71,7 @@ def find_new_seed(config: dict) -> int:
 
 def ask_for_faces(address: str, number: int, session: str) -> None:
     """Asks for the 64 faces of a new seed. Raises ValueError when they do not come."""
-    question = {"data": ["", 0, 64, 1.0, []], "fn_index": number, "session_hash": session, "event_data": None, "trigger_id": None}
+    question = {"data": ["given", 0, 64, 1.0, []], "fn_index": number, "session_hash": session, "event_data": None, "trigger_id": None}
     fetch(f"{address}/gradio_api/queue/join?", json.dumps(question).encode())
     with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash={session}", timeout=300) as events:
         for line in events:

@@ -85,11 +85,10 @@ def test_a_wall_a_new_seed_and_the_same_link_elsewhere(browser, address):
         page.get_by_role("slider", name="Truncation").press("ArrowLeft")
         third = wait_for_another(page, second)
         pick(page, 2, 5)
-        with page.expect_event("domcontentloaded"):
-            page.get_by_role("link", name="Link to this wall").click()
-        assert look(page) == third
-        link = page.url
-    with visit(browser, address, link.removeprefix(address)) as other:
+        link = page.locator('#saving a[href*="picked="]', has_text="Link to this wall")
+        link.wait_for()
+        link = link.get_attribute("href")
+    with visit(browser, address, f"/{link}") as other:
         assert look(other.page) == third
         other.page.locator("#tray .faces button").nth(1).wait_for()
         assert look(other.page, "#tray")[0] == [third[0][2], third[0][5]]
