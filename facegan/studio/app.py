@@ -9,7 +9,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported: n
 import gradio as gr
 
 from facegan.studio.components import face_grid, say, telling
-from facegan.studio.page import Page, show_tray, toggle
+from facegan.studio.page import GIVE_PICKS, TAKE_PICKS, Page, show_tray
 from facegan.studio.sections import between, directions, find, origins, runs, take, wall, watch
 from facegan.studio.service import Studio
 
@@ -52,7 +52,8 @@ def build_page(studio: Studio) -> gr.Blocks:
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         gr.on([page.picks.change, generator.input], telling(lambda *values: show_tray(studio, *values)), [generator, page.picks], tray, **quiet)
         gr.on([blocks.load, generator.change], telling(lambda name: describe(studio, name)), generator, about, **quiet)
-        tray.pick(put_back, page.picks, page.picks, **quiet)
+        page.picks.change(None, page.picks, None, js=GIVE_PICKS, **quiet)
+        tray.pick(None, None, page.picks, js=TAKE_PICKS, trigger_mode="multiple", **quiet)
     for block in blocks.blocks.values():
         refuse_addresses(block)
     return blocks
@@ -70,11 +71,6 @@ def refuse_addresses(block: Any) -> None:
         return await move(path)
 
     block.async_move_resource_to_block_cache = move_uploaded
-
-
-def put_back(picks: Any, event: gr.EventData) -> list[str]:
-    """Returns the picks without the face that was pressed."""
-    return toggle(picks, str(event.face))
 
 
 def describe(studio: Studio, name: str) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import make_grid
+from facegan.studio import requests
 from facegan.studio.pictures import as_uri, choose_columns, write_png
 
 STATIC = Path(__file__).parent / "static"
@@ -48,7 +49,7 @@ def show_faces(
     captions = captions or [""] * len(names)
     items = [{"face": name, "label": label, "caption": caption} for name, label, caption in zip(names, labels, captions, strict=True)]
     value: dict[str, Any] = {"sheet": as_uri(write_png(make_grid(faces, columns))), "columns": columns, "size": faces.shape[-1], "faces": items}
-    return value | ({} if picked is None else {"picked": list(picked)}) | ({"address": address} if address else {})
+    return value | ({} if picked is None else {"picked": list(picked), "most_picked": requests.MOST_PICKED}) | ({"address": address} if address else {})
 
 
 def show_hint(hint: str) -> dict[str, Any]:

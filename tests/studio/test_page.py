@@ -85,7 +85,7 @@ def test_a_wall_a_new_seed_and_the_same_link_elsewhere(browser, address):
         page.get_by_role("slider", name="Truncation").press("ArrowLeft")
         third = wait_for_another(page, second)
         pick(page, 2, 5)
-        link = page.locator('#saving a[href*="picked="]', has_text="Link to this wall")
+        link = page.locator('#saving a[href*="picked="][href*="+"]', has_text="Link to this wall")
         link.wait_for()
         link = link.get_attribute("href")
     with visit(browser, address, f"/{link}") as other:
@@ -110,6 +110,11 @@ def test_picked_faces_stay_and_can_be_put_back(browser, address):
         page.locator("#tray .faces button").first.click()
         page.wait_for_function("document.querySelectorAll('#tray .faces button').length === 1")
         assert look(page, "#tray")[0] == picked[0][1:]
+        for _ in range(2):  # quick presses all count
+            page.evaluate("[...document.querySelectorAll('#wall .faces button')].slice(0, 4).forEach((button) => button.click())")
+        page.evaluate("[...document.querySelectorAll('#wall .faces button')].slice(4, 7).forEach((button) => button.click())")
+        page.wait_for_function("document.querySelectorAll('#tray .faces button').length === 4")
+        assert page.locator('#wall [aria-pressed="true"]').count() == 3
 
 
 def test_downloads_are_whole(browser, address, tmp_path):

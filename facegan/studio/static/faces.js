@@ -3,7 +3,8 @@
 //   columns   how many stand beside each other in it
 //   size      a face's pixels from side to side
 //   faces     [{face: the face as text, label: what a screen reader says, caption: what stands below (may be empty)}]
-//   picked    the faces that are picked
+//   picked    the faces that are picked (missing where it does not matter)
+//   most_picked    how many can be picked: a press picks a face, or puts it back, in window.faceganPicks (missing where it does not)
 //   hint      what stands there when there are no faces
 //   address   the page's own address from now on: a link to what it shows (may be missing)
 // Events: 'pick', with the face.
@@ -17,6 +18,12 @@ function toBlob(address) {
   return URL.createObjectURL(new Blob([bytes], {type: head.slice(5, head.indexOf(';'))}));
 }
 
+function changePicks(face, most) {
+  const before = window.faceganPicks || [], others = before.filter((other) => other !== face);
+  window.faceganPicks = others.length < before.length ? others : [...others, face].slice(-most);
+  document.querySelectorAll('.faces [aria-pressed]').forEach((other) => other.setAttribute('aria-pressed', window.faceganPicks.includes(other.dataset.face)));
+}
+
 function makeFace() {
   const button = document.createElement('button');
   button.type = 'button';
@@ -26,7 +33,7 @@ function makeFace() {
   caption.className = 'caption';
   button.append(picture, caption);
   button.addEventListener('click', () => {
-    if (root.dataset.toggles) button.setAttribute('aria-pressed', button.getAttribute('aria-pressed') !== 'true');
+    if (props.value.most_picked) changePicks(button.dataset.face, props.value.most_picked);
     trigger('pick', {face: button.dataset.face});
   });
   return button;
@@ -52,7 +59,6 @@ function render() {
   const old = sheet;
   sheet = value.sheet ? toBlob(value.sheet) : null;
   size = value.size || size;
-  root.dataset.toggles = value.picked ? 'yes' : '';
   root.querySelector('.hint')?.remove();
   while (root.childElementCount > faces.length) root.lastElementChild.remove();
   while (root.childElementCount < faces.length) root.append(makeFace());  // what is there stays, and with it the keyboard's place
