@@ -8,7 +8,7 @@ PORT ?= 7860
 # DVC asks for the user's name, and a user of a container may have none.
 export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 
-.PHONY: demo faces studio test lint
+.PHONY: demo faces studio export test test-studio lint
 
 # Cartoon faces from scratch: drawn, learned, dreamed up and scored. Minutes on two cores. In a downloaded ZIP there is no git, which DVC
 # has to be told.
@@ -28,8 +28,16 @@ faces: .venv/installed
 studio: .venv-studio/installed
 	.venv-studio/bin/python -m facegan.studio --port $(PORT)
 
+# data/model's generator as a folder to publish: ONNX, a page that draws faces by itself, a model card
+export: .venv-studio/installed
+	.venv-studio/bin/python stages/export.py
+
 test: .venv/installed-dev
 	$(ACTIVATE) && OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
+
+# The studio and the exports, in a real browser: wants Chromium (Debian: apt-get install chromium)
+test-studio: .venv-studio/installed-tests
+	OMP_NUM_THREADS=1 .venv-studio/bin/python -m pytest tests/studio tests/export
 
 lint: .venv/installed-dev
 	$(ACTIVATE) && ruff check
@@ -47,4 +55,8 @@ lint: .venv/installed-dev
 .venv-studio/installed: requirements-studio.txt
 	$(PYTHON) -m venv .venv-studio
 	.venv-studio/bin/pip install -q --disable-pip-version-check -r requirements-studio.txt
+	touch $@
+
+.venv-studio/installed-tests: .venv-studio/installed
+	.venv-studio/bin/pip install -q --disable-pip-version-check pytest playwright
 	touch $@

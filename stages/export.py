@@ -3,7 +3,7 @@
     python stages/export.py                                          # data/model's generator, to data/export
     python stages/export.py --model any.safetensors --out any        # any generator
 
-The Hugging Face hub takes the folder as it is. Needs the packages in requirements-studio.txt.
+The Hugging Face hub takes the folder as it is. Needs the packages in requirements-studio.txt: .venv-studio/bin/python has them after make studio.
 """
 
 import argparse

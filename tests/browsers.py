@@ -14,15 +14,16 @@ import pytest
 from projects import ROOT, environment
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+HOW = "run: make test-studio, or pip install -r requirements-studio.txt pytest playwright in an environment of its own"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]  # the browser itself asks nobody anything
 
 
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="tests of pages need playwright: pip install -r requirements-studio.txt")
+    playwright = pytest.importorskip("playwright.sync_api", reason=f"tests of pages need playwright; {HOW}")
     if not CHROMIUM:
-        pytest.skip("tests of pages need Chromium: apt-get install chromium")
+        pytest.skip("tests of pages need Chromium: apt-get install chromium, or another package of your system's")
     with playwright.sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield running
@@ -56,8 +57,8 @@ def visit(browser, address: str, path: str = "/", **options) -> Iterator[Visitor
     try:
         visitor.page.goto(address + path)
         yield visitor
-        assert visitor.outside == []
-        assert visitor.errors == []
+        assert visitor.outside == [], visitor.outside
+        assert visitor.errors == [], visitor.errors
     finally:
         visitor.context.close()
 
@@ -65,7 +66,7 @@ def visit(browser, address: str, path: str = "/", **options) -> Iterator[Visitor
 @contextlib.contextmanager
 def serve(project: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen]]:
     """Runs the studio for a project; gives its address and its process."""
-    pytest.importorskip("gradio", reason="the studio needs its packages: pip install -r requirements-studio.txt")
+    pytest.importorskip("gradio", reason=f"the studio needs its packages; {HOW}")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -30,7 +30,7 @@ This generator was exported without its run: what it learned from, under which l
 
 @dataclasses.dataclass(frozen=True)
 class RunFacts:
-    """What a run left, as it lies in the project: params.yaml, metrics/train.json, the evaluation's report, the photos' manifest."""
+    """What a run left, as it lies in the project: params.yaml, what training told of itself, the evaluation's report, the photos' manifest."""
 
     parameters: dict[str, Any]
     training: dict[str, Any]
@@ -41,7 +41,8 @@ class RunFacts:
 def read_facts(project: Path, card: Card) -> RunFacts | None:
     """Returns what the project's run left, or None when it is not the run that made this generator."""
     report = read_mapping(project / "data" / "evaluation" / "report.json")
-    parameters, training = read_mapping(project / "params.yaml"), read_mapping(project / "metrics" / "train.json")
+    parameters = read_mapping(project / "params.yaml")
+    training = read_mapping(project / "metrics" / "train.json") | read_mapping(project / "data" / "model" / "training.json")
     facts = RunFacts(parameters, training, report, read_mapping(project / "data" / "raw" / "manifest.json"))
     model = {"name": card.model, **card.arguments}
     same = all(report.get(name) == getattr(card, name) for name in ("images_seen", "data_fingerprint", "parameters_fingerprint"))
@@ -95,11 +96,10 @@ def make_head(card: Card, facts: RunFacts | None, title: str) -> dict[str, Any]:
 def describe(card: Card, facts: RunFacts | None, parameters: int) -> str:
     """Returns what the generator is."""
     arguments = ", ".join(f"{name} {value}" for name, value in card.arguments.items())
-    trained = ""
-    if facts and facts.training:
-        speed = facts.training.get("images_per_second")
-        trained = f" Training ran on {facts.training.get('device')} in {facts.training.get('precision')}"
-        trained += f", {speed:,.0f} images a second." if speed else "."
+    training = facts.training if facts else {}
+    parts = [f"on {training['device']} in {training['precision']}"] if {"device", "precision"} <= training.keys() else []
+    parts += [f"at {training['images_per_second']:,.0f} images a second"] if training.get("images_per_second") else []
+    trained = f" Training ran {', '.join(parts)}." if parts else ""
     return (
         f"![faces](grid.png)\n\nA generator of faces, {card.resolution} × {card.resolution} pixels: {card.model} ({arguments}), {parameters:,} parameters, "
         f"trained on {card.images_seen:,} real images. The weights are the moving average of training's.{trained}\n\n"

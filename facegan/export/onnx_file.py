@@ -19,7 +19,7 @@ from facegan.models.latents import seeded_latents
 OPSET = 20  # read by onnxruntime 1.17 and later
 COMPARED_FACES = 64
 LARGEST_DIFFERENCE = 1  # of 255, in any pixel
-MISSING = "expected the packages onnx, onnxscript and onnxruntime; found no {}; run: pip install -r requirements-studio.txt -c constraints.txt"
+MISSING = "expected onnx, onnxscript and onnxruntime; found no {}; run: make export, or pip install -r requirements-studio.txt in an environment of its own"
 
 
 def convert(network: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], any_batch: bool) -> Any:

@@ -57,7 +57,7 @@ def draw_blend(generator: nn.Module, parameters: SampleParameters, numbers: tupl
         pixels: the face is enlarged to at least this; 1 leaves it at the network's own size.
     """
     first, second = (find_latent(generator, parameters.seed, number) for number in numbers)
-    ways = blend(generator, first, second, BLEND_FRAMES)  # (frames, latent_size)
+    ways = loop_between(generator, first, second, BLEND_FRAMES)  # (frames, latent_size)
     faces = generate(generator, truncate(generator, ways, parameters.truncation), "blend")
     path = out / f"seed{parameters.seed}_face{numbers[0]:04d}_to_{numbers[1]:04d}.webp"
     save_animation(path, (enlarge(make_grid(face[None], 1), face.shape[-1], pixels) for face in faces), WALK_FRAME_MILLISECONDS, quality=80)
@@ -71,7 +71,7 @@ def find_latent(generator: nn.Module, seed: int, number: int) -> Tensor:
     return latents[number - first]
 
 
-def blend(generator: nn.Module, first: Tensor, second: Tensor, frames: int) -> Tensor:
+def loop_between(generator: nn.Module, first: Tensor, second: Tensor, frames: int) -> Tensor:
     """Returns a closed way (frames, latent_size) from one latent (latent_size,) to another and back, slow at both.
 
     z(θ) = z₁ cos θ + z₂ sin θ with θ from 0 to π/2: of two normal latents that were drawn by themselves this is, at every θ, exactly

@@ -88,15 +88,30 @@ class ExportInfo(pydantic.BaseModel):
     words: list[str]
 
 
-def files(kind: str) -> dict[str, Any]:
-    """Returns what FastAPI is told of a route that answers with a file of this media type."""
-    return {"response_class": Response, "responses": {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}}, **ERRORS}}
+def files(*kinds: str) -> dict[str, Any]:
+    """Returns what FastAPI is told of a route that answers with a file of one of these media types."""
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}
+    return {"response_class": Response, "responses": {200: {"content": content}, **ERRORS}}
 
 
 def add_interface(app: fastapi.FastAPI, studio: Studio) -> None:
     """Adds the routes below /api, and how errors are told."""
     routes = fastapi.APIRouter(prefix="/api")
-    searching = threading.BoundedSemaphore(MOST_SEARCHES)
+    for add in (add_walls, add_changes, add_trainings, add_runs, add_search, add_exports):
+        add(routes, studio)
+    app.include_router(routes)
+
+    @app.exception_handler(FaceganError)
+    def tell(request: fastapi.Request, error: FaceganError) -> JSONResponse:
+        return refuse(str(error), isinstance(error, Busy))
+
+    @app.exception_handler(RequestValidationError)
+    def explain(request: fastapi.Request, error: RequestValidationError) -> JSONResponse:
+        return refuse(requests.explain(list(error.errors())))
+
+
+def add_walls(routes: fastapi.APIRouter, studio: Studio) -> None:
+    """Adds the generators and the faces that they draw."""
 
     @routes.get("/generators", summary="The generators that can be asked for")
     def list_generators() -> list[GeneratorInfo]:
@@ -120,6 +135,10 @@ def add_interface(app: fastapi.FastAPI, studio: Studio) -> None:
         names = [face if codes.SEEDED.fullmatch(face) else f"made-here-{number}" for number, face in enumerate(asked.face)]
         return answer(write_faces(studio.draw_faces(asked), names), "application/zip")
 
+
+def add_changes(routes: fastapi.APIRouter, studio: Studio) -> None:
+    """Adds what is made of faces: blends, mixes, moves, walks."""
+
     @routes.get("/blend.png", summary="A face between others; the header X-Face is its text", **files("image/png"))
     def blend(asked: Annotated[requests.Blend, Query()]) -> Response:
         return answer_face(*studio.blend(asked))
@@ -136,9 +155,13 @@ def add_interface(app: fastapi.FastAPI, studio: Studio) -> None:
     def preview_directions(asked: Annotated[requests.Previews, Query()]) -> Response:
         return answer(write_png(make_grid(studio.preview_directions(asked).flatten(0, 1), PREVIEWS)), "image/png")
 
-    @routes.get("/walk.{kind}", summary="A walk through faces, as an endless animation", **files("image/webp"))
+    @routes.get("/walk.{kind}", summary="A walk through faces, as an endless animation", **files("image/webp", "image/gif"))
     def walk(kind: Literal["webp", "gif"], asked: Annotated[requests.Walk, Query()]) -> Response:
         return answer(write_animation(studio.walk(asked), kind), f"image/{kind}")
+
+
+def add_trainings(routes: fastapi.APIRouter, studio: Studio) -> None:
+    """Adds the trainings and their progress pictures."""
 
     @routes.get("/trainings", summary="Trainings that run, were stopped, or left the workspace's generator")
     def show_trainings() -> list[TrainingInfo]:
@@ -152,6 +175,10 @@ def add_interface(app: fastapi.FastAPI, studio: Studio) -> None:
             raise FaceganError(f"expected a progress picture after {', '.join(map(str, pictures)) or 'no'} images; found {images_seen}; choose one of those")
         return answer(pictures[images_seen].read_bytes(), "image/png")
 
+
+def add_runs(routes: fastapi.APIRouter, studio: Studio) -> None:
+    """Adds the runs, and the photos nearest to a face."""
+
     @routes.get("/runs", summary="The runs known here: the workspace, DVC experiments, commits")
     def show_runs() -> list[RunInfo]:
         return [RunInfo.model_validate(run, from_attributes=True) for run in studio.generators.runs]
@@ -159,6 +186,11 @@ def add_interface(app: fastapi.FastAPI, studio: Studio) -> None:
     @routes.get("/origins", summary="The training and held-out photos nearest to a face: their distances")
     def find_origins(asked: Annotated[requests.Faces, Query()]) -> OriginsInfo:
         return OriginsInfo.model_validate(studio.find_origins(asked)[1], from_attributes=True)
+
+
+def add_search(routes: fastapi.APIRouter, studio: Studio) -> None:
+    """Adds the search for the face most like a photo."""
+    searching = threading.BoundedSemaphore(MOST_SEARCHES)
 
     @routes.post("/find", summary="The face most like a photo, whose bytes are the request's body; the answer's face goes to the other calls")
     async def find(request: fastapi.Request, generator: requests.Generator = "", straighten: bool = True) -> FoundInfo:
@@ -179,6 +211,10 @@ def add_interface(app: fastapi.FastAPI, studio: Studio) -> None:
             searching.release()
         return FoundInfo(face=text, root_mean_square_error=found.error, cut=words)
 
+
+def add_exports(routes: fastapi.APIRouter, studio: Studio) -> None:
+    """Adds the exported folder and its files."""
+
     @routes.post("/export", summary="Makes the folder for the Hugging Face hub and the page that draws faces by itself")
     def export(generator: requests.Generator = "") -> ExportInfo:
         return ExportInfo.model_validate(studio.export(generator), from_attributes=True)
@@ -190,16 +226,6 @@ def add_interface(app: fastapi.FastAPI, studio: Studio) -> None:
     @routes.get("/export/{name}/{file}", summary="A file of the exported folder", **files("application/octet-stream"))
     def save_file(name: Name, file: Name) -> Response:
         return answer(studio.exports.read(name, file), "application/octet-stream")
-
-    app.include_router(routes)
-
-    @app.exception_handler(FaceganError)
-    def tell(request: fastapi.Request, error: FaceganError) -> JSONResponse:
-        return refuse(str(error), isinstance(error, Busy))
-
-    @app.exception_handler(RequestValidationError)
-    def explain(request: fastapi.Request, error: RequestValidationError) -> JSONResponse:
-        return refuse(requests.explain(list(error.errors())))
 
 
 def refuse(words: str, busy: bool = False) -> JSONResponse:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import make_grid
+from facegan.studio import requests
 from facegan.studio.pictures import as_uri, choose_columns, write_png
 
 STATIC = Path(__file__).parent / "static"
@@ -25,6 +26,11 @@ def face_grid(**options: Any) -> gr.HTML:
     """Returns a grid of faces, each a button; ``show_faces`` makes its value, and its event ``pick`` names the face that was pressed."""
     # no subclass of gr.HTML: Gradio would write a .pyi file beside this module
     return gr.HTML({"faces": []}, html_template='<div class="faces"></div>', js_on_load=(STATIC / "faces.js").read_text(), apply_default_css=False, **options)
+
+
+def say(text: str = "", **options: Any) -> gr.HTML:
+    """Returns a place for HTML, without Gradio's own look of it."""
+    return gr.HTML(text, apply_default_css=False, **options)
 
 
 def show_faces(
@@ -42,8 +48,8 @@ def show_faces(
     labels = labels or [describe_face(name) for name in names]
     captions = captions or [""] * len(names)
     items = [{"face": name, "label": label, "caption": caption} for name, label, caption in zip(names, labels, captions, strict=True)]
-    value: dict[str, Any] = {"sheet": as_uri(write_png(make_grid(faces, columns))), "columns": columns, "faces": items}
-    return value | ({} if picked is None else {"picked": list(picked)}) | ({"address": address} if address else {})
+    value: dict[str, Any] = {"sheet": as_uri(write_png(make_grid(faces, columns))), "columns": columns, "size": faces.shape[-1], "faces": items}
+    return value | ({} if picked is None else {"picked": list(picked), "most_picked": requests.MOST_PICKED}) | ({"address": address} if address else {})
 
 
 def show_hint(hint: str) -> dict[str, Any]:
@@ -76,7 +82,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     top = "".join(f"<th scope=col>{html.escape(str(cell))}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(" / ".join(map(str, head)))}">' \
-           f'<table class="figures"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+           f'<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def status(facts: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 WIDTH, HEIGHT = 420, 210
-LEFT, RIGHT, TOP, BOTTOM = 46, 8, 8, 24
+LEFT, RIGHT, TOP, BOTTOM = 46, 16, 8, 24
 TICKS = 5
 DASHES = ("", "6 3", "2 2", "8 2 2 2")
 
@@ -38,7 +38,7 @@ def draw_curves(title: str, curves: Mapping[str, Curve]) -> str:
         parts.append(f'<text x="{place(value, low_y)[0]:.1f}" y="{HEIGHT - 7}" text-anchor="middle">{describe(value)}</text>')
     legend = []
     for number, (name, part) in enumerate(points.items()):
-        dash = f' stroke-dasharray="{DASHES[number // 2 % len(DASHES)]}"' if number > 1 else ""
+        dash = f' stroke-dasharray="{DASHES[number % len(DASHES)]}"' if number else ""  # what lies below another shows through
         way = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in part)
         last = f": {part[-1][1]:.4g}" if part else ""
         parts.append(f'<polyline class="curve{number % 4}" points="{way}"{dash}><title>{html.escape(name)}{last}</title></polyline>')

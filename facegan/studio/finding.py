@@ -98,10 +98,10 @@ def find(
         loss.sum().backward()
         optimiser.step()
         if step % every == 0 or step == steps:
-            with torch.no_grad():
-                distance = (images.clamp(-1, 1) - target).square().mean((1, 2, 3))
-                best = int(distance.argmin())
-                yield Found(step, steps, code[best : best + 1].detach(), float(distance[best].sqrt() * 127.5))
+            # nothing is yielded within a no_grad: the next call may come from another thread, and this one would stay without gradients
+            distance = (images.detach().clamp(-1, 1) - target).square().mean((1, 2, 3))
+            best = int(distance.argmin())
+            yield Found(step, steps, code[best : best + 1].detach(), float(distance[best].sqrt() * 127.5))
 
 
 @torch.no_grad()

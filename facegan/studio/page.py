@@ -13,6 +13,11 @@ from facegan.studio.service import Studio
 NOTHING_PICKED = "No face is picked yet: press some on the wall. They stay here, for Between, Directions and Origins; press one here to put it back."
 
 
+# Picks are changed in the browser, by faces.js: a slow server would answer two quick presses one by one, each from the picks before both.
+TAKE_PICKS = "() => [window.faceganPicks]"
+GIVE_PICKS = "(picks) => { window.faceganPicks = picks || []; }"
+
+
 @dataclasses.dataclass
 class Page:
     """The parts of the page that more than one section uses.
@@ -48,24 +53,16 @@ def clean_picks(picks: Any) -> list[str]:
     return [face for face in faces if isinstance(face, str) and 0 < len(face) <= requests.LONGEST_FACE][: requests.MOST_PICKED]
 
 
-def toggle(picks: Any, face: str) -> list[str]:
-    """Returns the picks with the face, or without it when it was there; the oldest goes when there are too many."""
-    picks = clean_picks(picks)
-    if face in picks:
-        return [other for other in picks if other != face]
-    return [*picks, face][-requests.MOST_PICKED :]
-
-
 def show_tray(studio: Studio, generator: str, picks: Any) -> dict[str, Any]:
     """Returns the tray's value."""
     faces = studio.keep_drawable(generator, clean_picks(picks))
     if not faces:
         return show_hint(NOTHING_PICKED)
     drawn = studio.draw_faces(requests.check(requests.Faces, generator=generator, face=faces))
-    return show_faces(drawn, faces, labels=[f"put back {describe_face(face)}" for face in faces])
+    return show_faces(drawn, faces, labels=[f"put back {describe_face(face)}" for face in faces]) | {"most_picked": requests.MOST_PICKED}
 
 
 def add_pick(picks: Any, face: Any) -> Any:
-    """Returns the picks with the face, once; nothing changes when there is none."""
+    """Returns the picks with the face, once; the oldest goes when there are too many. Nothing changes when there is none."""
     picks = clean_picks(picks)
-    return toggle(picks, face) if clean_picks([face]) and face not in picks else gr.skip()
+    return [*picks, face][-requests.MOST_PICKED :] if clean_picks([face]) and face not in picks else gr.skip()

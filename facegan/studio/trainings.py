@@ -107,13 +107,14 @@ def find_length(project: Path, parameters: dict[str, Any]) -> int:
 
 def read_finished(project: Path) -> Training:
     """Returns the training that left data/model and metrics/ in the workspace."""
-    facts = parse(json.loads, read_text(project / "metrics" / "train.json"))
+    facts, told = (parse(json.loads, read_text(path)) for path in (project / "metrics" / "train.json", project / "data" / "model" / "training.json"))
     rows = read_columns(read_text(project / "metrics" / "losses.csv"))
     seen = int(facts.get("images_seen", 0))
     scores = read_columns(read_text(project / "metrics" / "quick_scores.csv"))
     pictures = find_pictures(project / "data" / "model" / "progress")
     changed = max((path.stat().st_mtime for path in pictures.values()), default=0.0)
-    return Training(WORKSPACE, "finished", seen, seen, facts.get("images_per_second"), rows, scores, pictures, list(facts.get("warnings") or []), {}, changed)
+    warnings, parameters = list(told.get("warnings") or []), told.get("parameters") or {}
+    return Training(WORKSPACE, "finished", seen, seen, facts.get("images_per_second"), rows, scores, pictures, warnings, parameters, changed)
 
 
 def find_pictures(folder: Path) -> dict[int, Path]:

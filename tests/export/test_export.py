@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from browsers import visit
+from browsers import HOW, visit
 from every_generator import SMALL, build_small, write_small
 from PIL import Image
 from projects import ROOT, environment, run_stage
@@ -26,9 +26,9 @@ from facegan.models.latents import seeded_latents
 from facegan.sampling.codes import draw_codes, encode, synthesize
 from facegan.sampling.directions import find_directions, move, name_direction
 
-onnx = pytest.importorskip("onnx", reason="exports need requirements-studio.txt")
-pytest.importorskip("onnxscript", reason="exports need requirements-studio.txt")
-onnxruntime = pytest.importorskip("onnxruntime", reason="exports need requirements-studio.txt")
+onnx = pytest.importorskip("onnx", reason=f"exports need their packages; {HOW}")
+pytest.importorskip("onnxscript", reason=f"exports need their packages; {HOW}")
+onnxruntime = pytest.importorskip("onnxruntime", reason=f"exports need their packages; {HOW}")
 
 
 @pytest.fixture(scope="module", params=SMALL)
@@ -150,10 +150,13 @@ def write_run(project, **changes):
         "protocol": {"fingerprint": "abcdef123456", "data": card.data_fingerprint, "extractor": "efficientnet_lite0", "generated": 400},
         "memorisation": {"detected": False, "nearest_is_training": {"share": 0.71}, "expected": 0.7, "searched": 1000, "holdout": 400},
     }
-    training = {"images_seen": card.images_seen, "device": "cpu", "precision": "bfloat16", "images_per_second": 123.4}
+    training, told = {"images_seen": card.images_seen, "images_per_second": 123.4}, {"device": "cpu", "precision": "bfloat16"}
     manifest = {"source": "kaggle", "path": "somebody/faces", "license": "CC0: Public Domain", "images": 4321}
     (project / "params.yaml").write_text(yaml.safe_dump(params))
-    for path, content in {"data/evaluation/report.json": report, "metrics/train.json": training, "data/raw/manifest.json": manifest}.items():
+    files = {
+        "data/evaluation/report.json": report, "metrics/train.json": training, "data/model/training.json": told, "data/raw/manifest.json": manifest,
+    }
+    for path, content in files.items():
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).write_text(json.dumps(content | changes.get(path.split("/")[-1].split(".")[0], {})))
     return card
@@ -171,7 +174,8 @@ def test_the_card_is_filled_from_the_run(tmp_path):
     assert {metric["type"]: metric["value"] for metric in result["metrics"]} == {"fd_efficientnet_lite0": 30.5, "precision_efficientnet_lite0": 0.25}
     for told in (
         "1,234 parameters", "1,000 real images", "somebody/faces", "4,321 images", "CC0: Public Domain", "30.5", "1.25", "10.5", "90.5", "abcdef123456",
-        "generated: 400", "no sign of replayed", "crop: face", "123 images a second", "1 is hair", "75% of the way", "opset 20", "2.00 MB",
+        "generated: 400", "no sign of replayed", "crop: face", "on cpu in bfloat16, at 123 images a second", "1 is hair",
+        "75% of the way", "opset 20", "2.00 MB",
     ):
         assert told in body, told
     assert "None" not in text and "{" not in body.replace("{path}", "")

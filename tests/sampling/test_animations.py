@@ -14,7 +14,7 @@ from facegan.common.pictures import save_png
 from facegan.models.latents import seeded_latents
 from facegan.models.parameters import Tutorial28Parameters
 from facegan.models.registry import build_generator
-from facegan.sampling.animations import blend, choose_evenly, draw_blend, draw_loops, draw_progress, draw_walk
+from facegan.sampling.animations import choose_evenly, draw_blend, draw_loops, draw_progress, draw_walk, loop_between
 from facegan.sampling.faces import draw_chosen
 
 
@@ -47,7 +47,7 @@ def test_every_step_of_a_walk_is_a_likely_latent(kind):
 def test_a_blend_goes_from_one_face_to_the_other_and_back_by_likely_latents(kind):
     generator = SimpleNamespace(latent_size=4000, latent_distribution=kind)
     first, second = seeded_latents(generator, 2, seed=1)
-    ways = blend(generator, first, second, frames=40)  # (40, 4000)
+    ways = loop_between(generator, first, second, frames=40)  # (40, 4000)
     assert torch.allclose(ways[0], first, atol=1e-5) and torch.allclose(ways[20], second, atol=1e-5)
     assert torch.allclose(ways[1:20], ways[21:].flip(0), atol=1e-5)
     chances = (ways.double() + 1) / 2 if kind == "uniform" else torch.special.ndtr(ways.double())
@@ -60,7 +60,7 @@ def test_a_blend_goes_from_one_face_to_the_other_and_back_by_likely_latents(kind
 
 def test_a_uniform_latent_at_its_very_end_stays_finite():
     generator = SimpleNamespace(latent_size=2, latent_distribution="uniform")
-    assert blend(generator, torch.tensor([-1.0, 1.0]), torch.tensor([0.5, -1.0]), 10).isfinite().all()
+    assert loop_between(generator, torch.tensor([-1.0, 1.0]), torch.tensor([0.5, -1.0]), 10).isfinite().all()
 
 
 def test_a_blend_shows_the_two_chosen_faces(tmp_path):

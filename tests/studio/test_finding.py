@@ -1,6 +1,7 @@
 """Finding a face: one that the generator drew is found again; photos are cut out, or refused in a line."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -38,6 +39,18 @@ def test_the_shipped_generators_own_face_is_found_again():
     first, *_, last = find(generator, target.clone(), steps=120, every=20)
     assert last.error < 0.6 * first.error
     assert last.error < 12
+
+
+def test_a_search_goes_on_in_any_thread_and_leaves_each_able_to_search():
+    generator, _ = build_small("dcgan")
+    generator.requires_grad_(False)
+    with torch.inference_mode():
+        target = codes.synthesize(generator, codes.draw_codes(generator, 77, 1, 1.0))[0].clamp(-1, 1)
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        search = find(generator, target.clone(), steps=30, every=10)
+        assert [thread.submit(next, search).result().step for thread in (first, second, first)] == [10, 20, 30]
+        for thread in (first, second):
+            assert len(thread.submit(lambda: list(find(generator, target.clone(), steps=20, every=10))).result()) == 2
 
 
 def as_file(picture, kind="PNG"):

@@ -64,7 +64,7 @@ def wait_for_another(page, seen, place="#wall"):
 
 def open_section(page, name):
     page.get_by_role("radio", name=name, exact=True).check(force=True)
-    page.locator(".section.open").wait_for()
+    page.locator(f"#section-{name.split()[0].lower()}").wait_for()
 
 
 def pick(page, *numbers):
@@ -85,11 +85,10 @@ def test_a_wall_a_new_seed_and_the_same_link_elsewhere(browser, address):
         page.get_by_role("slider", name="Truncation").press("ArrowLeft")
         third = wait_for_another(page, second)
         pick(page, 2, 5)
-        with page.expect_event("domcontentloaded"):
-            page.get_by_role("link", name="Link to this wall").click()
-        assert look(page) == third
-        link = page.url
-    with visit(browser, address, link.removeprefix(address)) as other:
+        link = page.locator('#saving a[href*="picked="][href*="+"]', has_text="Link to this wall")
+        link.wait_for()
+        link = link.get_attribute("href")
+    with visit(browser, address, f"/{link}") as other:
         assert look(other.page) == third
         other.page.locator("#tray .faces button").nth(1).wait_for()
         assert look(other.page, "#tray")[0] == [third[0][2], third[0][5]]
@@ -111,6 +110,11 @@ def test_picked_faces_stay_and_can_be_put_back(browser, address):
         page.locator("#tray .faces button").first.click()
         page.wait_for_function("document.querySelectorAll('#tray .faces button').length === 1")
         assert look(page, "#tray")[0] == picked[0][1:]
+        for _ in range(2):  # quick presses all count
+            page.evaluate("[...document.querySelectorAll('#wall .faces button')].slice(0, 4).forEach((button) => button.click())")
+        page.evaluate("[...document.querySelectorAll('#wall .faces button')].slice(4, 7).forEach((button) => button.click())")
+        page.wait_for_function("document.querySelectorAll('#tray .faces button').length === 4")
+        assert page.locator('#wall [aria-pressed="true"]').count() == 3
 
 
 def test_downloads_are_whole(browser, address, tmp_path):

@@ -12,7 +12,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from browsers import serve
+from browsers import HOW, serve
 from every_generator import SMALL, write_small
 from PIL import Image
 from projects import ROOT, environment
@@ -180,7 +180,7 @@ def test_the_forms_functions_refuse_what_the_page_never_sends(address):
 
 
 def test_the_export_is_made_and_saved(address, project):
-    pytest.importorskip("onnxscript", reason="exports need requirements-studio.txt")
+    pytest.importorskip("onnxscript", reason=f"exports need their packages; {HOW}")
     status, _, body = ask(f"{address}/api/export", b"")
     assert status == 200, body
     made = json.loads(body)
@@ -193,7 +193,7 @@ def test_the_export_is_made_and_saved(address, project):
 
 
 def start(*arguments):
-    pytest.importorskip("gradio", reason="the studio needs its packages: pip install -r requirements-studio.txt")
+    pytest.importorskip("gradio", reason=f"the studio needs its packages; {HOW}")
     command = [sys.executable, "-m", "facegan.studio", *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

@@ -1,6 +1,8 @@
 """Trainings, read while they run and after a kill, without disturbing them: a real process, real files."""
 
+import json
 import os
+import re
 import signal
 import time
 
@@ -9,7 +11,9 @@ import torch
 from projects import copy_project, make_shards, run_stage, start_stage
 
 from facegan.common.errors import FaceganError
+from facegan.export.card import describe, read_facts
 from facegan.models.checkpoint_file import read_checkpoint, write_checkpoint
+from facegan.models.generator_file import load_generator
 from facegan.studio.trainings import list_trainings, read_history, read_training
 
 
@@ -76,7 +80,7 @@ def read_bytes():
         return int(next(line.split()[1] for line in file if line.startswith("rchar")))
 
 
-def test_a_training_that_came_to_its_end_is_shown_as_finished(tmp_path):
+def test_a_training_that_came_to_its_end_is_shown_as_finished_and_fills_the_card(tmp_path):
     project = copy_project(tmp_path)
     make_shards(project)
     assert run_stage(project, "train").returncode == 0
@@ -87,6 +91,15 @@ def test_a_training_that_came_to_its_end_is_shown_as_finished(tmp_path):
     assert finished.seconds_left is None
     assert list(finished.pictures) == list(same.pictures)
     assert finished.rows["loss_generator"] == pytest.approx(same.rows["loss_generator"], rel=1e-4)
+    assert finished.parameters["model"] == same.parameters["model"]
+    told = project / "data" / "model" / "training.json"
+    told.write_text(json.dumps(json.loads(told.read_text()) | {"warnings": ["960 images: it collapses"]}))
+    assert read_training(project, workspace).warnings == ["960 images: it collapses"]
+    _, card = load_generator(project / "data" / "model" / "generator.safetensors")
+    report = {"images_seen": 960, "protocol": {"data": card.data_fingerprint}}
+    (project / "data" / "evaluation").mkdir()
+    (project / "data" / "evaluation" / "report.json").write_text(json.dumps(report))
+    assert re.search(r"Training ran on cpu in \w+, at \d+ images a second\.", describe(card, read_facts(project, card), 1))
 
 
 @pytest.mark.parametrize("name", ["", "..", "../secrets", "0123456789abcdef", "workspace", "x" * 1000])

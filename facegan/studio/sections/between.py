@@ -6,10 +6,11 @@ import gradio as gr
 
 from facegan.sampling import codes
 from facegan.studio import requests
-from facegan.studio.components import face_grid, hint, link, links, show_faces, show_hint, telling
+from facegan.studio.components import face_grid, hint, link, links, say, show_faces, show_hint, telling
 from facegan.studio.page import Page, add_pick, clean_picks
 from facegan.studio.pictures import as_uri, write_animation
 
+ABOUT = "What lies between the faces that you picked: blends of them, and a walk from one to the next."
 BLENDED = 4
 NOT_ENOUGH = "Pick two faces or more on the wall: they are blended here."
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
@@ -19,24 +20,26 @@ def build(page: Page) -> None:
     """Lays out the section."""
     with gr.Row():
         with gr.Column(min_width=280):
-            gr.Markdown("### Blend\nHow much of each of the first four picked faces.")
-            sources = face_grid(elem_classes="pair")
+            say("<h3>Blend</h3><p>So much of each of the first four picked faces.</p>")
+            sources = face_grid(elem_classes="quad")
             weights = [gr.Slider(0, 1, 0.5 if number < 2 else 0, step=0.02, label=f"Face {number + 1}", visible=number < 2) for number in range(BLENDED)]
         with gr.Column(min_width=280):
             result, made = face_grid(elem_classes="big", elem_id="blend"), gr.State("")
-            keep = gr.Button("Pick this face")
+            keep = gr.Button("Pick this face", elem_classes="short")
     with gr.Row(visible=False) as mixing:
         with gr.Column(min_width=280):
-            gr.Markdown("### Style mixing\nThe first face decides the coarse layers, the second the finer ones, from this layer on.")
+            say("<h3>Style mixing</h3><p>The first face decides the coarse layers, the second the finer ones, from this layer on.</p>")
             layer = gr.Slider(0, 64, 4, step=1, label="First layer of the second face")
         with gr.Column(min_width=280):
             mixed, made_mixed = face_grid(elem_classes="big", elem_id="mixed"), gr.State("")
-            keep_mixed = gr.Button("Pick this face")
-    gr.Markdown("### Walk\nFrom each picked face to the next, and back to the first.")
-    with gr.Row(elem_classes="controls"):
-        frames = gr.Slider(4, 48, 20, step=1, label="Frames from face to face", min_width=200)
-        play = gr.Button("Walk", variant="primary", min_width=120, scale=0)
-    moving = gr.HTML(elem_classes="walk", elem_id="moving")
+            keep_mixed = gr.Button("Pick this face", elem_classes="short")
+    with gr.Row():
+        with gr.Column(min_width=280):
+            say("<h3>Walk</h3><p>From each picked face to the next, and back to the first.</p>")
+            frames = gr.Slider(4, 48, 20, step=1, label="Frames from face to face")
+            play = gr.Button("Walk", variant="primary", elem_classes="short")
+        with gr.Column(min_width=280):
+            moving = say(elem_classes="walk", elem_id="moving")
 
     def lay_out(generator: str, picks: Any, *values: float) -> list[Any]:
         """Shows as many sliders as faces, and the blend."""

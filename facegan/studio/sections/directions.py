@@ -11,15 +11,17 @@ from facegan.studio.page import Page, add_pick, clean_picks
 from facegan.studio.service import PREVIEWS
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+ABOUT = (
+    "What the generator itself changes most, found in its weights (SeFa, Shen and Zhou 2021). Pull a slider or press a preview; "
+    "a name that you give a direction is kept with the generator."
+)
 DEFAULT_FACE = "0-0-1"
 
 
 def build(page: Page) -> None:
     """Lays out the section."""
     with gr.Row():
-        with gr.Column(scale=1, min_width=280):
-            gr.Markdown("The directions that change the picture most, found in the weights (SeFa, Shen and Zhou 2021). "
-                        "Give them names; they are kept with the generator.")
+        with gr.Column(scale=1, min_width=280, elem_classes="follows"):
             chosen = gr.Dropdown([("the first face of seed 0", DEFAULT_FACE)], value=DEFAULT_FACE, label="Face (the picked ones)", interactive=True)
             result, made = face_grid(elem_classes="big", elem_id="moved"), gr.State("")
             with gr.Row():
@@ -35,7 +37,7 @@ def build(page: Page) -> None:
         offered = gr.Dropdown([(f"{number + 1}: {describe_face(name)}", name) for number, name in enumerate(faces)], value=face)
         drawn = page.studio.preview_directions(requests.check(requests.Previews, generator=generator, face=face))
         given = page.studio.read_names(generator)
-        steps = [f"{step - REACH:+d}" for step in range(PREVIEWS)]
+        steps = [name_step(step - REACH) for step in range(PREVIEWS)]
         shown = [
             show_faces(drawn[number], steps, captions=steps, labels=[f"direction {number + 1} at {step}" for step in steps])
             if number < len(drawn) else {"faces": []}
@@ -61,7 +63,12 @@ def build(page: Page) -> None:
 def take_step(event: gr.EventData) -> int:
     """Returns the amount that the pressed preview stands for."""
     step = str(event.face)
-    return int(step) if step in {f"{number:+d}" for number in range(-REACH, REACH + 1)} else gr.skip()
+    return int(step) if step in map(name_step, range(-REACH, REACH + 1)) else gr.skip()
+
+
+def name_step(step: int) -> str:
+    """Returns what stands below a preview: -3, …, 0, …, +3."""
+    return f"{step:+d}" if step else "0"
 
 
 def build_row(number: int) -> tuple[gr.Textbox, gr.Slider, gr.HTML]:

@@ -8,21 +8,19 @@ import gradio as gr
 import numpy as np
 import torch
 
-from facegan.studio.components import face_grid, hint, show_faces, show_hint, status, telling
+from facegan.studio.components import face_grid, hint, say, show_faces, show_hint, status, telling
 from facegan.studio.page import Page, add_pick
 from facegan.studio.photos import MOST_BYTES
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 ABOUT = (
-    "Drop a photo of a face: it is cut out as the training photos are, and the face that the generator can draw most like it is sought. "
-    "It stays on the machine that runs this page, and is deleted from it within minutes. A generator finds what it has learned to draw: "
-    "people where it learned from photos, cartoons where it learned from those."
+    "The face most like a photo, among all that the generator can draw: people where it learned from photos, cartoons where it learned from those. "
+    "The photo stays on the machine that runs this page, and is deleted within minutes."
 )
 
 
 def build(page: Page) -> None:
     """Lays out the section."""
-    gr.Markdown(ABOUT)
     with gr.Row():
         with gr.Column(min_width=260):
             photo = gr.File(label="Photo", file_types=["image"], type="filepath", height=140)
@@ -31,8 +29,8 @@ def build(page: Page) -> None:
                 start, stop = gr.Button("Find", variant="primary", min_width=90), gr.Button("Stop", min_width=90)
         with gr.Column(scale=2, min_width=280):
             seen, found = face_grid(elem_id="found", elem_classes="two"), gr.State("")
-            facts = gr.HTML(elem_id="finding")
-            keep = gr.Button("Pick the found face")
+            facts = say(elem_id="finding")
+            keep = gr.Button("Pick the found face", elem_classes="short")
 
     target = gr.State(None)
     shown = [seen, found, facts]

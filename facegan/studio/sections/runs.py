@@ -6,12 +6,13 @@ import gradio as gr
 
 from facegan.sampling import codes
 from facegan.studio import requests
-from facegan.studio.components import face_grid, hint, show_faces, show_hint, table, telling, told
+from facegan.studio.components import face_grid, hint, say, show_faces, show_hint, table, telling, told
 from facegan.studio.curves import Curve, draw_all
 from facegan.studio.page import Page
 from facegan.studio.runs import Run
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+ABOUT = "Two runs side by side: what they draw of the same latents, how they score, what they were told, how they went."
 FACES = 16
 CURVES = {
     "Generator's loss": "loss_generator",
@@ -32,11 +33,11 @@ def build(page: Page) -> None:
         grids = []
         for name in ("A", "B"):
             with gr.Column(min_width=260):
-                gr.Markdown(f"**{name}**, the same latents")
-                grids.append(face_grid(elem_id=f"run-{name.lower()}", elem_classes="pair"))
-    scores = gr.HTML(elem_id="scores")
-    parameters = gr.HTML(elem_id="parameters")
-    curves = gr.HTML(elem_id="run-curves")
+                say(f"<h3>{name}</h3>")
+                grids.append(face_grid(elem_id=f"run-{name.lower()}", elem_classes="quad"))
+    scores = say(elem_id="scores")
+    parameters = say(elem_id="parameters")
+    curves = say(elem_id="run-curves")
 
     def look(first: str | None, second: str | None, seed: float) -> list[Any]:
         runs = {run.name: run for run in page.studio.generators.runs}
@@ -61,7 +62,8 @@ def build(page: Page) -> None:
 def draw(page: Page, run: Run, seed: float) -> dict[str, Any]:
     """Returns the grid of a run's faces."""
     if run.generator is None:
-        return show_hint("Its generator is not on this machine; dvc fetch, or dvc exp apply, brings it.")
+        return show_hint("No generator is in data/model yet; dvc repro makes one." if run.name == "workspace"
+                         else "Its generator is not on this machine; dvc fetch, or dvc exp apply, brings it.")
     request = requests.check(requests.Wall, generator=run.name, seed=seed, count=FACES)
     return show_faces(page.studio.draw_wall(request), codes.name_faces(request.seed, FACES, 1.0))
 

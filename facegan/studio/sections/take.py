@@ -2,21 +2,20 @@
 
 import gradio as gr
 
-from facegan.studio.components import hint, link, links, status, telling
+from facegan.studio.components import hint, link, links, say, status, telling
 from facegan.studio.page import Page
 
 ABOUT = (
-    "Makes a folder that the Hugging Face hub takes as it is: the weights, the generator as ONNX and as plain PyTorch, a model card filled from the run, two "
-    "short scripts, and **page.html**, one file that draws faces with sliders in any browser, without a server or a network. "
-    "The same on the command line: `python stages/export.py`."
+    "The generator as a folder that the Hugging Face hub takes as it is: weights, ONNX, plain PyTorch, two short scripts, a model card filled from the run, "
+    "and <b>page.html</b>, one file that draws faces in any browser without a server or a network. It takes about half a minute; on the command line: "
+    "<code>make export</code>."
 )
 
 
 def build(page: Page) -> None:
     """Lays out the section."""
-    gr.Markdown(ABOUT)
-    make = gr.Button("Make the folder (about half a minute)", variant="primary", scale=0, min_width=260)
-    made = gr.HTML(elem_id="made")
+    make = gr.Button("Make the folder", variant="primary", elem_classes="short")
+    made = say(elem_id="made")
 
     def export(generator: str) -> str:
         done = page.studio.export(generator)

@@ -8,19 +8,21 @@ import gradio as gr
 
 from facegan.sampling import codes
 from facegan.studio import requests
-from facegan.studio.components import face_grid, link, links, show_faces, telling
-from facegan.studio.page import Page, clean_picks, toggle
+from facegan.studio.components import face_grid, link, links, say, show_faces, telling
+from facegan.studio.page import TAKE_PICKS, Page, clean_picks
+
+ABOUT = "Faces that the generator makes up; the same seed gives the same ones. Press those you like: they stay above, for the other sections."
 
 
 def build(page: Page) -> None:
     """Lays out the section."""
     with gr.Row(elem_classes="controls"):
-        seed = gr.Number(0, label="Seed", info="which faces", precision=0, minimum=0, maximum=codes.HIGHEST_SEED, min_width=120)
-        count = gr.Slider(1, codes.MOST_FACES, 64, step=1, label="Faces", info="how many", min_width=160)
-        truncation = gr.Slider(0.05, 1.5, 1.0, step=0.05, label="Truncation", info="lower: more typical, less varied", min_width=200)
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=codes.HIGHEST_SEED, min_width=110, scale=0)
+        count = gr.Slider(1, codes.MOST_FACES, 64, step=1, label="Faces", min_width=200)
+        truncation = gr.Slider(0.05, 1.5, 1.0, step=0.05, label="Truncation (lower: more typical)", min_width=240)
         new = gr.Button("New seed", variant="primary", min_width=120, scale=0)
     wall = face_grid(elem_id="wall")
-    saving = gr.HTML(elem_id="saving")
+    saving = say(elem_id="saving")
     inputs, outputs = [page.generator, seed, count, truncation, page.picks], [wall, saving]
 
     @telling
@@ -43,15 +45,16 @@ def build(page: Page) -> None:
         choice = gr.Dropdown(choices=names, value=asked.generator, interactive=len(names) > 1)
         return choice, asked.seed, asked.count, asked.truncation, picks, *draw(asked.generator, asked.seed, asked.count, asked.truncation, picks)
 
-    def pick(generator: str, seed: int, count: int, truncation: float, picks: Any, event: gr.EventData) -> tuple[list[str], str]:
-        picks = toggle(picks, str(event.face))
-        request = requests.check(requests.Wall, generator=generator, seed=seed, count=count, truncation=truncation)
-        return picks, show_links(generator, request, picks, "?" + write_link(generator, request, picks))
+    @telling
+    def relink(generator: str, seed: int, count: int, truncation: float, picks: Any) -> str:
+        request, picks = requests.check(requests.Wall, generator=generator, seed=seed, count=count, truncation=truncation), clean_picks(picks)
+        return show_links(generator, request, picks, "?" + write_link(generator, request, picks))
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     gr.on([seed.input, count.input, truncation.input, page.generator.input], draw, inputs, outputs, trigger_mode="always_last", **quiet)
     new.click(renew, inputs, [seed, *outputs], trigger_mode="once", **quiet)
-    wall.pick(telling(pick), inputs, [page.picks, saving], trigger_mode="multiple", **quiet)
+    wall.pick(None, None, page.picks, js=TAKE_PICKS, trigger_mode="multiple", **quiet)
+    page.picks.change(relink, inputs, saving, trigger_mode="always_last", **quiet)
     page.open.change(lambda now, *values: draw(*values) if now == "wall" else gr.skip(), [page.open, *inputs], outputs, **quiet)
     gr.context.Context.root_block.load(restore, page.picks, [page.generator, seed, count, truncation, page.picks, *outputs], **quiet)
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import gradio as gr
 
-from facegan.studio.components import hint, status, telling, told
+from facegan.studio.components import hint, say, status, telling, told
 from facegan.studio.curves import Curve, draw_all
 from facegan.studio.page import Page
 from facegan.studio.trainings import Training, list_trainings, read_training
 
+ABOUT = "A training as it goes, or as far as it came; looking on does not disturb it."
 SECONDS = 2.0  # between two looks
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 NOTHING = "No training runs here, and none was stopped. Start one with: dvc repro, or: make demo"
@@ -24,10 +25,10 @@ CURVES = {
 def build(page: Page) -> None:
     """Lays out the section."""
     chosen = gr.Dropdown([], label="Training", interactive=True)
-    facts = gr.HTML(elem_id="facts")
-    film = gr.HTML(elem_id="film", elem_classes="film-holder")
+    facts = say(elem_id="facts")
+    film = say(elem_id="film", elem_classes="film-holder")
     time_slider = gr.Slider(0, 1, 0, step=1, label="Picture to put beside the newest", visible=False)
-    curves = gr.HTML(elem_id="curves")
+    curves = say(elem_id="curves")
     timer = gr.Timer(SECONDS, active=False)
     shown = gr.State(None)  # what is on the page: what has not changed is not sent again
 

@@ -1,18 +1,27 @@
 // A grid of faces, each a button. The value:
 //   sheet     all faces side by side, as a data: address
 //   columns   how many stand beside each other in it
+//   size      a face's pixels from side to side
 //   faces     [{face: the face as text, label: what a screen reader says, caption: what stands below (may be empty)}]
-//   picked    the faces that are picked
+//   picked    the faces that are picked (missing where it does not matter)
+//   most_picked    how many can be picked: a press picks a face, or puts it back, in window.faceganPicks (missing where it does not)
 //   hint      what stands there when there are no faces
 //   address   the page's own address from now on: a link to what it shows (may be missing)
 // Events: 'pick', with the face.
 const root = element.querySelector('.faces');
 let sheet = null;
+let size = 0;
 
 function toBlob(address) {
   const [head, body] = address.split(',');
   const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
   return URL.createObjectURL(new Blob([bytes], {type: head.slice(5, head.indexOf(';'))}));
+}
+
+function changePicks(face, most) {
+  const before = window.faceganPicks || [], others = before.filter((other) => other !== face);
+  window.faceganPicks = others.length < before.length ? others : [...others, face].slice(-most);
+  document.querySelectorAll('.faces [aria-pressed]').forEach((other) => other.setAttribute('aria-pressed', window.faceganPicks.includes(other.dataset.face)));
 }
 
 function makeFace() {
@@ -24,10 +33,23 @@ function makeFace() {
   caption.className = 'caption';
   button.append(picture, caption);
   button.addEventListener('click', () => {
-    if (root.dataset.toggles) button.setAttribute('aria-pressed', button.getAttribute('aria-pressed') !== 'true');
+    if (props.value.most_picked) changePicks(button.dataset.face, props.value.most_picked);
     trigger('pick', {face: button.dataset.face});
   });
   return button;
+}
+
+// A face's pixels are all as large as each other: it is shown a whole number of times as large as it is. The style sheet says about how
+// large (--face), and how many stand beside each other (--across), if that is fixed. One that is larger than its room shrinks smoothly.
+function fit() {
+  const style = getComputedStyle(root), across = parseInt(style.getPropertyValue('--across')) || 1, gap = parseFloat(style.columnGap) || 0;
+  const room = (root.clientWidth - gap * (across - 1)) / across, target = Math.min(parseFloat(style.getPropertyValue('--face')), room);
+  if (!size || target <= 0) return;
+  const native = size / window.devicePixelRatio;
+  let times = Math.round(target / native);
+  if (times * native > room) times = Math.floor(room / native);
+  root.style.setProperty('--cell', `${times ? times * native : target}px`);
+  root.classList.toggle('smooth', times === 0);
 }
 
 function render() {
@@ -36,7 +58,7 @@ function render() {
   const picked = new Set(value.picked || []);
   const old = sheet;
   sheet = value.sheet ? toBlob(value.sheet) : null;
-  root.dataset.toggles = value.picked ? 'yes' : '';
+  size = value.size || size;
   root.querySelector('.hint')?.remove();
   while (root.childElementCount > faces.length) root.lastElementChild.remove();
   while (root.childElementCount < faces.length) root.append(makeFace());  // what is there stays, and with it the keyboard's place
@@ -60,6 +82,7 @@ function render() {
     hint.textContent = value.hint;
     root.append(hint);
   }
+  fit();
   root.dataset.sheet = value.sheet ? value.sheet.length : 0;
   if (value.address) history.replaceState(null, '', value.address);
   if (old) setTimeout(() => URL.revokeObjectURL(old), 1000);  // once the new one is painted
@@ -67,3 +90,4 @@ function render() {
 
 render();
 watch('value', render);
+new ResizeObserver(fit).observe(root);
