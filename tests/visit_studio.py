@@ -1,6 +1,6 @@
 """Many visitors at the studio at once: each opens the page, then asks for new faces again and again, as the page's own script does.
 
-    .venv-studio/bin/python tests/visit_studio.py --visitors 50 --seconds 60
+    .venv-studio/bin/python tests/visit_studio.py --visitors 50 --seconds 120
 
 Tells how many answers came, which went wrong, how long they took, and how much memory the server held before, all along and after.
 """
@@ -9,14 +9,18 @@ import argparse
 import json
 import random
 import statistics
+import sys
 import tempfile
 import threading
 import time
 import urllib.request
 from pathlib import Path
 
-from browsers import serve
-from projects import ROOT
+TESTS = Path(__file__).resolve().parent
+sys.path[:0] = [str(TESTS.parent), str(TESTS)]
+
+from browsers import serve  # noqa: E402
+from projects import ROOT  # noqa: E402
 
 MEMORY_LOOKS = 6
 THINKING = (3.0, 7.0)  # seconds between an answer and the next question
@@ -26,7 +30,7 @@ def main() -> None:
     """Starts a studio, lets the visitors in, and tells how it went."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--visitors", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, default=120)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder), "--model", str(ROOT / "pretrained" / "avatars.safetensors")) as (address, process):
         number = find_new_seed(json.loads(fetch(f"{address}/config")))

@@ -34,13 +34,13 @@ def main() -> None:
         known = Generators(arguments.project.resolve(), arguments.model and arguments.model.resolve())
         with known.use(known.first()):
             pass  # a file that is no generator is told here, not in the page
-        print(f"the face studio: http://{arguments.host}:{arguments.port}  (Ctrl-C ends it)", flush=True)
+        greeting = f"the face studio: http://{arguments.host}:{arguments.port}  (Ctrl-C ends it)"
         if not is_loopback(arguments.host):
-            print(
-                f"listening on {arguments.host}: everybody who reaches this machine's port {arguments.port} can see its runs, generators, training pictures "
-                "and nearest training photos, name directions and use its processor; there is no password and no encryption", flush=True,
+            greeting += (
+                f"\nlistening on {arguments.host}: everybody who reaches this machine's port {arguments.port} can see its runs, generators, training pictures "
+                "and nearest training photos, name directions and use its processor; there is no password and no encryption"
             )
-        serve(arguments.project.resolve(), arguments.model and arguments.model.resolve(), arguments.host, arguments.port)
+        serve(arguments.project.resolve(), arguments.model and arguments.model.resolve(), arguments.host, arguments.port, greeting)
     except FaceganError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

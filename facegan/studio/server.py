@@ -84,11 +84,15 @@ def make_theme() -> gr.themes.Base:
     )
 
 
-def serve(project: Path, given: Path | None, host: str, port: int) -> None:
-    """Serves until it is interrupted. Photos that visitors drop lie in a folder of its own, which goes with the server."""
+def serve(project: Path, given: Path | None, host: str, port: int, greeting: str) -> None:
+    """Prints the greeting as soon as the page is there, and serves until it is interrupted.
+
+    Photos that visitors drop lie in a folder of its own, which goes with the server.
+    """
     import uvicorn
 
     with tempfile.TemporaryDirectory(prefix="facegan-studio-") as temporary:
         os.environ["GRADIO_TEMP_DIR"] = f"{temporary}/photos"
         app = build_server(project, given, host, Path(temporary))
+        print(greeting, flush=True)
         uvicorn.run(app, host=host, port=port, log_level="warning", limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=2)

@@ -43,7 +43,8 @@ def build(page: Page) -> None:
         last = len(training.pictures) - 1
         follows = shown is None or shown[0] != name or not 0 <= index <= last
         index = max(0, last // 2) if follows else int(index)
-        slider = gr.Slider(maximum=max(1, last), value=index, visible=last > 0)
+        # the value stays the visitor's: a look that began before it was pulled would put it back
+        slider = gr.Slider(maximum=max(1, last), visible=last > 0, **({"value": index} if follows else {}))
         drawn = (name, len(training.rows.get("images_seen", [])), len(training.scores.get("images_seen", [])))
         return [offered, describe(training), show_film(training, index), slider, gr.skip() if drawn == shown else show_curves(training), drawn]
 

@@ -1,0 +1,77 @@
+"""How quickly the studio draws a wall of 64 faces, and how well and how quickly Find me finds faces that the shipped generator has drawn.
+
+    OMP_NUM_THREADS=1 .venv-studio/bin/python tests/measure_studio.py
+
+Processor time, which other work on the machine changes little.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import yaml
+from pydantic import TypeAdapter
+from torch import nn
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from facegan.common.pictures import from_bytes  # noqa: E402
+from facegan.models.generator_file import load_generator  # noqa: E402
+from facegan.models.parameters import ModelParameters  # noqa: E402
+from facegan.models.registry import build_generator  # noqa: E402
+from facegan.sampling import codes  # noqa: E402
+from facegan.studio.components import show_faces  # noqa: E402
+from facegan.studio.finding import find, open_features  # noqa: E402
+from facegan.studio.service import draw  # noqa: E402
+
+WALLS, FOUND = 7, 12
+
+
+def main() -> None:
+    """Measures and prints."""
+    shipped = load_generator(ROOT / "pretrained" / "avatars.safetensors")[0].requires_grad_(False)
+    for name, resolution in (("my_faces_laptop", 32), ("anime64_dcgan", 64)):
+        generator = build(name, resolution)
+        print(f"a wall of {name}, {resolution} px: {describe([measure(lambda network=generator: draw_wall(network)) for _ in range(WALLS + 1)][1:])}")
+    print(f"a wall of the shipped generator: {describe([measure(lambda: draw_wall(shipped)) for _ in range(WALLS + 1)][1:])}")
+    errors, seconds = [], []
+    for target in draw(shipped, codes.draw_codes(shipped, 2026, FOUND, 1.0)):
+        seconds.append(measure(lambda face=target: errors.append(search(shipped, face))))
+    print(f"{FOUND} faces found again: {describe(seconds)}; root mean square difference in levels of 255: {describe(errors, '')}")
+
+
+def build(preset: str, resolution: int) -> nn.Module:
+    """Returns the untrained generator of a preset."""
+    parameters = yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text())["model"]
+    return build_generator(TypeAdapter(ModelParameters).validate_python(parameters), resolution).eval().requires_grad_(False)
+
+
+def draw_wall(network: nn.Module) -> None:
+    """Does what the section Wall does for one visitor."""
+    show_faces(draw(network, codes.draw_codes(network, 1, 64, 1.0)), codes.name_faces(1, 64, 1.0), [])
+
+
+def search(network: nn.Module, face: torch.Tensor) -> float:
+    """Returns how far the face found is from a face (3, H, W) in uint8."""
+    *_, last = find(network, from_bytes(face.clone()), open_features())
+    return last.error
+
+
+def measure(function: Callable[[], None]) -> float:
+    """Returns the processor seconds of a call."""
+    began = time.process_time()
+    function()
+    return time.process_time() - began
+
+
+def describe(values: list[float], unit: str = " CPU s") -> str:
+    """Returns the median and the range."""
+    return f"median {statistics.median(values):.3g}{unit} ({min(values):.3g} to {max(values):.3g})"
+
+
+if __name__ == "__main__":
+    main()
