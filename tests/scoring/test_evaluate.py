@@ -251,7 +251,7 @@ def test_a_generator_of_another_size_and_real_features_of_other_images_are_refus
     reference = make_reference(tmp_path / "shards", tmp_path / "reference", extractor, images=20, memorisation_images=None)
     parameters = EvaluateParameters(extractor="efficientnet_lite0", weights=None, images=20, memorisation_images=None, seed=0)
     with pytest.raises(FaceganError, match="expected a generator of 32×32 pixels, as the real images are; found one of 64×64 pixels"):
-        evaluate(make_generator(), CARD.model_copy(update={"resolution": 64}), reference, extractor, parameters)
+        evaluate(make_generator(), CARD.model_copy(update={"resolution": 64}), reference, tmp_path / "shards", extractor, parameters)
     check_shards(reference, index, tmp_path / "shards")
     with pytest.raises(FaceganError, match=r"expected the images that the real features are of .* in .*; found others \(0000.*run stages/reference.py"):
         check_shards(reference, index.model_copy(update={"fingerprint": "0" * 64}), tmp_path / "shards")
