@@ -96,7 +96,8 @@ def test_a_training_that_came_to_its_end_is_shown_as_finished_and_fills_the_card
     told.write_text(json.dumps(json.loads(told.read_text()) | {"warnings": ["960 images: it collapses"]}))
     assert read_training(project, workspace).warnings == ["960 images: it collapses"]
     _, card = load_generator(project / "data" / "model" / "generator.safetensors")
-    report = {"images_seen": 960, "protocol": {"data": card.data_fingerprint}}
+    prints = {"data_fingerprint": card.data_fingerprint, "parameters_fingerprint": card.parameters_fingerprint}
+    report = {"images_seen": 960, "protocol": {"data": card.data_fingerprint}, **prints}
     (project / "data" / "evaluation").mkdir()
     (project / "data" / "evaluation" / "report.json").write_text(json.dumps(report))
     assert re.search(r"Training ran on cpu in \w+, at \d+ images a second\.", describe(card, read_facts(project, card), 1))
