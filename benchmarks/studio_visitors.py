@@ -1,6 +1,6 @@
 """Many visitors at the studio at once: each opens the page, then asks for new faces again and again, as the page's own script does.
 
-    .venv-studio/bin/python tests/visit_studio.py --visitors 50 --seconds 120
+    .venv-studio/bin/python benchmarks/studio_visitors.py --visitors 50 --seconds 120
 
 Tells how many answers came, which went wrong, how long they took, and how much memory the server held before, all along and after.
 """
@@ -16,8 +16,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parent
-sys.path[:0] = [str(TESTS.parent), str(TESTS)]
+HOME = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(HOME), str(HOME / "tests")]
 
 from browsers import serve  # noqa: E402
 from projects import ROOT  # noqa: E402

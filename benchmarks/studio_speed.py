@@ -1,6 +1,6 @@
 """How quickly the studio draws a wall of 64 faces, and how well and how quickly Find me finds faces that the shipped generator has drawn.
 
-    OMP_NUM_THREADS=1 .venv-studio/bin/python tests/measure_studio.py
+    OMP_NUM_THREADS=1 .venv-studio/bin/python benchmarks/studio_speed.py
 
 Processor time, which other work on the machine changes little.
 """
@@ -34,7 +34,7 @@ WALLS, FOUND = 7, 12
 def main() -> None:
     """Measures and prints."""
     shipped = load_generator(ROOT / "pretrained" / "avatars.safetensors")[0].requires_grad_(False)
-    for name, resolution in (("my_faces_laptop", 32), ("anime64_dcgan", 64)):
+    for name, resolution in (("demo", 32), ("anime64_dcgan", 64)):
         generator = build(name, resolution)
         print(f"a wall of {name}, {resolution} px: {describe([measure(lambda network=generator: draw_wall(network)) for _ in range(WALLS + 1)][1:])}")
     print(f"a wall of the shipped generator: {describe([measure(lambda: draw_wall(shipped)) for _ in range(WALLS + 1)][1:])}")
