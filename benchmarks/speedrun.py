@@ -161,7 +161,7 @@ def run_seed(make: Callable[[], Ours | Taught], images: int, points: int, score:
             while seen < math.ceil(images * point / points):
                 run.step()
                 seen += run.batch
-        rows.append({"images": seen, "cpu_seconds": round(clock.cpu, 1), "wall_seconds": round(clock.wall, 1), "score": score(run.generator())})
+        rows.append({"images": seen, "cpu_seconds": round(clock.cpu, 2), "wall_seconds": round(clock.wall, 2), "score": score(run.generator())})
         print(", ".join(f"{name} {value:,.1f}" for name, value in rows[-1].items()), flush=True)
     return rows
 

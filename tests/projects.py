@@ -2,14 +2,13 @@
 
 import os
 import shutil
-import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from warm_python import WarmProcess
 
 from facegan.common.shards import ShardWriter
 
@@ -62,21 +61,23 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", **extra}
 
 
-def start_stage(project: Path, name: str, *arguments: str, **extra: str) -> subprocess.Popen:
+def start_stage(project: Path, name: str, *arguments: str, **extra: str) -> WarmProcess:
     """Starts a stage's script in the copy; training writes a checkpoint after every step, unless told otherwise."""
     often = ("--checkpoint-seconds", "0") if name == "train" and "--checkpoint-seconds" not in arguments else ()
-    command = [sys.executable, f"stages/{name}.py", *often, *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=project, env=environment(**extra), text=True, preexec_fn=heed_interrupts, **pipes)
-
-
-def heed_interrupts() -> None:
-    """Lets Ctrl-C's signal through: whatever a shell runs in the background inherits deafness to it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return WarmProcess(project / f"stages/{name}.py", [*often, *arguments], project, environment(**extra))
 
 
 def run_stage(project: Path, name: str, *arguments: str, **extra: str) -> subprocess.CompletedProcess:
     """Runs a stage's script in the copy to its end."""
-    process = start_stage(project, name, *arguments, **extra)
+    return complete(start_stage(project, name, *arguments, **extra))
+
+
+def run_script(script: Path, *arguments: Any, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    """Runs any script to its end."""
+    return complete(WarmProcess(script, list(map(str, arguments)), cwd, environment()))
+
+
+def complete(process: WarmProcess) -> subprocess.CompletedProcess:
+    """Waits for the end, as ``subprocess.run`` does."""
     out, err = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -1,8 +1,10 @@
 """The demo's stages where what only some systems have is missing: as on Windows and on macOS."""
 
+import subprocess
+import sys
 from pathlib import Path
 
-from projects import change_params, copy_project, run_stage
+from projects import change_params, copy_project, environment
 
 MISSING = """
 import multiprocessing.heap, os, signal, sys
@@ -41,7 +43,8 @@ def test_the_demos_stages_use_nothing_that_only_linux_has(tmp_path: Path):
     (tmp_path / "names").mkdir()
     (tmp_path / "names/sitecustomize.py").write_text(MISSING)
     for stage in ("download", "preprocess", "reference", "train", "evaluate", "sample", "train"):  # training also from what it has kept
-        run = run_stage(project, stage, PYTHONPATH=str(tmp_path / "names"))
+        command = [sys.executable, f"stages/{stage}.py"]
+        run = subprocess.run(command, cwd=project, env=environment(PYTHONPATH=str(tmp_path / "names")), capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
         assert run.stderr.startswith("without\n") and "Traceback" not in run.stderr
     assert "takes what an earlier call has trained" in run.stdout

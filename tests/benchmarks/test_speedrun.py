@@ -42,7 +42,7 @@ def test_a_preset_and_the_tutorials_loop_are_trained_and_scored(shards, hardware
     theirs = run(lambda: Taught(Case("taught", 32, network, taught), shards, hardware), shards, hardware)
     for points in (ours, theirs):
         assert [point["images"] for point in points] == [16, 32]
-        assert 0 < points[0]["cpu_seconds"] <= points[1]["cpu_seconds"]
+        assert 0 <= points[0]["cpu_seconds"] <= points[1]["cpu_seconds"]
         assert all(point["score"] > 0 for point in points)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from import_closure import ROOT
+from projects import run_stage
 
 STAGES = ("download", "preprocess", "reference", "train", "evaluate", "sample")
 IDENTITY = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "A Tester"), ("EMAIL", "tester@example.org"))}
@@ -187,7 +188,7 @@ def test_a_longer_run_goes_on_from_the_shorter_ones_end(project):
     run(project, "git", "checkout", "-q", ".")
     run(project, "dvc", "checkout", "-q")  # another experiment's files are in the workspace
     output = run(project, "dvc", "exp", "run", "--temp", "train", "-S", "train.images=560", "-S", "train.seed=3")
-    assert "resumed at 320 of 560 images" in output
+    assert "resumed at 320 of 560 images" in output and stages_run(output) == {"train"}
     # forced, since DVC would take what it has cached for these parameters
     output = run(project, "dvc", "exp", "run", "--force", "--single-item", "train", "-S", "train.images=800", "-S", "train.seed=3", "-n", "continued")
     assert "resumed at 560 of 800 images" in output
@@ -215,16 +216,14 @@ def test_taking_another_preset_is_copying_it(project):
     assert changed["model.name"] == {"old": "dcgan", "new": "resnet"} and changed["data.source"]["new"] == "folder"
 
 
-def test_temporary_and_queued_runs_fetch_nothing_again(project):
-    output = run(project, "dvc", "exp", "run", "--temp", "-S", "train.lr=5e-4")
-    assert stages_run(output) == {"train", "evaluate", "sample"}
-    run(project, "dvc", "exp", "run", "--queue", "-S", "train.lr=1e-4,4e-4")
-    run(project, "dvc", "exp", "run", "--run-all")
+def test_queued_runs_fetch_nothing_again(project):
+    run(project, "dvc", "exp", "run", "--queue", "-S", "train.lr=1e-4")
+    assert stages_run(run(project, "dvc", "exp", "run", "--run-all")) == {"train", "evaluate", "sample"}
     table = json.loads(run(project, "dvc", "exp", "show", "--json"))
     rates = [
         experiment["revs"][0]["data"]["params"]["params.yaml"]["data"]["train"]["lr"] for line in table for experiment in line.get("experiments") or []
     ]
-    assert all(rate in rates for rate in (5e-4, 1e-4, 4e-4))
+    assert 1e-4 in rates
     assert "Success" in run(project, "dvc", "queue", "status")
 
 
@@ -303,14 +302,14 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_damaged_checkpoints_are_mended(project, damage):
-    train_anew = ("dvc", "repro", "--force", "--no-run-cache", "--single-item", "train")
     run(project, "dvc", "repro")
     whole = hash_outputs(project)
     shutil.rmtree(project / ".checkpoints")  # earlier tests' experiments
-    run(project, *train_anew)
+    assert run_stage(project, "train").returncode == 0
     [run_json] = project.glob(".checkpoints/*/run.json")
     damage(run_json.parent)
-    run(project, *train_anew)
+    result = run_stage(project, "train")
+    assert result.returncode == 0, result.stderr
     assert hash_outputs(project) | {"metrics/evaluate.json": whole["metrics/evaluate.json"]} == whole  # whose scores evaluate would take anew
     assert not list(project.glob(".checkpoints/.trash*")) and not list(project.glob(".checkpoints/*/**/*.part"))
 

@@ -4,13 +4,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
-from projects import ROOT
+from projects import ROOT, run_script
 from small_generators import choose, make_card, make_generator, read_all, save_small_generator
 
 from facegan.common.pictures import save_png
@@ -31,8 +29,7 @@ def copy_project(folder):
 
 
 def run_stage(project, *arguments, script="stages/sample.py"):
-    command = [sys.executable, str(project / script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=project.parent, timeout=300)
+    return run_script(project / script, *arguments, cwd=project.parent)
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,13 @@
 """Pictures in folders and zips score as the generator that made them, and what would score otherwise is refused."""
 
 import json
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from projects import ROOT, draw_pictures, environment
+from projects import ROOT, draw_pictures, run_script
 
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import save_png
@@ -140,8 +138,7 @@ def test_no_folder_says_so(tmp_path, extractor):
 
 
 def run_evaluate(*arguments):
-    command = [sys.executable, str(ROOT / "stages/evaluate.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300)
+    return run_script(ROOT / "stages/evaluate.py", *arguments)
 
 
 def test_the_stage_scores_two_folders_and_writes_only_what_it_is_told_to(tmp_path, folder):

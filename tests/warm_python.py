@@ -1,0 +1,153 @@
+"""Scripts run in processes of their own, without waiting for PyTorch's import each time.
+
+Importing the large libraries takes a stage three seconds, and the tests run hundreds of stages. So a server imports them once and
+forks for every script. What runs in the fork is what ``python script arguments`` runs: the script's own folder on the path, its
+environment and working folder, and facegan's code from wherever the script finds it, since the server imports none of it. It may be
+killed as any other process. tests/pipeline runs the stages without this, as DVC starts them.
+
+    python tests/warm_python.py SOCKET    # the server; it ends with its standard input
+"""
+
+import atexit
+import concurrent.futures
+import contextlib
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+LARGE = ("torch", "torch._dynamo", "numpy", "pandas", "pydantic", "yaml", "PIL.Image", "pillow_heif", "safetensors.torch", "scipy.linalg", "jinja2")
+
+
+class WarmProcess:
+    """A script that runs, with as much of ``subprocess.Popen`` as the tests use; its output is read as text."""
+
+    def __init__(self, script: Path, arguments: list[str], cwd: Path, environment: dict[str, str]):
+        self.args = [sys.executable, str(script), *arguments]
+        self.returncode: int | None = None
+        self.connection = socket.socket(socket.AF_UNIX)
+        self.connection.connect(start_server())
+        pipes = [os.pipe(), os.pipe()]
+        order = {"script": str(script), "arguments": arguments, "cwd": str(cwd), "environment": environment}
+        content = json.dumps(order).encode()
+        socket.send_fds(self.connection, [f"{len(content):08d}".encode()], [write for _, write in pipes])
+        self.connection.sendall(content)
+        for _, write in pipes:
+            os.close(write)
+        self.stdout, self.stderr = (os.fdopen(read, encoding="utf-8") for read, _ in pipes)
+        self.answers = self.connection.makefile()
+        self.pid = int(self.answers.readline())
+
+    def poll(self) -> int | None:
+        """Returns the exit status, negative for a signal, or None while it runs."""
+        if self.returncode is None and select.select([self.connection], [], [], 0)[0]:
+            self.returncode = int(self.answers.readline())
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal, if it still runs."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Waits for the end of the process and of all that hold its output open, and returns stdout and stderr."""
+        with concurrent.futures.ThreadPoolExecutor() as readers:
+            outputs = [readers.submit(file.read) for file in (self.stdout, self.stderr)]
+            late = concurrent.futures.wait(outputs, timeout).not_done or not select.select([self.connection], [], [], timeout)[0]
+            if late:
+                self.kill()  # so that the readers end
+                raise subprocess.TimeoutExpired(self.args, timeout)
+        self.poll()
+        out, err = (output.result() for output in outputs)
+        self.stdout.close()
+        self.stderr.close()
+        return out, err
+
+
+@cache
+def start_server() -> str:
+    """Starts the server of this process, and returns its socket's address."""
+    folder = tempfile.TemporaryDirectory(prefix="warm-python-")
+    address = f"{folder.name}/socket"
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # a fork may not have a pool of them
+    server = subprocess.Popen(
+        [sys.executable, __file__, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", env=os.environ | one_thread
+    )
+    if server.stdout.readline() != b"ready\n":
+        raise RuntimeError("the server of warm processes did not start")
+    atexit.register(folder.cleanup)
+    atexit.register(server.communicate)  # closes its input
+    return address
+
+
+def serve(address: str) -> dict[str, Any] | None:
+    """Forks for every order that comes, until standard input ends. Returns the order in the process that is to run it."""
+    for name in LARGE:
+        importlib.import_module(name)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, and their end is the server's
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks that wait for scripts
+    print("ready", flush=True)
+    while listener in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            return watch(connection)
+        connection.close()
+    return None
+
+
+def watch(connection: socket.socket) -> dict[str, Any]:
+    """Reads the order and returns it in one more fork; tells that one's process id, and at its end its status."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    size, (out, err), _, _ = socket.recv_fds(connection, 8, 2)
+    with connection.makefile("rb") as file:
+        order = json.loads(file.read(int(size)))
+    child = os.fork()
+    if child == 0:
+        connection.close()
+        for given, standard in ((os.open(os.devnull, os.O_RDONLY), 0), (out, 1), (err, 2)):
+            os.dup2(given, standard)
+            os.close(given)
+        sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+        return order
+    os.close(out)
+    os.close(err)
+    with contextlib.suppress(BrokenPipeError):  # the test is gone
+        connection.sendall(f"{child}\n".encode())
+        connection.sendall(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n".encode())
+    os._exit(0)
+
+
+def become(order: dict[str, Any]) -> None:
+    """Runs the script as this process, which ends as the script does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(order["cwd"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    sys.argv[1:] = order["arguments"]
+    sys.path[:1] = [str(Path(order["script"]).parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    runpy.run_path(order["script"], run_name="__main__")
+
+
+if __name__ == "__main__":
+    taken = serve(sys.argv[1])
+    if taken:
+        become(taken)
