@@ -25,7 +25,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-LARGE = ("torch", "torch._dynamo", "numpy", "pandas", "pydantic", "yaml", "PIL.Image", "pillow_heif", "safetensors.torch", "scipy.linalg", "jinja2")
+LARGE = (
+    *("torch", "torch._dynamo", "torchvision", "timm", "numpy", "pandas", "scipy.linalg", "safetensors.torch", "matplotlib.figure"),
+    *("pydantic", "yaml", "jinja2", "PIL.Image", "pillow_heif"),
+)
 
 
 class WarmProcess:

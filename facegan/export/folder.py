@@ -1,12 +1,11 @@
 """The folder that an exported generator leaves in: complete, and ready for the Hugging Face hub as it is."""
 
-import shutil
 from pathlib import Path
 
 import torch
 
 from facegan.common.errors import FaceganError
-from facegan.common.files import hash_file, write_text
+from facegan.common.files import hash_file, write_bytes, write_text
 from facegan.common.pictures import make_grid, save_png, to_bytes
 from facegan.export.card import read_facts, write_card
 from facegan.export.onnx_file import LARGEST_DIFFERENCE, measure_difference, write_onnx
@@ -59,7 +58,7 @@ def export(model: Path, folder: Path, project: Path) -> list[str]:
     title = f"facegan-{card.model}-{card.resolution}px"
     folder.mkdir(parents=True, exist_ok=True)
     if model.resolve() != (folder / "generator.safetensors").resolve():
-        shutil.copyfile(model, folder / "generator.safetensors")
+        write_bytes(folder / "generator.safetensors", model.read_bytes())
     write_text(folder / "generator.py", write_code(generator, card.model))
     write_text(folder / "draw_torch.py", DRAW_TORCH)
     write_text(folder / "draw_onnx.py", DRAW_ONNX.format(draw=DRAWS[generator.latent_distribution].format(size=generator.latent_size)))

@@ -60,6 +60,17 @@ def test_every_model_gives_the_same_pictures_by_onnx(exported):
     assert expected.float().std() > 20  # pictures that would show a fault
 
 
+def test_files_that_share_their_bytes_with_others_are_replaced(tmp_path):
+    from facegan.export.folder import export
+
+    model, other = write_small(tmp_path / "model.safetensors", "dcgan"), tmp_path / "other.safetensors"
+    other.write_bytes(b"another generator")
+    (tmp_path / "out").mkdir()
+    os.link(other, tmp_path / "out/generator.safetensors")
+    export(model, tmp_path / "out", tmp_path)
+    assert other.read_bytes() == b"another generator" and (tmp_path / "out/generator.safetensors").read_bytes() == model.read_bytes()
+
+
 def test_every_model_gives_the_same_pictures_by_plain_torch(exported):
     folder, generator = exported
     source = (folder / "generator.py").read_text()

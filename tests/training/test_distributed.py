@@ -4,16 +4,15 @@ import csv
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from play_presets import PROCESSES, STEPS, choose_batch
-from projects import change_params, copy_project, environment, make_shards, run_stage, start_stage
+from projects import ROOT, change_params, copy_project, environment, make_shards, run_stage, start_stage
 from safetensors.torch import load_file
+from warm_python import WarmProcess
 
 from facegan.common.errors import FaceganError
 from facegan.training.distributed import check_processes
@@ -63,9 +62,11 @@ def shared(tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     names = {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, Path(__file__).with_name("play_presets.py"), out]
-    processes = [subprocess.Popen(command, env=environment(**names, RANK=str(rank), LOCAL_RANK=str(rank))) for rank in range(PROCESSES)]
-    assert [process.wait(timeout=300) for process in processes] == [0] * PROCESSES
+    script, ranks = Path(__file__).with_name("play_presets.py"), map(str, range(PROCESSES))
+    processes = [WarmProcess(script, [str(out)], ROOT, environment(**names, RANK=rank, LOCAL_RANK=rank)) for rank in ranks]
+    for process in processes:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
     return torch.load(out, weights_only=True)
 
 
