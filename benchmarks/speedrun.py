@@ -29,6 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pydantic
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -40,6 +41,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from train_speed import TAUGHT, Case, TutorialLoop  # noqa: E402 (the paths above must come first)
 
 from facegan.common.config import read_values  # noqa: E402
+from facegan.common.errors import FaceganError  # noqa: E402
 from facegan.common.files import read_json, write_json  # noqa: E402
 from facegan.common.shards import open_split, read_index  # noqa: E402
 from facegan.models.parameters import DCGANParameters  # noqa: E402
@@ -72,6 +74,26 @@ TRACKS = {
     "celeba64": Track(64, True, (240, 200, 160, 140, 120, 100, 80, 60, 40)),
     "celeba64_gpu": Track(64, True, (100, 80, 60, 40, 30, 20, 15), "cuda"),
 }
+
+
+class Run(pydantic.BaseModel):
+    """One seed's training, with every value that was taken."""
+
+    seed: int
+    commit: str
+    date: str
+    hardware: str
+    parameters: dict[str, Any]
+    points: list[dict[str, float]]
+
+
+class Record(pydantic.BaseModel):
+    """What --record keeps."""
+
+    track: str
+    recipe: str
+    scored: int
+    runs: list[Run]
 
 
 class Clock:
@@ -179,14 +201,14 @@ def describe(values: list[float | None]) -> str:
     return f"{statistics.median(reached):,.0f} ({min(reached):,.0f} to {max(reached):,.0f})"
 
 
-def make_table(track: Track, runs: list[dict[str, Any]]) -> str:
+def make_table(track: Track, runs: list[list[dict[str, float]]]) -> str:
     """Returns the seconds until each rung that any seed reached, and the score at the end."""
     lines = ["| score | CPU seconds | wall seconds |", "|---|---|---|"]
     for rung in track.ladder:
-        clocks = [[seconds_until(run["points"], rung, clock) for run in runs] for clock in ("cpu_seconds", "wall_seconds")]
+        clocks = [[seconds_until(run, rung, clock) for run in runs] for clock in ("cpu_seconds", "wall_seconds")]
         if any(value is not None for value in clocks[0]):
             lines.append(f"| {rung} | {' | '.join(map(describe, clocks))} |")
-    last = [run["points"][-1] for run in runs]
+    last = [run[-1] for run in runs]
     scores = sorted(row["score"] for row in last)
     ends = " | ".join(describe([row[clock] for row in last]) for clock in ("cpu_seconds", "wall_seconds"))
     lines.append(f"| at the end: {statistics.median(scores):.1f} ({scores[0]:.1f} to {scores[-1]:.1f}) | {ends} |")
@@ -220,33 +242,41 @@ def prepare(arguments: argparse.Namespace, shards: Path, seed: int) -> tuple[Cal
     return lambda hardware: Ours(parameters, shards, hardware), parameters.train.images, written
 
 
+def open_record(path: Path | None, track: str, recipe: str) -> Record:
+    """Returns the record so far, an empty one where there is no file. Raises FaceganError for a file of another race."""
+    if path is None or not path.exists():
+        return Record(track=track, recipe=recipe, scored=SCORED, runs=[])
+    record = read_json(path, Record, "name another file")
+    if (record.track, record.recipe) != (track, recipe):
+        raise FaceganError(f"expected {path} of {track} by {recipe}; found {record.track} by {record.recipe}; name another file")
+    return record
+
+
 def main(arguments: argparse.Namespace) -> None:
     """Runs the seeds that the record lacks, and prints the table."""
     track = TRACKS[arguments.track]
     if track.photos and not arguments.photos:
         sys.exit(f"{arguments.track}: expected --photos, a zip file or a folder; found none")
     hardware = choose_hardware(track.device, "auto")
-    record: dict[str, Any] = {"track": arguments.track, "recipe": arguments.recipe, "scored": SCORED, "runs": []}
-    if arguments.record and arguments.record.exists():
-        record = read_json(arguments.record, dict, "name another file")
+    record = open_record(arguments.record, arguments.track, arguments.recipe)
     with tempfile.TemporaryDirectory() as folder:
         shards = make_shards(track, arguments.photos if track.photos else None, Path(folder))
         real: Tensor = torch.cat(open_split(shards, "train"))[:SCORED]
         score = QuickScore(real, 0, hardware.device)
         for seed in range(arguments.seeds):
-            if any(run["seed"] == seed for run in record["runs"]):
+            if any(run.seed == seed for run in record.runs):
                 continue
             make, images, parameters = prepare(arguments, shards, seed)
             print(f"{arguments.track}, {arguments.recipe}, seed {seed}: {images:,} images", flush=True)
             points = run_seed(lambda make=make: make(hardware), images, arguments.points, score, hardware)
             about = {"seed": seed, "commit": find_commit(), "date": time.strftime("%Y-%m-%d"), "hardware": name_machine(hardware)}
-            record["runs"].append({**about, "parameters": parameters, "points": points})
+            record.runs.append(Run(**about, parameters=parameters, points=points))
             if arguments.record:
                 arguments.record.parent.mkdir(parents=True, exist_ok=True)
-                write_json(arguments.record, record)
-    last = record["runs"][-1]
-    print(f"\n{record['track']}, {record['recipe']}, commit {last['commit']}, {last['hardware']}, n = {len(record['runs'])} seeds, "
-          f"{score.name}: median (smallest to largest)\n\n{make_table(track, record['runs'])}")
+                write_json(arguments.record, record.model_dump())
+    last = record.runs[-1]
+    print(f"\n{record.track}, {record.recipe}, commit {last.commit}, {last.hardware}, n = {len(record.runs)} seeds, "
+          f"{score.name}: median (smallest to largest)\n\n{make_table(track, [run.points for run in record.runs])}")
 
 
 if __name__ == "__main__":
@@ -258,4 +288,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on (default: 3)")
     parser.add_argument("--points", type=int, default=10, help="scores on the way, the last one at the end (default: 10)")
     parser.add_argument("--record", type=Path, help="the file to keep every value in")
-    main(parser.parse_args())
+    try:
+        main(parser.parse_args())
+    except FaceganError as error:
+        sys.exit(f"error: {error}")

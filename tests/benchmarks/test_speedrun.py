@@ -1,11 +1,14 @@
 """The speedrun: it trains what a preset says and what tutorials teach, scores both on the way, and reads its own records right."""
 
+import json
+
 import pytest
 import torch
-from projects import make_shards
+from projects import ROOT, make_shards
 
-from benchmarks.speedrun import TRACKS, Ours, Taught, make_table, run_seed, seconds_until, shorten
+from benchmarks.speedrun import TRACKS, Ours, Taught, make_table, open_record, run_seed, seconds_until, shorten
 from benchmarks.train_speed import TAUGHT, Case
+from facegan.common.errors import FaceganError
 from facegan.common.shards import open_split
 from facegan.models.parameters import DCGANParameters
 from facegan.scoring.quick_score import QuickScore
@@ -54,8 +57,17 @@ def test_the_time_to_a_score_is_that_of_the_first_point_at_or_below_it():
 
 def test_the_table_tells_how_many_seeds_got_there():
     slower = [POINTS[0] | {"score": 250.0}, POINTS[1] | {"score": 210.0}]
-    lines = make_table(TRACKS["avatars32"], [{"points": POINTS}, {"points": slower}]).splitlines()
+    lines = make_table(TRACKS["avatars32"], [POINTS, slower]).splitlines()
     assert "| 220 | 8 (8 to 8) | 9 (9 to 9) |" in lines
     assert "| 200 | 1 of 2 seeds | 1 of 2 seeds |" in lines
     assert not any(line.startswith("| 180") for line in lines)
     assert lines[-1].startswith("| at the end: 200.0 (190.0 to 210.0)")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/speedrun").glob("*.json")), ids=lambda path: path.stem)
+def test_records_are_gone_on_with_and_not_mixed(path):
+    track, recipe = json.loads(path.read_text())["track"], json.loads(path.read_text())["recipe"]
+    record = open_record(path, track, recipe)
+    assert record.runs and record.model_dump() == json.loads(path.read_text())
+    with pytest.raises(FaceganError, match="name another file"):
+        open_record(path, track, "presets/another.yaml")
