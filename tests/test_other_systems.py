@@ -42,10 +42,11 @@ def test_the_demos_stages_use_nothing_that_only_linux_has(tmp_path: Path):
     change_params(project, "sample", count=2)
     (tmp_path / "names").mkdir()
     (tmp_path / "names/sitecustomize.py").write_text(MISSING)
-    for stage in ("download", "preprocess", "reference", "train", "evaluate", "sample", "train"):  # training also from what it has kept
-        command = [sys.executable, f"stages/{stage}.py"]
-        run = subprocess.run(command, cwd=project, env=environment(PYTHONPATH=str(tmp_path / "names")), capture_output=True, text=True)
-        assert run.returncode == 0, run.stderr
-        assert run.stderr.startswith("without\n") and "Traceback" not in run.stderr
+    stages = ("download", "preprocess", "reference", "train", "evaluate", "sample", "train")  # training also from what it has kept
+    program = "import runpy, sys; scripts = sys.argv[1:]; del sys.argv[1:]; [runpy.run_path(script, run_name='__main__') for script in scripts]"
+    command = [sys.executable, "-c", program, *(f"stages/{stage}.py" for stage in stages)]
+    run = subprocess.run(command, cwd=project, env=environment(PYTHONPATH=f"{tmp_path / 'names'}:stages"), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.startswith("without\n") and "Traceback" not in run.stderr
     assert "takes what an earlier call has trained" in run.stdout
     assert (project / "data/samples/report.html").is_file() and (project / "data/evaluation/report.json").is_file()

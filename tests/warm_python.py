@@ -27,7 +27,7 @@ from typing import Any
 
 LARGE = (
     *("torch", "torch._dynamo", "torchvision", "timm", "numpy", "pandas", "scipy.linalg", "safetensors.torch", "matplotlib.figure"),
-    *("pydantic", "yaml", "jinja2", "PIL.Image", "pillow_heif"),
+    *("pydantic", "yaml", "jinja2", "PIL.Image", "pillow_heif", "requests", "bleach", "kagglesdk"),
 )
 
 
