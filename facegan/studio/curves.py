@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 WIDTH, HEIGHT = 420, 210
 LEFT, RIGHT, TOP, BOTTOM = 46, 16, 8, 24
 TICKS = 5
+START, PEAK = 0.1, 2.0  # of the images; how many times the height of all the rest
 DASHES = ("", "6 3", "2 2", "8 2 2 2")
 
 Curve = tuple[Sequence[float], Sequence[float]]
 
 
 def draw_curves(title: str, curves: Mapping[str, Curve]) -> str:
-    """Returns a figure with a legend.
+    """Returns a figure with a legend. Where peaks of the start would flatten all the rest, its height is the rest's.
 
     Args:
         curves: by name, images seen and values. Values that are not finite leave gaps.
@@ -24,9 +25,14 @@ def draw_curves(title: str, curves: Mapping[str, Curve]) -> str:
         return ""
     low_x, high_x = widen(min(x for x, _ in everything), max(x for x, _ in everything))
     low_y, high_y = widen(min(y for _, y in everything), max(y for _, y in everything))
+    settled = [y for x, y in everything if x >= low_x + START * (high_x - low_x)]
+    low_settled, high_settled = widen(min(settled), max(settled))
+    if high_y - low_y > PEAK * (high_settled - low_settled):
+        low_y, high_y = low_settled, high_settled
+        title += " (the start goes beyond the frame)"
 
     def place(x: float, y: float) -> tuple[float, float]:
-        across, up = (x - low_x) / (high_x - low_x), (y - low_y) / (high_y - low_y)
+        across, up = (x - low_x) / (high_x - low_x), min(max((y - low_y) / (high_y - low_y), 0), 1)
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
     parts = []
