@@ -29,7 +29,11 @@ def read_history(root: Path) -> pd.DataFrame:
     if (root / METRICS).is_file():
         texts["workspace"] = (root / METRICS).read_text()
     listing = ["git", "for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags", "refs/exps"]
-    for reference in subprocess.run(listing, cwd=root, capture_output=True, text=True, check=True).stdout.split():
+    try:
+        references = subprocess.run(listing, cwd=root, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        sys.exit("error: expected a git repository, whose commits and experiments hold the scores; found none; run git init, and commit")
+    for reference in references:
         if "/exec/" in reference:  # DVC's own notes on a run under way
             continue
         shown = subprocess.run(["git", "show", f"{reference}:{METRICS}"], cwd=root, capture_output=True, text=True)

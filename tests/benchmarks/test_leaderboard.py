@@ -42,3 +42,9 @@ def test_experiments_and_branches_are_found_in_git(tmp_path):
     git("reset", "--hard", "HEAD~1")
     write_metrics(tmp_path / "metrics/evaluate.json", 45.0)
     assert run("--root", str(tmp_path)) == [["nimble-face", "workspace", "main"]]
+
+
+def test_without_git_it_says_what_it_needs(tmp_path):
+    command = [sys.executable, ROOT / "benchmarks/leaderboard.py", "--root", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: expected a git repository") and "Traceback" not in done.stderr
