@@ -112,10 +112,12 @@ def extract_pictures(path: Path, option: str, extractor: Extractor) -> Pictures:
     if not path.exists():
         raise FaceganError(f"{option}: expected a folder or a zip file of pictures; found nothing at {printable(str(path))}; mend the path")
     store, names, left_out, sha256 = list_folder(path) if path.is_dir() else list_zip(path)
+    others = ", ".join(f"{count:,} {printable(kind)}" for kind, count in summarise(left_out).items())
     if len(names) < FEWEST_IMAGES:
-        others = "".join(f", {count:,} {printable(kind)}" for kind, count in summarise(left_out).items())
-        problem = f"expected at least {FEWEST_IMAGES} pictures in {printable(str(path))}; found {len(names)}{others}"
+        problem = f"expected at least {FEWEST_IMAGES} pictures in {printable(str(path))}; found {len(names)}{', ' * bool(others)}{others}"
         raise FaceganError(f"{option}: {problem}; give more")
+    if others:
+        print(f"{option}: {len(names):,} pictures in {printable(path.name)}; left out: {others}")
     size = next(decode_pictures(store, names[:1], option)).shape[1:]
     with Progress(f"pictures in {printable(path.name)}", len(names), "images") as progress:
         features = extract(extractor, read_batches(store, names, size, option, BATCH[extractor.device.type], progress))

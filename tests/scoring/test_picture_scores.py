@@ -132,6 +132,14 @@ def test_a_file_that_is_no_zip_and_a_damaged_zip_say_so(tmp_path, folder, extrac
         extract_pictures(tmp_path / "damaged.zip", "--pictures", extractor)
 
 
+def test_what_is_no_picture_is_told(tmp_path, extractor, capsys):
+    folder = save_pictures(tmp_path / "pictures", draw_pictures(25, 32))
+    (folder / "notes.txt").write_text("of another kind")
+    assert len(extract_pictures(folder, "--pictures", extractor).features) == 25
+    told = capsys.readouterr().out
+    assert "--pictures: 25 pictures in pictures; left out: 1" in told
+
+
 def test_no_folder_says_so(tmp_path, extractor):
     with pytest.raises(FaceganError, match=r"--pictures: expected a folder or a zip file of pictures; found nothing at .*none"):
         extract_pictures(tmp_path / "none", "--pictures", extractor)
