@@ -35,12 +35,13 @@ def test_an_error_comes_through_as_it_is():
 
 
 def test_nothing_is_waited_for_when_the_block_ends():
+    others = multiprocessing.active_children()  # of other tests
     started = time.monotonic()
     with Workers(2) as workers:
         results = workers.map(time.sleep, [(0,), *[(60,)] * 20])
         next(results)
     assert time.monotonic() - started < 30  # not a matter of speed: the sleeps are sixty seconds each
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= set(others)
 
 
 def test_a_process_that_dies_is_told():
