@@ -7,9 +7,9 @@
 
 A track fixes photos, resolution and score. A recipe is a preset's model and game, or the tutorials' loop and network: DCGAN as taught,
 see benchmarks/train_speed.py. (The CPU seconds of its two processes that read pictures are not counted, which is kind to it.) Each
-seed trains to the end of its budget of images, and is scored at so many places on the way: the Fréchet distance over
-EfficientNet-Lite0's features of 2,000 generated and the first 2,000 training images. The clock, the process's CPU seconds on all
-threads and the wall's, stands still while scores are taken, and starts when the networks are made.
+seed trains to the end of its budget of images, and is scored at so many points on the way, closest at the start, where scores change
+fastest: the Fréchet distance over EfficientNet-Lite0's features of 2,000 generated and the first 2,000 training images. The clock, the
+process's CPU seconds on all threads and the wall's, stands still while scores are taken, and starts when the networks are made.
 
 Prints for each rung of the track's ladder how long it took to a score at or below it: median and range over the seeds, or that
 some never got there. --record keeps every raw value, with commit, parameters and hardware, in a JSON file; seeds that stand in it
@@ -174,13 +174,13 @@ def write_photos(shards: Path) -> Path:
 
 
 def run_seed(make: Callable[[], Ours | Taught], images: int, points: int, score: QuickScore, hardware: Hardware) -> list[dict[str, float]]:
-    """Trains once, and returns the images, CPU seconds, wall seconds and score at each of the points."""
+    """Trains once, and returns the images, CPU seconds, wall seconds and score at each of the points; point k of n is at (k/n)² of the images."""
     clock, rows, seen = Clock(hardware.device), [], 0
     with clock:
         run = make()
     for point in range(1, points + 1):
         with clock:
-            while seen < math.ceil(images * point / points):
+            while seen < math.ceil(images * (point / points) ** 2):
                 run.step()
                 seen += run.batch
         rows.append({"images": seen, "cpu_seconds": round(clock.cpu, 2), "wall_seconds": round(clock.wall, 2), "score": score(run.generator())})
@@ -259,6 +259,7 @@ def main(arguments: argparse.Namespace) -> None:
         sys.exit(f"{arguments.track}: expected --photos, a zip file or a folder; found none")
     hardware = choose_hardware(track.device, "auto")
     record = open_record(arguments.record, arguments.track, arguments.recipe)
+    commit = find_commit()  # of the code that runs, whatever is checked out meanwhile
     with tempfile.TemporaryDirectory() as folder:
         shards = make_shards(track, arguments.photos if track.photos else None, Path(folder))
         real: Tensor = torch.cat(open_split(shards, "train"))[:SCORED]
@@ -269,7 +270,7 @@ def main(arguments: argparse.Namespace) -> None:
             make, images, parameters = prepare(arguments, shards, seed)
             print(f"{arguments.track}, {arguments.recipe}, seed {seed}: {images:,} images", flush=True)
             points = run_seed(lambda make=make: make(hardware), images, arguments.points, score, hardware)
-            about = {"seed": seed, "commit": find_commit(), "date": time.strftime("%Y-%m-%d"), "hardware": name_machine(hardware)}
+            about = {"seed": seed, "commit": commit, "date": time.strftime("%Y-%m-%d"), "hardware": name_machine(hardware)}
             record.runs.append(Run(**about, parameters=parameters, points=points))
             if arguments.record:
                 arguments.record.parent.mkdir(parents=True, exist_ok=True)
@@ -286,7 +287,7 @@ if __name__ == "__main__":
     parser.add_argument("--photos", type=Path, help="CelebA's photos, a zip file or a folder; half-size ones may be used")
     parser.add_argument("--images", type=int, help=f"real images to show (default: the preset's; {TUTORIAL_IMAGES:,} for {TUTORIAL})")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on (default: 3)")
-    parser.add_argument("--points", type=int, default=10, help="scores on the way, the last one at the end (default: 10)")
+    parser.add_argument("--points", type=int, default=10, help="scores on the way, closest at the start (default: 10)")
     parser.add_argument("--record", type=Path, help="the file to keep every value in")
     try:
         main(parser.parse_args())

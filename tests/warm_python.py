@@ -3,13 +3,12 @@
 Importing the large libraries takes a stage three seconds, and the tests run hundreds of stages. So a server imports them once and
 forks for every script. What runs in the fork is what ``python script arguments`` runs: the script's own folder on the path, its
 environment and working folder, and facegan's code from wherever the script finds it, since the server imports none of it. It may be
-killed as any other process. tests/pipeline runs the stages without this, as DVC starts them.
+killed as any other process. tests/pipeline runs the stages as DVC starts them.
 
     python tests/warm_python.py SOCKET    # the server; it ends with its standard input
 """
 
 import atexit
-import concurrent.futures
 import contextlib
 import importlib
 import json
@@ -21,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,17 +68,21 @@ class WarmProcess:
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Waits for the end of the process and of all that hold its output open, and returns stdout and stderr."""
-        with concurrent.futures.ThreadPoolExecutor() as readers:
-            outputs = [readers.submit(file.read) for file in (self.stdout, self.stderr)]
-            late = concurrent.futures.wait(outputs, timeout).not_done or not select.select([self.connection], [], [], timeout)[0]
-            if late:
-                self.kill()  # so that the readers end
-                raise subprocess.TimeoutExpired(self.args, timeout)
+        outputs: dict[str, str] = {}
+        readers = [threading.Thread(target=self._read, args=(name, outputs), daemon=True) for name in ("stdout", "stderr")]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join(timeout)
+        if len(outputs) < 2 or not select.select([self.connection], [], [], timeout)[0]:
+            self.kill()
+            raise subprocess.TimeoutExpired(self.args, timeout)
         self.poll()
-        out, err = (output.result() for output in outputs)
-        self.stdout.close()
-        self.stderr.close()
-        return out, err
+        return outputs["stdout"], outputs["stderr"]
+
+    def _read(self, name: str, outputs: dict[str, str]) -> None:
+        with getattr(self, name) as file:
+            outputs[name] = file.read()
 
 
 @cache

@@ -31,9 +31,9 @@ def hardware():
 
 
 def run(make, shards, hardware):
-    """Returns the points of a run of 32 images."""
+    """Returns the points of a run of 64 images."""
     score = QuickScore(torch.cat(open_split(shards, "train")), 0, hardware.device)
-    return run_seed(make, 32, 2, score, hardware)
+    return run_seed(make, 64, 2, score, hardware)
 
 
 def test_a_preset_and_the_tutorials_loop_are_trained_and_scored(shards, hardware):
@@ -44,7 +44,7 @@ def test_a_preset_and_the_tutorials_loop_are_trained_and_scored(shards, hardware
     taught = read_preset("demo", train=TAUGHT | {"batch": 8}).train
     theirs = run(lambda: Taught(Case("taught", 32, network, taught), shards, hardware), shards, hardware)
     for points in (ours, theirs):
-        assert [point["images"] for point in points] == [16, 32]
+        assert [point["images"] for point in points] == [16, 64]
         assert 0 <= points[0]["cpu_seconds"] <= points[1]["cpu_seconds"]
         assert all(point["score"] > 0 for point in points)
 
