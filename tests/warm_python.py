@@ -3,13 +3,15 @@
 Importing the large libraries takes a stage three seconds, and the tests run hundreds of stages. So a server imports them once and
 forks for every script. What runs in the fork is what ``python script arguments`` runs: the script's own folder on the path, its
 environment and working folder, and facegan's code from wherever the script finds it, since the server imports none of it. It may be
-killed as any other process. tests/pipeline runs the stages as DVC starts them.
+killed as any other process.
 
-    python tests/warm_python.py SOCKET    # the server; it ends with its standard input
+    python tests/warm_python.py SOCKET                        # the server; it ends with its standard input
+    python tests/warm_python.py SOCKET SCRIPT ARGUMENTS...    # what DVC calls python, where a test wants it so
 """
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -37,13 +39,9 @@ class WarmProcess:
     def __init__(self, script: Path, arguments: list[str], cwd: Path, environment: dict[str, str]):
         self.args = [sys.executable, str(script), *arguments]
         self.returncode: int | None = None
-        self.connection = socket.socket(socket.AF_UNIX)
-        self.connection.connect(start_server())
         pipes = [os.pipe(), os.pipe()]
         order = {"script": str(script), "arguments": arguments, "cwd": str(cwd), "environment": environment}
-        content = json.dumps(order).encode()
-        socket.send_fds(self.connection, [f"{len(content):08d}".encode()], [write for _, write in pipes])
-        self.connection.sendall(content)
+        self.connection = send_order(start_server(), order, [write for _, write in pipes])
         for _, write in pipes:
             os.close(write)
         self.stdout, self.stderr = (os.fdopen(read, encoding="utf-8") for read, _ in pipes)
@@ -101,15 +99,52 @@ def start_server() -> str:
     return address
 
 
+def make_python(folder: Path) -> Path:
+    """Writes a program ``python`` into the folder that runs scripts by the server, and everything else itself. Returns the folder."""
+    lines = ["#!/bin/sh", 'case "$1" in', f'*.py) exec "{sys.executable}" -IS "{__file__}" "{start_server()}" "$@" ;;', "esac"]
+    (folder / "python").write_text("\n".join([*lines, f'exec "{sys.executable}" "$@"', ""]))
+    (folder / "python").chmod(0o755)
+    return folder
+
+
+def send_order(address: str, order: dict[str, Any], outputs: list[int]) -> socket.socket:
+    """Sends the server a script to run, and the two files that are to be its stdout and stderr. Returns the connection: the server writes
+    the process's id there, and its exit status when it has ended."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(address)
+    content = json.dumps(order).encode()
+    socket.send_fds(connection, [f"{len(content):08d}".encode()], outputs)
+    connection.sendall(content)
+    return connection
+
+
+def stand_in(address: str, script: str, arguments: list[str]) -> None:
+    """Has the server run the script in this process's place, and ends as it ends; passes on what asks it to stop."""
+    order = {"script": os.path.abspath(script), "arguments": arguments, "cwd": os.getcwd(), "environment": dict(os.environ)}
+    answers = send_order(address, order, [1, 2]).makefile()
+    child = int(answers.readline())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: os.kill(child, number))
+    status = int(answers.readline())
+    if status < 0:
+        with contextlib.suppress(OSError):  # SIGKILL has no other
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    sys.exit(status)
+
+
 def serve(address: str) -> dict[str, Any] | None:
     """Forks for every order that comes, until standard input ends. Returns the order in the process that is to run it."""
+    sys.modules["triton"] = None  # GPUs' alone; when frozen, it complains of leaks at a process's end
     for name in LARGE:
         importlib.import_module(name)
+    del sys.modules["triton"]
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, and their end is the server's
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks that wait for scripts
+    gc.freeze()  # or each fork would go through, and so copy, all that was imported when it ends
     print("ready", flush=True)
     while listener in select.select([listener, sys.stdin], [], [])[0]:
         connection, _ = listener.accept()
@@ -155,6 +190,8 @@ def become(order: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        stand_in(sys.argv[1], sys.argv[2], sys.argv[3:])
     taken = serve(sys.argv[1])
     if taken:
         become(taken)

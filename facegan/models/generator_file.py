@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from facegan.common.config import ConfigurationError, Section, read_values
 from facegan.common.errors import FaceganError, printable
@@ -155,9 +156,19 @@ def read_card(path: Path, text: Any) -> Card:
     return card
 
 
+class _FirstWeightsLeftOut(TorchFunctionMode):
+    """Where networks are built without their first weights being drawn. On the meta device nothing is drawn anyway; but PyTorch imports
+    its compiler for it, which takes two seconds."""
+
+    def __torch_function__(self, function: Callable, types: Any, arguments: tuple = (), named: dict[str, Any] | None = None) -> Any:
+        if function is nn.init.normal_:
+            return named["tensor"]
+        return function(*arguments, **(named or {}))
+
+
 def check_shapes(path: Path, card: Card, header: dict[str, tuple[tuple[int, ...], str]], build: BuildNetwork) -> None:
     """Raises FaceganError unless the file's tensors are those of the card's network; no memory is taken for either."""
-    with torch.device("meta"):
+    with torch.device("meta"), _FirstWeightsLeftOut():
         network = build(card.parameters, card.resolution)
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     wrong = [name for name in expected if name not in header or header[name][0] != expected[name] or header[name][1] not in DTYPES]

@@ -1,9 +1,12 @@
 """A generator's file: what it says is not believed before it is checked, and takes no memory before that."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
+from projects import ROOT
 from small_generators import PARAMETERS, make_card, make_generator, save_small_generator
 
 from facegan.common.errors import FaceganError
@@ -74,3 +77,9 @@ def test_a_generator_is_read_as_it_was_written(path):
 def test_a_text_that_is_no_card_is_told(tmp_path, text):
     with pytest.raises(FaceganError, match="expected a generator of format facegan-generator-1"):
         read_card(tmp_path, text)
+
+
+def test_opening_one_does_without_pytorchs_compiler():
+    """Its import takes longer than all else."""
+    code = f"import sys, facegan; facegan.load({str(ROOT / 'pretrained/avatars.safetensors')!r}); sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)

@@ -8,12 +8,14 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from import_closure import ROOT
 from projects import run_stage
+from warm_python import make_python
 
 STAGES = ("download", "preprocess", "reference", "train", "evaluate", "sample")
 IDENTITY = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "A Tester"), ("EMAIL", "tester@example.org"))}
@@ -21,7 +23,8 @@ IDENTITY = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for wh
 
 def run(folder: Path, *command: str, fails: bool = False) -> str:
     """Runs a command in the folder and returns what it printed. Unless it is meant to fail, a failure fails the test; and the other way round."""
-    result = subprocess.run(command, cwd=folder, env={**os.environ, **IDENTITY, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=600)
+    environment = {**os.environ, **IDENTITY, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     assert bool(result.returncode) == fails, result.stdout + result.stderr
     return result.stdout + result.stderr
 
@@ -32,7 +35,7 @@ def stages_run(output: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
+def project(tmp_path_factory) -> Iterator[Path]:
     """A clone with small parameters, after its first ``dvc repro``, all committed."""
     project = tmp_path_factory.mktemp("pipeline") / "project"
     project.mkdir()
@@ -54,7 +57,9 @@ def project(tmp_path_factory) -> Path:
     assert stages_run(output) == set(STAGES)
     run(project, "git", "add", ".")
     run(project, "git", "commit", "-qm", "a run")
-    return project
+    with pytest.MonkeyPatch.context() as patch:  # from here on the stages start faster
+        patch.setenv("PATH", f"{make_python(tmp_path_factory.mktemp('python'))}{os.pathsep}{os.environ['PATH']}")
+        yield project
 
 
 def test_everything_that_the_contract_names_is_there(project):
