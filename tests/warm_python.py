@@ -137,7 +137,8 @@ def serve(address: str) -> dict[str, Any] | None:
     """Forks for every order that comes, until standard input ends. Returns the order in the process that is to run it."""
     sys.modules["triton"] = None  # GPUs' alone; when frozen, it complains of leaks at a process's end
     for name in LARGE:
-        importlib.import_module(name)
+        with contextlib.suppress(ModuleNotFoundError):  # the studio's environment lacks some
+            importlib.import_module(name)
     del sys.modules["triton"]
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)

@@ -63,6 +63,7 @@ def wait_for_another(page, seen, place="#wall"):
 
 
 def open_section(page, name):
+    page.locator("#wall .faces button").first.wait_for(state="attached")  # before, Gradio may still lose a click
     page.get_by_role("radio", name=name, exact=True).check(force=True)
     page.locator(f"#section-{name.split()[0].lower()}").wait_for()
 
@@ -300,7 +301,6 @@ def test_a_live_training_is_watched_until_it_is_killed(browser, tmp_path):
             page.get_by_role("slider", name="Picture to put beside").press("Home")
             page.locator("#film figure:first-child").get_by_text("after 0 images").wait_for()
             process.send_signal(signal.SIGKILL)
-            process.communicate()
             page.locator("#facts").get_by_text("stopped").wait_for()
     finally:
         process.kill()
