@@ -120,11 +120,14 @@ def send_order(address: str, order: dict[str, Any], outputs: list[int]) -> socke
 
 def stand_in(address: str, script: str, arguments: list[str]) -> None:
     """Has the server run the script in this process's place, and ends as it ends; passes on what asks it to stop."""
+    stops = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # until it is known whom to pass them on to
     order = {"script": os.path.abspath(script), "arguments": arguments, "cwd": os.getcwd(), "environment": dict(os.environ)}
     answers = send_order(address, order, [1, 2]).makefile()
     child = int(answers.readline())
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stops:
         signal.signal(number, lambda number, _: os.kill(child, number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
     status = int(answers.readline())
     if status < 0:
         with contextlib.suppress(OSError):  # SIGKILL has no other
