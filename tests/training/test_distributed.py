@@ -23,14 +23,26 @@ MODEL = {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "
 FEW_STEPS = {"images": 96, "batch": 16, "precision": "fp32", "progress_images": 48, "lr": 1e-3}
 
 
+def play(count, script, arguments, folder):
+    """Runs a script in so many processes that are one training, started here, as a cluster's launcher starts them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    names = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = map(str, range(count))
+    processes = [WarmProcess(script, arguments, folder, environment(**names, RANK=rank, LOCAL_RANK=rank)) for rank in ranks]
+    for process in processes:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+
+
 def train_both(folder, **train):
     """Returns (losses, weights) of a run in one process and of the same run in two."""
     outcomes = []
     for processes in (1, 2):
         project = copy_project(folder / str(processes), MODEL, **FEW_STEPS | train, processes=processes)
         make_shards(project)
-        result = run_stage(project, "train")
-        assert result.returncode == 0, result.stderr
+        play(processes, project / "stages/train.py", ["--checkpoint-seconds", "0"], project)
         with (project / "metrics" / "losses.csv").open() as file:
             rows = [[float(value) for value in row.values()] for row in csv.DictReader(file)]
         outcomes.append((torch.tensor(rows), load_file(project / "data" / "model" / "generator.safetensors")))
@@ -58,15 +70,7 @@ def test_two_processes_equal_one_step_for_step(tmp_path, train):
 def shared(tmp_path_factory):
     """What four processes made of every kind of preset."""
     out = tmp_path_factory.mktemp("shared") / "outcomes.pt"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    names = {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    script, ranks = Path(__file__).with_name("play_presets.py"), map(str, range(PROCESSES))
-    processes = [WarmProcess(script, [str(out)], ROOT, environment(**names, RANK=rank, LOCAL_RANK=rank)) for rank in ranks]
-    for process in processes:
-        _, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
+    play(PROCESSES, Path(__file__).with_name("play_presets.py"), [str(out)], ROOT)
     return torch.load(out, weights_only=True)
 
 

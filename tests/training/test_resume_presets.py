@@ -11,14 +11,14 @@ from test_resume import hash_outcome, wait_for
 from presets import KINDS, PRESETS, SIZES
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here"))]
-SMALL = {"batch": 16, "progress_images": 80, "on_collapse": "warn"}
-IMAGES = {"cpu": 192, "cuda": 8_000}  # a GPU must not be done before it is killed
+SMALL = {"batch": 16, "progress_images": 64, "on_collapse": "warn"}
+IMAGES = {"cpu": 128, "cuda": 8_000}  # a GPU must not be done before it is killed
 
 
 def copy_preset(folder, name, device):
     """Returns a copy of the project, set to the preset at a small size, with shards."""
     width, resolution = SIZES[PRESETS[name]["model"]["name"]]
-    train = SMALL | {"images": IMAGES[device], "device": device, "schedule_images": 160 if PRESETS[name]["train"]["schedule_images"] else None}
+    train = SMALL | {"images": IMAGES[device], "device": device, "schedule_images": 112 if PRESETS[name]["train"]["schedule_images"] else None}
     if PRESETS[name]["train"]["augment_strength"] == "adaptive":
         train["lr"] = 2.5e-3  # so that the discriminator soon knows the photos by heart, and the strength moves
     project = copy_project(folder, PRESETS[name]["model"] | {"width": width}, name, **train)
@@ -35,7 +35,7 @@ def test_a_killed_run_ends_in_the_same_bytes(name, device, tmp_path):
     assert result.returncode == 0, result.stderr
 
     process = start_stage(killed, "train")
-    wait_for(lambda: any((killed / ".checkpoints").glob("*/progress/0000000080.png")), process)
+    wait_for(lambda: any((killed / ".checkpoints").glob("*/progress/0000000064.png")), process)
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
