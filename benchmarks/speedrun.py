@@ -13,7 +13,7 @@ process's CPU seconds on all threads and the wall's, stands still while scores a
 
 Prints for each rung of the track's ladder how long it took to a score at or below it: median and range over the seeds, or that
 some never got there. --record keeps every raw value, with commit, parameters and hardware, in a JSON file; seeds that stand in it
-are not run again.
+are not run again. --grids keeps what each seed's generator draws at the end, the first faces of those that were scored.
 """
 
 import argparse
@@ -43,7 +43,9 @@ from train_speed import TAUGHT, Case, TutorialLoop  # noqa: E402 (the paths abov
 from facegan.common.config import read_values  # noqa: E402
 from facegan.common.errors import FaceganError  # noqa: E402
 from facegan.common.files import read_json, write_json  # noqa: E402
+from facegan.common.pictures import make_grid, save_png  # noqa: E402
 from facegan.common.shards import open_split, read_index  # noqa: E402
+from facegan.models.latents import generate_images, seeded_latents  # noqa: E402
 from facegan.models.parameters import DCGANParameters  # noqa: E402
 from facegan.parameters import Parameters, read_parameters  # noqa: E402
 from facegan.photos.sources import download  # noqa: E402
@@ -54,6 +56,8 @@ from facegan.training.engine import Hardware, choose_hardware  # noqa: E402
 from facegan.training.run import Training  # noqa: E402
 
 SCORED = 2_000  # generated images, and as many real ones
+SCORE_SEED = 0
+GRID_FACES, GRID_COLUMNS = 64, 8
 TUTORIAL = "tutorial"
 TUTORIAL_IMAGES = 60_000
 
@@ -173,8 +177,15 @@ def write_photos(shards: Path) -> Path:
     return photos
 
 
-def run_seed(make: Callable[[], Ours | Taught], images: int, points: int, score: QuickScore, hardware: Hardware) -> list[dict[str, float]]:
-    """Trains once, and returns the images, CPU seconds, wall seconds and score at each of the points; point k of n is at (k/n)² of the images."""
+def run_seed(
+    make: Callable[[], Ours | Taught], images: int, points: int, score: QuickScore, hardware: Hardware
+) -> tuple[list[dict[str, float]], nn.Module]:
+    """Trains once.
+
+    Returns:
+        The images, CPU seconds, wall seconds and score at each of the points, where point k of n is at (k/n)² of the images; and the
+        generator at the end.
+    """
     clock, rows, seen = Clock(hardware.device), [], 0
     with clock:
         run = make()
@@ -185,7 +196,15 @@ def run_seed(make: Callable[[], Ours | Taught], images: int, points: int, score:
                 seen += run.batch
         rows.append({"images": seen, "cpu_seconds": round(clock.cpu, 2), "wall_seconds": round(clock.wall, 2), "score": score(run.generator())})
         print(", ".join(f"{name} {value:,.1f}" for name, value in rows[-1].items()), flush=True)
-    return rows
+    return rows, run.generator()
+
+
+def save_grid(path: Path, generator: nn.Module) -> None:
+    """Draws the first faces of those that the score sees, as it sees them."""
+    generator.eval()
+    faces = generate_images(generator, seeded_latents(generator, SCORED, SCORE_SEED)[:GRID_FACES])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_png(path, make_grid(faces, GRID_COLUMNS))
 
 
 def seconds_until(rows: list[dict[str, float]], rung: float, clock: str) -> float | None:
@@ -263,18 +282,20 @@ def main(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shards = make_shards(track, arguments.photos if track.photos else None, Path(folder))
         real: Tensor = torch.cat(open_split(shards, "train"))[:SCORED]
-        score = QuickScore(real, 0, hardware.device)
+        score = QuickScore(real, SCORE_SEED, hardware.device)
         for seed in range(arguments.seeds):
             if any(run.seed == seed for run in record.runs):
                 continue
             make, images, parameters = prepare(arguments, shards, seed)
             print(f"{arguments.track}, {arguments.recipe}, seed {seed}: {images:,} images", flush=True)
-            points = run_seed(lambda make=make: make(hardware), images, arguments.points, score, hardware)
+            points, generator = run_seed(lambda make=make: make(hardware), images, arguments.points, score, hardware)
             about = {"seed": seed, "commit": commit, "date": time.strftime("%Y-%m-%d"), "hardware": name_machine(hardware)}
             record.runs.append(Run(**about, parameters=parameters, points=points))
             if arguments.record:
                 arguments.record.parent.mkdir(parents=True, exist_ok=True)
                 write_json(arguments.record, record.model_dump())
+            if arguments.grids:
+                save_grid(arguments.grids / f"{arguments.track}_{Path(arguments.recipe).stem}_{images}_seed{seed}.png", generator)
     last = record.runs[-1]
     print(f"\n{record.track}, {record.recipe}, commit {last.commit}, {last.hardware}, n = {len(record.runs)} seeds, "
           f"{score.name}: median (smallest to largest)\n\n{make_table(track, [run.points for run in record.runs])}")
@@ -289,6 +310,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on (default: 3)")
     parser.add_argument("--points", type=int, default=10, help="scores on the way, closest at the start (default: 10)")
     parser.add_argument("--record", type=Path, help="the file to keep every value in")
+    parser.add_argument("--grids", type=Path, help="the folder to keep each seed's faces in")
     try:
         main(parser.parse_args())
     except FaceganError as error:

@@ -4,9 +4,10 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from projects import ROOT, make_shards
 
-from benchmarks.speedrun import TRACKS, Ours, Taught, make_table, open_record, run_seed, seconds_until, shorten
+from benchmarks.speedrun import TRACKS, Ours, Taught, make_table, open_record, run_seed, save_grid, seconds_until, shorten
 from benchmarks.train_speed import TAUGHT, Case
 from facegan.common.errors import FaceganError
 from facegan.common.shards import open_split
@@ -31,22 +32,26 @@ def hardware():
 
 
 def run(make, shards, hardware):
-    """Returns the points of a run of 64 images."""
+    """Returns the points of a run of 64 images, and its generator."""
     score = QuickScore(torch.cat(open_split(shards, "train")), 0, hardware.device)
     return run_seed(make, 64, 2, score, hardware)
 
 
-def test_a_preset_and_the_tutorials_loop_are_trained_and_scored(shards, hardware):
+def test_a_preset_and_the_tutorials_loop_are_trained_scored_and_drawn(shards, hardware, tmp_path):
     parameters = shorten(read_preset("demo", preprocess={"resolution": 32}, model={"width": 4}), 32, seed=1)
     assert (parameters.train.images, parameters.train.schedule_images, parameters.train.seed) == (32, 32, 1)
-    ours = run(lambda: Ours(parameters, shards, hardware), shards, hardware)
+    ours, our_generator = run(lambda: Ours(parameters, shards, hardware), shards, hardware)
     network = DCGANParameters(name="dcgan", width=4, latent_size=8, discriminator_norm="batch")
     taught = read_preset("demo", train=TAUGHT | {"batch": 8}).train
-    theirs = run(lambda: Taught(Case("taught", 32, network, taught), shards, hardware), shards, hardware)
+    theirs, their_generator = run(lambda: Taught(Case("taught", 32, network, taught), shards, hardware), shards, hardware)
     for points in (ours, theirs):
         assert [point["images"] for point in points] == [16, 64]
         assert 0 <= points[0]["cpu_seconds"] <= points[1]["cpu_seconds"]
         assert all(point["score"] > 0 for point in points)
+    for generator in (our_generator, their_generator):
+        save_grid(tmp_path / "grids" / "faces.png", generator)
+        with Image.open(tmp_path / "grids" / "faces.png") as grid:
+            assert grid.size == (8 * 32, 8 * 32)
 
 
 def test_the_time_to_a_score_is_that_of_the_first_point_at_or_below_it():
