@@ -194,9 +194,10 @@ def run_seed(
             while seen < math.ceil(images * (point / points) ** 2):
                 run.step()
                 seen += run.batch
-        rows.append({"images": seen, "cpu_seconds": round(clock.cpu, 2), "wall_seconds": round(clock.wall, 2), "score": score(run.generator())})
+        generator = run.generator()
+        rows.append({"images": seen, "cpu_seconds": round(clock.cpu, 2), "wall_seconds": round(clock.wall, 2), "score": score(generator)})
         print(", ".join(f"{name} {value:,.1f}" for name, value in rows[-1].items()), flush=True)
-    return rows, run.generator()
+    return rows, generator
 
 
 def save_grid(path: Path, generator: nn.Module) -> None:
