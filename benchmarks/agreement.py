@@ -82,14 +82,28 @@ def compare_with_torch_fidelity(weights: Path, folders: list[str], sets: tuple[t
 
     size = len(sets[0]) // 2
     theirs = calculate_metrics(
-        input1=folders[0], input2=folders[1], cuda=False, fid=True, kid=True, isc=True, prc=True, feature_extractor="inception-v3-compat",
-        feature_extractor_weights_path=str(weights), kid_subsets=SUBSETS, kid_subset_size=size, samples_shuffle=False, cache=False, verbose=False,
+        input1=folders[0],
+        input2=folders[1],
+        cuda=False,
+        fid=True,
+        kid=True,
+        isc=True,
+        prc=True,
+        feature_extractor="inception-v3-compat",
+        feature_extractor_weights_path=str(weights),
+        kid_subsets=SUBSETS,
+        kid_subset_size=size,
+        samples_shuffle=False,
+        cache=False,
+        verbose=False,
     )
     extractor, (first, second) = look("inception", weights, sets)
     report("Fréchet distance", "torch-fidelity", theirs["frechet_inception_distance"], own_distance([first, second]))
     kernel, _ = scores.kernel_distance_over_subsets(first, second, SUBSETS, size, seed=2020)
     report("kernel distance", "torch-fidelity", theirs["kernel_inception_distance_mean"], kernel)
-    double = kid_features_to_metric(first.double(), second.double(), kid_subsets=SUBSETS, kid_subset_size=size, rng_seed=2020, verbose=False)
+    double = kid_features_to_metric(
+        first.double(), second.double(), kid_subsets=SUBSETS, kid_subset_size=size, rng_seed=2020, verbose=False
+    )
     report("kernel distance", "torch-fidelity, float64", double["kernel_inception_distance_mean"], kernel)
     report("Inception score", "torch-fidelity", theirs["inception_score_mean"], scores.inception_score(first @ extractor.classifier.T)[0])
     own = compare_neighbourhoods(second, first)
@@ -105,7 +119,9 @@ def compare_with_pytorch_resizing(weights: Path, folders: list[str], sets: tuple
     _, features = look("inception_pytorch", weights, sets)
     own = own_distance(features)
     report("Fréchet distance, PyTorch resizing", "pytorch-fid", calculate_fid_given_paths(folders, 50, "cpu", 2048, num_workers=0), own)
-    theirs = clean_fid.compute_fid(*folders, mode="legacy_pytorch", num_workers=0, device=torch.device("cpu"), verbose=False, use_dataparallel=False)
+    theirs = clean_fid.compute_fid(
+        *folders, mode="legacy_pytorch", num_workers=0, device=torch.device("cpu"), verbose=False, use_dataparallel=False
+    )
     report("Fréchet distance, PyTorch resizing", "clean-fid, legacy_pytorch", theirs, own)
 
 
@@ -116,7 +132,11 @@ def compare_with_clean_fid(weights: Path, folders: list[str], sets: tuple[torch.
 
     network = InceptionV3([3], resize_input=False, normalize_input=False).eval()
     theirs = clean_fid.compute_fid(
-        *folders, mode="clean", num_workers=0, device=torch.device("cpu"), verbose=False,
+        *folders,
+        mode="clean",
+        num_workers=0,
+        device=torch.device("cpu"),
+        verbose=False,
         custom_feat_extractor=lambda batch: network((batch - 128) / 128)[0].flatten(1),
     )
     report("Fréchet distance, clean resizing", "clean-fid, clean", theirs, own_distance(look("inception_clean", weights, sets)[1]))

@@ -104,7 +104,9 @@ def main(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "photos.zip"
         draw_archive(path, arguments.photos)
-        print(f"{arguments.photos:,} photos, {path.stat().st_size / 1e6:.0f} MB; CPU seconds, median (least to greatest) of n = {arguments.repeats}")
+        print(
+            f"{arguments.photos:,} photos, {path.stat().st_size / 1e6:.0f} MB; CPU seconds, median (least to greatest) of n = {arguments.repeats}"
+        )
         for _ in range(arguments.repeats):
             results = {name: measure(path, *functions) for name, functions in readers.items()}
             assert len({checksum for *_, checksum in results.values()}) == 1

@@ -89,10 +89,15 @@ def measure(extractor: Extractor, first: Tensor, second: Tensor) -> tuple[dict[s
             return frechet_distance(gaussian, fit_gaussian(features))
 
         floor, count = distance(clean), len(clean)
-        results = {kind: [floor, *(distance(look(spoil_all(second, spoil, strength, batch))) for strength in strengths)]
-                   for kind, (spoil, strengths) in kinds.items()}
+        results = {
+            kind: [floor, *(distance(look(spoil_all(second, spoil, strength, batch))) for strength in strengths)]
+            for kind, (spoil, strengths) in kinds.items()
+        }
     results["dropped modes"] = [floor, *(distance(clean[torch.arange(count) % max(1, round(share * count))]) for share in MODES)]
-    results["swapped halves"] = [floor, *(distance(torch.where((torch.arange(count) < share * count)[:, None], swapped, clean)) for share in SWAPPED)]
+    results["swapped halves"] = [
+        floor,
+        *(distance(torch.where((torch.arange(count) < share * count)[:, None], swapped, clean)) for share in SWAPPED),
+    ]
     return results, estimate_intervals(real, clean, extractor.space)[name_frechet(extractor.space)]
 
 
@@ -106,8 +111,10 @@ def main() -> None:
     index = read_index(arguments.shards)
     rows = shuffle(index.train)[: 2 * arguments.images]
     first, second = (gather(arguments.shards, "train", part) for part in rows.split(arguments.images))
-    print(f"{arguments.images} faces against {arguments.images} of {index.resolution} px, crop {index.crop}; {platform.processor() or platform.machine()}, "
-          f"{os.cpu_count()} cores, PyTorch {torch.__version__}\n")
+    print(
+        f"{arguments.images} faces against {arguments.images} of {index.resolution} px, crop {index.crop}; {platform.processor() or platform.machine()}, "
+        f"{os.cpu_count()} cores, PyTorch {torch.__version__}\n"
+    )
     rises = True
     for name in arguments.extractors:
         extractor = open_extractor(name, arguments.weights)

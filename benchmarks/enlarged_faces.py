@@ -32,7 +32,10 @@ FACTORS = (2, 4, 8)
 def enlarge_all(images: Tensor, factor: int, filter: Image.Resampling, batch: int) -> Iterator[Tensor]:
     """Yields the uint8 images (N, 3, H, W), enlarged, in batches (B, 3, factor · H, factor · W)."""
     for part in images.split(batch):
-        pictures = [Image.fromarray(image).resize((image.shape[1] * factor, image.shape[0] * factor), filter) for image in part.permute(0, 2, 3, 1).numpy()]
+        pictures = [
+            Image.fromarray(image).resize((image.shape[1] * factor, image.shape[0] * factor), filter)
+            for image in part.permute(0, 2, 3, 1).numpy()
+        ]
         yield torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
@@ -50,11 +53,15 @@ def main() -> None:
     first, second = (gather(arguments.shards, "train", part) for part in rows.split(arguments.images))
     real, clean = (extract(extractor, part.split(batch)) for part in (first, second))
     gaussian = fit_gaussian(real)
-    print(f"{arguments.images} faces against {arguments.images} of {first.shape[-1]} px: {name} {frechet_distance(gaussian, fit_gaussian(clean)):.1f}, "
-          f"another draw of faces within ±{estimate_intervals(real, clean, extractor.space)[name]:.2g}\n")
+    print(
+        f"{arguments.images} faces against {arguments.images} of {first.shape[-1]} px: {name} {frechet_distance(gaussian, fit_gaussian(clean)):.1f}, "
+        f"another draw of faces within ±{estimate_intervals(real, clean, extractor.space)[name]:.2g}\n"
+    )
     print(f"| enlarged by | {' | '.join(f'{factor} times' for factor in FACTORS)} |\n|---|{'---|' * len(FACTORS)}")
     for words, filter in FILTERS.items():
-        distances = [frechet_distance(gaussian, fit_gaussian(extract(extractor, enlarge_all(second, factor, filter, batch)))) for factor in FACTORS]
+        distances = [
+            frechet_distance(gaussian, fit_gaussian(extract(extractor, enlarge_all(second, factor, filter, batch)))) for factor in FACTORS
+        ]
         print(f"| {words} | {' | '.join(f'{distance:.1f}' for distance in distances)} |", flush=True)
 
 

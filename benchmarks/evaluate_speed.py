@@ -90,15 +90,19 @@ def compare(arguments: argparse.Namespace) -> None:
         for _ in range(arguments.repeats):
             for tool, command in tools.items():
                 measured[tool].append(measure(command, folder))
-    print(f"\n{arguments.images} images against {arguments.images} of {read_index(arguments.shards).resolution} px on {arguments.device}, "
-          f"{os.cpu_count()} cores, PyTorch {torch.__version__}, {arguments.repeats} runs each")
+    print(
+        f"\n{arguments.images} images against {arguments.images} of {read_index(arguments.shards).resolution} px on {arguments.device}, "
+        f"{os.cpu_count()} cores, PyTorch {torch.__version__}, {arguments.repeats} runs each"
+    )
     print(f"{'tool':28} {'seconds':>15} {'CPU seconds':>15} {'score':>14}")
     for tool, runs in measured.items():
         clock, cpu = ([getattr(run, kind) for run in runs] for kind in ("seconds", "cpu_seconds"))
         print(f"{tool:28} {min(clock):6.1f} … {max(clock):6.1f} {min(cpu):6.1f} … {max(cpu):6.1f} {runs[0].score:14.8g}")
     for rival, own in (("pytorch-fid", "facegan, inception_pytorch"), ("torch-fidelity", "facegan, inception")):
-        times = [min(getattr(run, kind) for run in measured[rival]) / min(getattr(run, kind) for run in measured[own])
-                 for kind in ("seconds", "cpu_seconds")]
+        times = [
+            min(getattr(run, kind) for run in measured[rival]) / min(getattr(run, kind) for run in measured[own])
+            for kind in ("seconds", "cpu_seconds")
+        ]
         difference = abs(measured[own][0].score / measured[rival][0].score - 1)
         print(f"against {rival}: {times[0]:.1f} times as fast by the clock, {times[1]:.1f} by CPU; relative difference {difference:.1e}")
 

@@ -109,9 +109,13 @@ def main(archive: Path, count: int) -> None:
         for line, (picture, factor, offset) in zip(rows.values(), changed, strict=True):
             line.append(measure(picture, factor * truth + offset))
     roll = np.degrees(np.angle(eyes))
-    print(f"{len(eyes)} of {whole} photos have a face; as they are the eyes' roll is {np.median(roll):.1f}° in the median, {roll.std():.1f}° its deviation;")
-    print(f"in their squares the eyes' distance is {100 * np.median(templated):.1f}% of the template's ({100 * np.percentile(templated, 5):.0f} to "
-          f"{100 * np.percentile(templated, 95):.0f}% for nine of ten)\n")
+    print(
+        f"{len(eyes)} of {whole} photos have a face; as they are the eyes' roll is {np.median(roll):.1f}° in the median, {roll.std():.1f}° its deviation;"
+    )
+    print(
+        f"in their squares the eyes' distance is {100 * np.median(templated):.1f}% of the template's ({100 * np.percentile(templated, 5):.0f} to "
+        f"{100 * np.percentile(templated, 95):.0f}% for nine of ten)\n"
+    )
     print("| photo | found | roll left, ° | eyes' distance, % off | place of the eyes, % of the side |")
     print("|---|---|---|---|---|")
     for title, line in rows.items():

@@ -56,7 +56,9 @@ def main(device: torch.device, batch: int, rounds: int) -> None:
     for size, channels in LAYERS:
         groups, cells = channels // GROUP_CHANNELS, []
         for kind in (torch.nn.Conv2d, Conv2d):
-            layer = kind(channels, channels, 3, padding=1, groups=groups, bias=False).to(device, torch.bfloat16, memory_format=torch.channels_last)
+            layer = kind(channels, channels, 3, padding=1, groups=groups, bias=False).to(
+                device, torch.bfloat16, memory_format=torch.channels_last
+            )
             times = measure(make_penalty(layer, size, batch, device), rounds, device)
             cells.append(f"{statistics.median(times):,.1f} ({min(times):,.1f} to {max(times):,.1f})")
         print(f"| {size} | {channels} | {groups} | {' | '.join(cells)} |", flush=True)

@@ -1,6 +1,6 @@
 """How long a preset's step takes on a CUDA GPU, at full size and on random pictures: milliseconds, images a second, memory, the slowest kernels.
 
-    python benchmarks/gpu_step.py PRESET [--eager] [--microbatch N] [--seconds 10] [--rounds 3]
+python benchmarks/gpu_step.py PRESET [--eager] [--microbatch N] [--seconds 10] [--rounds 3]
 """
 
 import argparse
@@ -53,7 +53,10 @@ def main(name: str, eager: bool, microbatch: int | None, seconds: float, rounds:
     """Measures and prints."""
     training = make_training(name, eager, microbatch)
     batch = training.parameters.batch
-    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, {name}, batch {batch} in {len(training.engine.pieces)} pieces", flush=True)
+    print(
+        f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, {name}, batch {batch} in {len(training.engine.pieces)} pieces",
+        flush=True,
+    )
     began = time.perf_counter()
     play(training, 0)
     print(f"first steps, captures among them: {time.perf_counter() - began:.1f} s", flush=True)

@@ -88,14 +88,25 @@ def load_digits() -> tuple[Tensor, Tensor]:
 def make_generator() -> nn.Sequential:
     """Returns latents (B, 64) to images (B, 3, 8, 8): three fully connected layers, no normalisation."""
     return nn.Sequential(
-        nn.Linear(LATENT_SIZE, WIDTH), nn.LeakyReLU(0.2), nn.Linear(WIDTH, WIDTH), nn.LeakyReLU(0.2), nn.Linear(WIDTH, 192), nn.Unflatten(1, (3, 8, 8))
+        nn.Linear(LATENT_SIZE, WIDTH),
+        nn.LeakyReLU(0.2),
+        nn.Linear(WIDTH, WIDTH),
+        nn.LeakyReLU(0.2),
+        nn.Linear(WIDTH, 192),
+        nn.Unflatten(1, (3, 8, 8)),
     )
 
 
 def make_discriminator() -> nn.Sequential:
     """Returns images (B, 3, 8, 8) to logits (B,): three fully connected layers, no normalisation."""
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(192, WIDTH), nn.LeakyReLU(0.2), nn.Linear(WIDTH, WIDTH), nn.LeakyReLU(0.2), nn.Linear(WIDTH, 1), nn.Flatten(0)
+        nn.Flatten(),
+        nn.Linear(192, WIDTH),
+        nn.LeakyReLU(0.2),
+        nn.Linear(WIDTH, WIDTH),
+        nn.LeakyReLU(0.2),
+        nn.Linear(WIDTH, 1),
+        nn.Flatten(0),
     )
 
 
@@ -169,7 +180,9 @@ def run(variant: Game, images: int, seed: int) -> Outcome:
     torch.set_num_threads(1)
     generator, seconds = train(variant, images, seed)
     modes, kl, readable = measure(generator, train_classifier()[0], seed)
-    print(f"{variant.title}, seed {seed}: {modes} modes, KL {kl:.3f}, readable {readable:.3f}, {seconds:.0f} s", file=sys.stderr, flush=True)
+    print(
+        f"{variant.title}, seed {seed}: {modes} modes, KL {kl:.3f}, readable {readable:.3f}, {seconds:.0f} s", file=sys.stderr, flush=True
+    )
     return Outcome(modes, kl, readable, seconds)
 
 
@@ -187,10 +200,14 @@ def main() -> None:
     tasks = [(variant, arguments.images, seed) for seed in range(arguments.seeds) for variant in VARIANTS]
     with Workers(arguments.workers) as workers:
         results = list(workers.map(run, tasks))
-    print(f"{arguments.images:,} real images a variant, {arguments.seeds} seeds; {platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-          f"PyTorch {torch.__version__}; the classifier is right about {train_classifier()[1]:.1%} of held-out digits\n")
+    print(
+        f"{arguments.images:,} real images a variant, {arguments.seeds} seeds; {platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+        f"PyTorch {torch.__version__}; the classifier is right about {train_classifier()[1]:.1%} of held-out digits\n"
+    )
     print("| variant | modes of 1,000 | reverse KL | readable | CPU seconds |\n|---|---|---|---|---|")
-    outcomes = {variant: [result for (played, _, _), result in zip(tasks, results, strict=True) if played == variant] for variant in VARIANTS}
+    outcomes = {
+        variant: [result for (played, _, _), result in zip(tasks, results, strict=True) if played == variant] for variant in VARIANTS
+    }
     for variant, runs in outcomes.items():
         columns = [(run.modes, run.kl, run.readable, run.seconds) for run in runs]
         cells = [spread(list(column), digits) for column, digits in zip(zip(*columns, strict=True), (0, 3, 3, 0), strict=True)]

@@ -99,7 +99,14 @@ def make_archive(raw: Path, images: int, size: tuple[int, int] | None) -> None:
             photos = (distinct[number % DISTINCT_PORTRAITS] + number.to_bytes(4, "big") for number in range(images))
         for number, photo in enumerate(tqdm(photos, f"drawing {images:,} photos", images, disable=None)):
             archive.writestr(f"photos/{number:06d}.jpg", photo)
-    place = {"source": "archive", "path": str(path), "archive": path.name, "folder": None, "sha256": hash_file(path), "bytes": path.stat().st_size}
+    place = {
+        "source": "archive",
+        "path": str(path),
+        "archive": path.name,
+        "folder": None,
+        "sha256": hash_file(path),
+        "bytes": path.stat().st_size,
+    }
     write_manifest(raw, Manifest(**place, images=images, license="drawn for a benchmark", limit=None))
 
 
@@ -166,10 +173,14 @@ def main(cases: list[tuple[int, tuple[int, int] | None]], repeats: int) -> None:
     """
     cores = os.cpu_count()
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"{cores} cores, {platform.machine()}, Python {platform.python_version()}, Pillow {PIL.__version__}, commit {commit}, n = {repeats}")
+    print(
+        f"{cores} cores, {platform.machine()}, Python {platform.python_version()}, Pillow {PIL.__version__}, commit {commit}, n = {repeats}"
+    )
     print("median (smallest to largest)\n")
-    print("| photos | KB each | one process, photos/s | its CPU, ms a photo | one a core, photos/s | stage, photos/s | of cores × one | of one a core "
-          "| peak memory, MB |")
+    print(
+        "| photos | KB each | one process, photos/s | its CPU, ms a photo | one a core, photos/s | stage, photos/s | of cores × one | of one a core "
+        "| peak memory, MB |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for images, size in cases:
@@ -203,4 +214,7 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=3, help="how often each is measured (default: 3)")
     parser.add_argument("--faces", action="store_true", help="find and straighten the faces of portraits instead")
     chosen = parser.parse_args()
-    main([(images, size) for size, images in PORTRAITS.items()] if chosen.faces else [(images, None) for images in chosen.images], chosen.repeats)
+    main(
+        [(images, size) for size, images in PORTRAITS.items()] if chosen.faces else [(images, None) for images in chosen.images],
+        chosen.repeats,
+    )

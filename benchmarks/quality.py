@@ -40,8 +40,12 @@ PRESETS = ("celeba64_r3gan", "celeba64_stylegan2", "celeba64_dcgan")
 SHARE_OF_HALFLIFE = 20
 SETTING_FORM = "[PRESET:]SECTION.KEY=VALUE"
 OPTIONS = {  # what the benchmark itself must know
-    "preprocess.resolution": "--resolution", "train.images": "--images", "train.seed": "--seeds", "train.device": "--device",
-    "evaluate.images": "--scored", "evaluate.extractor": "--extractor",
+    "preprocess.resolution": "--resolution",
+    "train.images": "--images",
+    "train.seed": "--seeds",
+    "train.device": "--device",
+    "evaluate.images": "--scored",
+    "evaluate.extractor": "--extractor",
 }
 
 
@@ -61,8 +65,16 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--presets", nargs="+", default=PRESETS, help="whose models to train, the one to beat last (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="how many of each, from 0 on")
     parser.add_argument("--resolution", type=int, default=64, help="in pixels")
-    parser.add_argument("-S", "--set", dest="settings", type=parse_setting, action="append", default=[], metavar=SETTING_FORM,
-                        help="another value than the preset's, for all or for one preset; may be given several times")
+    parser.add_argument(
+        "-S",
+        "--set",
+        dest="settings",
+        type=parse_setting,
+        action="append",
+        default=[],
+        metavar=SETTING_FORM,
+        help="another value than the preset's, for all or for one preset; may be given several times",
+    )
     parser.add_argument("--scored", type=int, default=1000, help="generated images, and as many real ones, behind each score")
     parser.add_argument("--extractor", default="efficientnet_lite0", help="the feature space; inception for FID")
     parser.add_argument("--device", default="auto", help="see train.device")
@@ -100,9 +112,7 @@ def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[s
             "device": arguments.device,
             "on_collapse": "warn",  # a collapse shows in the score
         },
-        "evaluate": {
-            "extractor": arguments.extractor, "images": arguments.scored, "memorisation_images": arguments.scored, "seed": 0
-        },
+        "evaluate": {"extractor": arguments.extractor, "images": arguments.scored, "memorisation_images": arguments.scored, "seed": 0},
     }
     for section, values in shared.items():
         params[section] |= values
@@ -148,9 +158,14 @@ def score(arguments: argparse.Namespace, project: Path, preset: str, seed: int) 
         path.write_text(text)
         run_stage(project, "train", path, "--model", run / "model", "--metrics", run)
         run_stage(project, "sample", path, "--model", run / "model/generator.safetensors", "--out", run / "samples")
-        run_stage(project, "evaluate", path, "--model", run / "model/generator.safetensors", "--metrics", report, "--out", run / "evaluation")
+        run_stage(
+            project, "evaluate", path, "--model", run / "model/generator.safetensors", "--metrics", report, "--out", run / "evaluation"
+        )
     generator, _ = load_generator(run / "model/generator.safetensors")
-    return json.loads(report.read_text()) | {"train": json.loads((run / "train.json").read_text()), "parameters": count_parameters(generator)}
+    return json.loads(report.read_text()) | {
+        "train": json.loads((run / "train.json").read_text()),
+        "parameters": count_parameters(generator),
+    }
 
 
 def describe(values: list[float], digits: int = 1) -> str:
@@ -169,9 +184,11 @@ def main() -> None:
     name = next(key for key in first if key.startswith(("fid", "fd_")))  # as stages/evaluate.py calls the Fréchet distance
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and arguments.device != "cpu" else None
     machine = gpu or f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    print(f"\n{Path(arguments.path).name} at {arguments.resolution} px, {arguments.images:,} real images each, {arguments.seeds} seeds; {machine}, "
-          f"PyTorch {torch.__version__}; {name} over {arguments.scored:,} generated and {first['protocol']['real']:,} real images, "
-          f"protocol {first['protocol']['fingerprint']}\n")
+    print(
+        f"\n{Path(arguments.path).name} at {arguments.resolution} px, {arguments.images:,} real images each, {arguments.seeds} seeds; {machine}, "
+        f"PyTorch {torch.__version__}; {name} over {arguments.scored:,} generated and {first['protocol']['real']:,} real images, "
+        f"protocol {first['protocol']['fingerprint']}\n"
+    )
     print(f"| preset | generator, million parameters | {name} | images a second |\n|---|---|---|---|")
     for preset, runs in reports.items():
         note = "".join(f", {setting.section}.{setting.key} {setting.value}" for setting in arguments.settings if setting.preset == preset)

@@ -140,7 +140,9 @@ class Ours:
     """A preset's training, as the stage ``train`` runs it."""
 
     def __init__(self, parameters: Parameters, shards: Path, hardware: Hardware):
-        self.training = Training(read_index(shards), open_split(shards, "train"), parameters.model, parameters.train, hardware, World(), QuickScore)
+        self.training = Training(
+            read_index(shards), open_split(shards, "train"), parameters.model, parameters.train, hardware, World(), QuickScore
+        )
         self.batch = parameters.train.batch
 
     def step(self) -> None:
@@ -298,8 +300,10 @@ def main(arguments: argparse.Namespace) -> None:
             if arguments.grids:
                 save_grid(arguments.grids / f"{arguments.track}_{Path(arguments.recipe).stem}_{images}_seed{seed}.png", generator)
     last = record.runs[-1]
-    print(f"\n{record.track}, {record.recipe}, commit {last.commit}, {last.hardware}, n = {len(record.runs)} seeds, "
-          f"{score.name}: median (smallest to largest)\n\n{make_table(track, [run.points for run in record.runs])}")
+    print(
+        f"\n{record.track}, {record.recipe}, commit {last.commit}, {last.hardware}, n = {len(record.runs)} seeds, "
+        f"{score.name}: median (smallest to largest)\n\n{make_table(track, [run.points for run in record.runs])}"
+    )
 
 
 if __name__ == "__main__":

@@ -135,9 +135,18 @@ def make_engine(parameters: Parameters, batch: int, microbatch: int | None) -> E
     chosen = choose_hardware("cpu", "bf16")  # for what else it sets
     hardware = CountingDevice(chosen.device, chosen.precision)
     images = torch.empty((4 * batch * train.penalty_interval, 3, resolution, resolution), dtype=torch.uint8)
-    optimizer = "adam"  # RMSprop of PyTorch asks for a real device where its numbers are to stay on it; it takes as many kernels, and less memory
+    optimizer = (
+        "adam"  # RMSprop of PyTorch asks for a real device where its numbers are to stay on it; it takes as many kernels, and less memory
+    )
     networks = Networks(parameters.model, resolution, optimizer, (0.0, 0.9), train.clip_value, hardware.device, hardware.is_capturable)
-    game = Game(OBJECTIVES[train.objective], train.penalty, train.penalty_interval, train.penalty_stride, Augmentation(train.augment), train.fresh_batch)
+    game = Game(
+        OBJECTIVES[train.objective],
+        train.penalty,
+        train.penalty_interval,
+        train.penalty_stride,
+        Augmentation(train.augment),
+        train.fresh_batch,
+    )
     return Engine(networks, game, Batches([images], "in_order", 0, hardware.device), hardware, World(), batch, train.flip, 0, microbatch)
 
 
@@ -181,7 +190,9 @@ def choose_for_cards(parameters: Parameters) -> dict[str, int | None]:
 def main(names: list[str]) -> None:
     """Prints a table row for each preset."""
     print(f"PyTorch {torch.__version__}")
-    print(f"| preset | batch | convolutions | large | kernels | GiB | images at once on {', '.join(CARDS)} |\n|---|---|---|---|---|---|---|")
+    print(
+        f"| preset | batch | convolutions | large | kernels | GiB | images at once on {', '.join(CARDS)} |\n|---|---|---|---|---|---|---|"
+    )
     for name in names:
         parameters = read_values(Parameters, yaml.safe_load((ROOT / "presets" / f"{name}.yaml").read_text()), name)
         kinds = [True, False] if parameters.train.penalty_interval > 1 else [True]
@@ -198,5 +209,7 @@ def main(names: list[str]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("presets", nargs="*", default=sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")), help="which (default: all)")
+    parser.add_argument(
+        "presets", nargs="*", default=sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")), help="which (default: all)"
+    )
     main(parser.parse_args().presets)

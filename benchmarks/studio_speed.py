@@ -36,7 +36,9 @@ def main() -> None:
     shipped = load_generator(ROOT / "pretrained" / "avatars.safetensors")[0].requires_grad_(False)
     for name, resolution in (("demo", 32), ("anime64_dcgan", 64)):
         generator = build(name, resolution)
-        print(f"a wall of {name}, {resolution} px: {describe([measure(lambda network=generator: draw_wall(network)) for _ in range(WALLS + 1)][1:])}")
+        print(
+            f"a wall of {name}, {resolution} px: {describe([measure(lambda network=generator: draw_wall(network)) for _ in range(WALLS + 1)][1:])}"
+        )
     print(f"a wall of the shipped generator: {describe([measure(lambda: draw_wall(shipped)) for _ in range(WALLS + 1)][1:])}")
     errors, seconds = [], []
     for target in draw(shipped, codes.draw_codes(shipped, 2026, FOUND, 1.0)):

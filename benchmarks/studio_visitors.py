@@ -32,14 +32,20 @@ def main() -> None:
     parser.add_argument("--visitors", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=120)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, serve(Path(folder), "--model", str(ROOT / "pretrained" / "avatars.safetensors")) as (address, process):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve(Path(folder), "--model", str(ROOT / "pretrained" / "avatars.safetensors")) as (address, process),
+    ):
         number = find_new_seed(json.loads(fetch(f"{address}/config")))
         ask_for_faces(address, number, "first")  # what every server does once
         memory, used = [read_memory(process.pid)], read_processor(process.pid)
         times: list[float] = []
         wrong: list[str] = []
         end = time.monotonic() + arguments.seconds
-        threads = [threading.Thread(target=visit, args=(address, number, f"visitor{index}", end, times, wrong)) for index in range(arguments.visitors)]
+        threads = [
+            threading.Thread(target=visit, args=(address, number, f"visitor{index}", end, times, wrong))
+            for index in range(arguments.visitors)
+        ]
         for thread in threads:
             thread.start()
         for _ in range(MEMORY_LOOKS):
@@ -49,8 +55,12 @@ def main() -> None:
             thread.join()
         used = read_processor(process.pid) - used
         print(f"{arguments.visitors} visitors: {len(times)} walls of 64 faces, {len(wrong)} went wrong {wrong[:3]}")
-        print(f"seconds until an answer: median {statistics.median(times):.2f}, p95 {statistics.quantiles(times, n=20)[-1]:.2f}, most {max(times):.2f}")
-        print(f"server: {used / len(times):.3f} CPU seconds an answer; memory in MB: {', '.join(map(str, memory))}, after all {read_memory(process.pid)}")
+        print(
+            f"seconds until an answer: median {statistics.median(times):.2f}, p95 {statistics.quantiles(times, n=20)[-1]:.2f}, most {max(times):.2f}"
+        )
+        print(
+            f"server: {used / len(times):.3f} CPU seconds an answer; memory in MB: {', '.join(map(str, memory))}, after all {read_memory(process.pid)}"
+        )
 
 
 def visit(address: str, number: int, session: str, end: float, times: list[float], wrong: list[str]) -> None:

@@ -280,7 +280,12 @@ def make_cases() -> list[Case]:
     taught = stable.model_copy(update=TAUGHT)
     return [
         Case("DCGAN-64 as taught", 64, DCGANParameters(width=64, latent_size=100, discriminator_norm="batch"), taught),
-        Case("small DCGAN", 32, DCGANParameters(width=48, latent_size=100, discriminator_norm="spectral"), stable.model_copy(update={"batch": 32})),
+        Case(
+            "small DCGAN",
+            32,
+            DCGANParameters(width=48, latent_size=100, discriminator_norm="spectral"),
+            stable.model_copy(update={"batch": 32}),
+        ),
     ]
 
 

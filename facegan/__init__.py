@@ -1,7 +1,7 @@
 """facegan: photos of faces in, a generator of new faces out, and a score that can be trusted.
 
-    import facegan
-    faces = facegan.load("generator.safetensors").faces(seed=1, count=10)  # PIL images
+import facegan
+faces = facegan.load("generator.safetensors").faces(seed=1, count=10)  # PIL images
 """
 
 from typing import TYPE_CHECKING, Any

@@ -33,9 +33,13 @@ def publish(arguments: argparse.Namespace) -> None:
         change = (to_bytes(generator(latents)).int() - to_bytes(halved(latents)).int()).abs().max().item()
     if not change <= LARGEST_CHANGE:
         arguments.out.unlink()
-        raise FaceganError(f"expected faces that half precision changes by at most {LARGEST_CHANGE} of 255; found {change}; publish the generator as it is")
+        raise FaceganError(
+            f"expected faces that half precision changes by at most {LARGEST_CHANGE} of 255; found {change}; publish the generator as it is"
+        )
     size = arguments.out.stat().st_size / 1e6
-    print(f"{arguments.out}: {size:.2f} MB, {card.model}, {card.resolution} px; no pixel of {FACES} faces changed by more than {change} of 255")
+    print(
+        f"{arguments.out}: {size:.2f} MB, {card.model}, {card.resolution} px; no pixel of {FACES} faces changed by more than {change} of 255"
+    )
 
 
 if __name__ == "__main__":

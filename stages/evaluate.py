@@ -34,7 +34,11 @@ def evaluate_generator(arguments: argparse.Namespace) -> None:
 
     metrics, out = arguments.metrics or command.ROOT / "metrics/evaluate.json", arguments.out or command.ROOT / "data/evaluation"
     parameters = read_parameters(arguments.params).evaluate
-    for path in (metrics, out / "report.json", out / "neighbours.png"):  # an earlier call's: whatever happens now, nobody takes them for this one's
+    for path in (
+        metrics,
+        out / "report.json",
+        out / "neighbours.png",
+    ):  # an earlier call's: whatever happens now, nobody takes them for this one's
         discard(path)
     extractor = open_extractor(parameters.extractor, parameters.weights and command.HOME / parameters.weights)
     generator, card = load_generator(arguments.model, extractor.device)
@@ -63,7 +67,9 @@ def evaluate_pictures(arguments: argparse.Namespace) -> None:
     real = extract_pictures(against, "--against", extractor) if against else read_reference(arguments.reference, extractor.device)
     report = score_pictures(extract_pictures(arguments.pictures, "--pictures", extractor), real, extractor, parameters.seed)
     print("\n".join(f"{name}: {value:.6g}" for name, value in report["generated"].items()))
-    print(f"{report['protocol']['generated']:,} pictures against {report['protocol']['real']:,} real images, protocol {report['protocol']['fingerprint']}")
+    print(
+        f"{report['protocol']['generated']:,} pictures against {report['protocol']['real']:,} real images, protocol {report['protocol']['fingerprint']}"
+    )
     print((describe_distance if against else describe)(report, extractor.space))
     if arguments.metrics:
         write_json(arguments.metrics, summarise(report, extractor.space))
@@ -75,10 +81,14 @@ if __name__ == "__main__":
     parser = command.parser(__doc__)
     root = command.ROOT
     scored = parser.add_mutually_exclusive_group()
-    scored.add_argument("--model", type=Path, default=root / "data/model/generator.safetensors", help="the generator (default: the pipeline's)")
+    scored.add_argument(
+        "--model", type=Path, default=root / "data/model/generator.safetensors", help="the generator (default: the pipeline's)"
+    )
     scored.add_argument("--pictures", type=Path, metavar="FOLDER_OR_ZIP", help="score all these pictures instead of a generator")
     parser.add_argument("--against", type=Path, metavar="FOLDER_OR_ZIP", help="the real images, with --pictures (default: the reference)")
-    parser.add_argument("--reference", type=Path, default=root / "data/reference", help="the real images' features (default: data/reference)")
+    parser.add_argument(
+        "--reference", type=Path, default=root / "data/reference", help="the real images' features (default: data/reference)"
+    )
     parser.add_argument("--shards", type=Path, default=root / "data/shards", help="the real images (default: data/shards)")
     parser.add_argument("--metrics", type=Path, help="where the scores go (default: metrics/evaluate.json; for pictures, nowhere)")
     parser.add_argument("--out", type=Path, help="where report and picture go (default: data/evaluation; for pictures, nowhere)")

@@ -23,6 +23,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     options = command.parser(__doc__)
-    options.add_argument("--model", type=Path, default=command.ROOT / "data/model/generator.safetensors", help="a generator (default: the pipeline's)")
+    options.add_argument(
+        "--model", type=Path, default=command.ROOT / "data/model/generator.safetensors", help="a generator (default: the pipeline's)"
+    )
     options.add_argument("--out", type=Path, default=command.ROOT / "data/export", help="the folder (default: data/export)")
     command.run(main, options.parse_args())

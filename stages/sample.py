@@ -1,9 +1,9 @@
 """Draws faces, a grid and a walk from a generator, and writes a page that shows how good it is and how its training went.
 
-    python stages/sample.py                                          # what dvc repro runs: data/model -> data/samples
-    python stages/sample.py --model any.safetensors --out faces      # any generator, wherever it came from
-    python stages/sample.py --face 12 40 --seed 3                    # those two faces of seed 3 again, into faces/
-    python stages/sample.py --between 12 40 --seed 3                 # one turns into the other and back
+python stages/sample.py                                          # what dvc repro runs: data/model -> data/samples
+python stages/sample.py --model any.safetensors --out faces      # any generator, wherever it came from
+python stages/sample.py --face 12 40 --seed 3                    # those two faces of seed 3 again, into faces/
+python stages/sample.py --between 12 40 --seed 3                 # one turns into the other and back
 """
 
 import argparse
@@ -39,8 +39,16 @@ def sample(arguments: argparse.Namespace) -> None:
     origin = {"generator": f"{card.model}, {card.resolution} px, {card.images_seen} images, parameters {card.parameters_fingerprint[:12]}"}
     if arguments.face or arguments.between:
         out = arguments.out or ROOT / "faces"
-        made = draw_chosen(generator, parameters, arguments.face, out, arguments.pixels or SINGLE_FACE_PIXELS, origin) if arguments.face else []
-        made += [draw_blend(generator, parameters, tuple(arguments.between), out, arguments.pixels or BLEND_FACE_PIXELS)] if arguments.between else []
+        made = (
+            draw_chosen(generator, parameters, arguments.face, out, arguments.pixels or SINGLE_FACE_PIXELS, origin)
+            if arguments.face
+            else []
+        )
+        made += (
+            [draw_blend(generator, parameters, tuple(arguments.between), out, arguments.pixels or BLEND_FACE_PIXELS)]
+            if arguments.between
+            else []
+        )
         print(*made, sep="\n")
         return
 
@@ -71,15 +79,23 @@ if __name__ == "__main__":
         default=ROOT / "data/model",
         help="training's folder, one generator.safetensors alone, or a checkpoint of a training that may still run (default: data/model)",
     )
-    options.add_argument("--losses", type=Path, default=ROOT / "metrics/losses.csv", help="goes with training's folder (default: metrics/losses.csv)")
-    options.add_argument("--quick-scores", type=Path, default=ROOT / "metrics/quick_scores.csv", help="likewise (default: metrics/quick_scores.csv)")
+    options.add_argument(
+        "--losses", type=Path, default=ROOT / "metrics/losses.csv", help="goes with training's folder (default: metrics/losses.csv)"
+    )
+    options.add_argument(
+        "--quick-scores", type=Path, default=ROOT / "metrics/quick_scores.csv", help="likewise (default: metrics/quick_scores.csv)"
+    )
     options.add_argument("--evaluation", type=Path, default=ROOT / "data/evaluation", help="likewise, a folder (default: data/evaluation)")
     options.add_argument("--seed", type=int, help="another seed gives other faces (default: sample.seed)")
     options.add_argument("--count", type=int, help="how many single faces (default: sample.count)")
-    options.add_argument("--face", type=int, nargs="+", metavar="NUMBER", help="draw these faces of the seed alone; the numbers stand in the files' names")
+    options.add_argument(
+        "--face", type=int, nargs="+", metavar="NUMBER", help="draw these faces of the seed alone; the numbers stand in the files' names"
+    )
     options.add_argument("--between", type=int, nargs=2, metavar="NUMBER", help="draw how one of the seed's faces turns into another")
     size = options.add_mutually_exclusive_group()
     size.add_argument("--pixels", type=int, help=f"enlarge single faces, pixel by pixel, to at least this (default: {SINGLE_FACE_PIXELS})")
-    size.add_argument("--native", dest="pixels", action="store_const", const=1, help="leave single faces at the network's own size, as scores need them")
+    size.add_argument(
+        "--native", dest="pixels", action="store_const", const=1, help="leave single faces at the network's own size, as scores need them"
+    )
     options.add_argument("--out", type=Path, help="folder for the pictures (default: data/samples; faces/ with --face or --between)")
     run(sample, options.parse_args())

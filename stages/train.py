@@ -45,7 +45,9 @@ def main(arguments: argparse.Namespace) -> None:
         return
     if arguments.finish:
         images_seen = finish(folders, parameters.model, train_parameters, hardware, World(), open_quick_score)
-        print(f"made {arguments.model / 'generator.safetensors'} of the run's {images_seen:,} images; the run goes on with the same command without --finish;")
+        print(
+            f"made {arguments.model / 'generator.safetensors'} of the run's {images_seen:,} images; the run goes on with the same command without --finish;"
+        )
         print(f"for scores and pictures by DVC:  dvc exp run -S train.images={images_seen}")
         return
     if not arguments.model.exists():  # DVC has taken the earlier model away; if this training fails, its scores would stay
@@ -89,7 +91,9 @@ if __name__ == "__main__":
     parser.add_argument("--model", type=Path, default=root / "data/model", help="where the generator goes (default: data/model)")
     parser.add_argument("--metrics", type=Path, default=root / "metrics", help="where losses and figures go (default: metrics)")
     parser.add_argument("--checkpoints", type=Path, default=command.HOME / ".checkpoints", help="resumable state (default: .checkpoints)")
-    parser.add_argument("--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, help="between two checkpoints, at least (default: %(default)s)")
+    parser.add_argument(
+        "--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, help="between two checkpoints, at least (default: %(default)s)"
+    )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--dry-run", action="store_true", help="say what would happen, and stop")
     instead.add_argument("--finish", action="store_true", help="train no further: make the outcome of a stopped run's last checkpoint")

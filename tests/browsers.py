@@ -45,7 +45,9 @@ class Visitor:
         self.page = self.context.new_page()
         self.outside: list[str] = []
         self.errors: list[str] = []
-        self.page.on("request", lambda request: self.outside.append(request.url) if not request.url.startswith((address, "data:", "blob:")) else None)
+        self.page.on(
+            "request", lambda request: self.outside.append(request.url) if not request.url.startswith((address, "data:", "blob:")) else None
+        )
         self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 

@@ -20,7 +20,10 @@ def draw_head(seed: int = 0, scale: float = 3.0) -> Image.Image:
     draw = ImageDraw.Draw(layer)
 
     def ellipse(x: float, y: float, width: float, height: float, color: tuple) -> None:
-        draw.ellipse([scale * (x - width / 2), scale * (y - height / 2), scale * (x + width / 2), scale * (y + height / 2)], fill=tuple(map(int, color)))
+        draw.ellipse(
+            [scale * (x - width / 2), scale * (y - height / 2), scale * (x + width / 2), scale * (y + height / 2)],
+            fill=tuple(map(int, color)),
+        )
 
     def shade(factor: float) -> tuple:
         return (*np.clip(skin * factor, 0, 255), 255)
@@ -79,7 +82,9 @@ def draw_photo(size: tuple[int, int], heads: list[tuple[complex, float, float]],
         offset = -origin * back
         # supersampled twice, for a drawing that is shrunk
         affine = (back.real / 2, -back.imag / 2, offset.real, back.imag / 2, back.real / 2, offset.imag)
-        turned = drawing.transform((2 * size[0], 2 * size[1]), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC).resize(size, Image.Resampling.BOX)
+        turned = drawing.transform((2 * size[0], 2 * size[1]), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC).resize(
+            size, Image.Resampling.BOX
+        )
         ground.paste(turned.convert("RGB"), mask=turned.getchannel("A"))
         places.append(origin + turn * np.array([*EYES, MOUTH]) * drawing.width / UNIT)
     return ground, places

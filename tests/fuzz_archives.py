@@ -48,7 +48,10 @@ FORMATS = {  # of the pictures to start from: Pillow's name, modes, options
     "JPEG": (("RGB", "L", "CMYK"), ({}, {"progressive": True}, {"subsampling": 2, "quality": 30})),
     "GIF": (("RGB", "P", "L"), ({}, {"transparency": 0})),
     "BMP": (("RGB", "L", "1", "RGBA"), ({},)),
-    "TIFF": (("RGB", "L", "CMYK", "RGBA", "I;16", "F"), ({}, {"compression": "tiff_lzw"}, {"compression": "jpeg"}, {"compression": "tiff_deflate"})),
+    "TIFF": (
+        ("RGB", "L", "CMYK", "RGBA", "I;16", "F"),
+        ({}, {"compression": "tiff_lzw"}, {"compression": "jpeg"}, {"compression": "tiff_deflate"}),
+    ),
     "WEBP": (("RGB", "RGBA"), ({}, {"lossless": True})),
     "AVIF": (("RGB", "RGBA"), ({},)),
     "HEIF": (("RGB", "RGBA", "L"), ({},)),
@@ -102,12 +105,17 @@ def make_zip(draw: random.Random) -> tuple[dict[str, bytes], bytes]:
     if draw.random() < 0.2:
         file.write(draw.randbytes(draw.randrange(1, 300)))  # a self-extracting archive
     streamed = draw.random() < 0.2
-    with warnings.catch_warnings(), zipfile.ZipFile(Stream(file) if streamed else file, "w" if streamed or not file.tell() else "a") as archive:
+    with (
+        warnings.catch_warnings(),
+        zipfile.ZipFile(Stream(file) if streamed else file, "w" if streamed or not file.tell() else "a") as archive,
+    ):
         warnings.simplefilter("ignore")
         if draw.random() < 0.3:
             archive.comment = draw.randbytes(draw.randrange(1, 40))
         for number in range(draw.randrange(1, 8)):
-            name = draw.choice(("faces/{}.png", "{}.jpg", "größe/{}.webp", "例{}.png", "a b/{}.JPG", "notes{}.txt", "x{}o.gif", ".h{}.png", "{}.mov"))
+            name = draw.choice(
+                ("faces/{}.png", "{}.jpg", "größe/{}.webp", "例{}.png", "a b/{}.JPG", "notes{}.txt", "x{}o.gif", ".h{}.png", "{}.mov")
+            )
             info = zipfile.ZipInfo(name.format(number))
             info.compress_type = draw.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
             if draw.random() < 0.2:
@@ -306,7 +314,10 @@ def fuzz(kind: str, seed: int, count: int, seconds: float) -> bool:
             print(finding, flush=True)
     pool.shutdown()
     told = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
-    print(f"{done:,} {kind} in {time.monotonic() - started:,.0f} s, seed {seed}: {told}; {found} findings; peak memory {peak:,.0f} MB", flush=True)
+    print(
+        f"{done:,} {kind} in {time.monotonic() - started:,.0f} s, seed {seed}: {told}; {found} findings; peak memory {peak:,.0f} MB",
+        flush=True,
+    )
     return not found and peak < MOST_MEMORY_MB
 
 

@@ -35,7 +35,9 @@ OUTPUTS = {
 
 def make_project(folder: Path) -> Path:
     """Returns a copy of the project with parameters so small that a stage takes seconds."""
-    project = copy_project(folder, {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "spectral"}, images=160, progress_images=80)
+    project = copy_project(
+        folder, {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "spectral"}, images=160, progress_images=80
+    )
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["data"]["count"] = 120
     params["evaluate"] |= {"images": 24, "memorisation_images": 24}
@@ -92,7 +94,11 @@ def kill(project: Path, stage: str, child: int, seconds: float, while_writing: b
 
 def hash_outputs(project: Path, stage: str) -> dict[str, str]:
     """Returns the hash of each file that a stage has left."""
-    files = [file for output in OUTPUTS[stage] for file in ([project / output] if (project / output).is_file() else sorted((project / output).rglob("*")))]
+    files = [
+        file
+        for output in OUTPUTS[stage]
+        for file in ([project / output] if (project / output).is_file() else sorted((project / output).rglob("*")))
+    ]
     return {file.relative_to(project).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
 
 

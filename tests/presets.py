@@ -27,7 +27,14 @@ KINDS = {
     for name, preset in PRESETS.items()
 }
 # small, yet with more than one group in R3GAN's grouped convolutions
-SIZES = {"dcgan": (8, 32), "tutorial28": (32, 28), "keras128": (8, 48), "r3gan": (16, 32), "stylegan2": (8, 32), "resnet": (16, 32)}  # width, resolution
+SIZES = {
+    "dcgan": (8, 32),
+    "tutorial28": (32, 28),
+    "keras128": (8, 48),
+    "r3gan": (16, 32),
+    "stylegan2": (8, 32),
+    "resnet": (16, 32),
+}  # width, resolution
 
 
 def change(preset: str, **sections: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +78,9 @@ def make_engine(
     return Engine(networks, game, batches, hardware, world, batch, parameters.flip, 0, microbatch)
 
 
-def make_small_engine(preset: str, hardware: Hardware, batch: int, world: World = World(), microbatch: int | None = None, **train: Any) -> Engine:  # noqa: B008
+def make_small_engine(
+    preset: str, hardware: Hardware, batch: int, world: World = World(), microbatch: int | None = None, **train: Any
+) -> Engine:
     """Returns an engine for the preset's game with small networks and random pictures."""
     width, resolution = SIZES[PRESETS[preset]["model"]["name"]]
     images = torch.randint(256, (5 * batch, 3, resolution, resolution), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -96,8 +105,9 @@ def measure_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> floa
     result = []
     for network in ("generator.optimizer.", "discriminator.optimizer."):
         names = [name for name in one if name.startswith(network) and name.endswith(("exp_avg", "square_avg"))]
-        apart, size = (torch.stack([value.double().square().sum() for value in values]).sum().sqrt() for values in (
-            [one[name] - other[name] for name in names], [one[name] for name in names]
-        ))
+        apart, size = (
+            torch.stack([value.double().square().sum() for value in values]).sum().sqrt()
+            for values in ([one[name] - other[name] for name in names], [one[name] for name in names])
+        )
         result.append((apart / size).item())
     return max(result)

@@ -33,7 +33,13 @@ def make_card(images_seen: int = 1000) -> Card:
     """Returns the card of ``make_generator``'s generator."""
     arguments = PARAMETERS.model_dump(exclude={"name"})
     return Card(
-        model="dcgan", arguments=arguments, resolution=32, latent_size=20, images_seen=images_seen, data_fingerprint="data", parameters_fingerprint="parameters"
+        model="dcgan",
+        arguments=arguments,
+        resolution=32,
+        latent_size=20,
+        images_seen=images_seen,
+        data_fingerprint="data",
+        parameters_fingerprint="parameters",
     )
 
 
@@ -85,12 +91,21 @@ def build_small(name: str = "dcgan", seed: int = 0) -> tuple[nn.Module, Card]:
             for _ in range(50):
                 network.train()(draw_latents(network, 16, random))
             scale = network.eval()(draw_latents(network, 64, random)).std()
-            ends = [layer.convolution for layer in network.to_rgb] if hasattr(network, "to_rgb") and isinstance(network.to_rgb, nn.ModuleList) else None
+            ends = (
+                [layer.convolution for layer in network.to_rgb]
+                if hasattr(network, "to_rgb") and isinstance(network.to_rgb, nn.ModuleList)
+                else None
+            )
             for layer in ends or [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)][-1:]:
                 layer.weight.mul_(0.5 / scale)  # faces that are neither grey nor clipped
     card = Card(
-        model=name, arguments=arguments, resolution=resolution, latent_size=network.latent_size, images_seen=1000,
-        data_fingerprint="data", parameters_fingerprint="parameters",
+        model=name,
+        arguments=arguments,
+        resolution=resolution,
+        latent_size=network.latent_size,
+        images_seen=1000,
+        data_fingerprint="data",
+        parameters_fingerprint="parameters",
     )
     return network.eval(), card
 

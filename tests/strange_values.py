@@ -13,7 +13,27 @@ from hypothesis import strategies as st
 TIMES = int(os.environ.get("FACEGAN_EXAMPLES", "1"))
 TEXTS = st.one_of(
     st.text(max_size=20),
-    st.sampled_from(["", "~", "null", "nan", "-inf", "1e999", "0x10", "1_000", "..", "/", "a\nb", "\x1b[2J", "\u202e", "\ud800", "\x00", "%FF", "9" * 5000]),
+    st.sampled_from(
+        [
+            "",
+            "~",
+            "null",
+            "nan",
+            "-inf",
+            "1e999",
+            "0x10",
+            "1_000",
+            "..",
+            "/",
+            "a\nb",
+            "\x1b[2J",
+            "\u202e",
+            "\ud800",
+            "\x00",
+            "%FF",
+            "9" * 5000,
+        ]
+    ),
 )
 NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([0, -1, 2**31, 2**63, 2**64, 10**400, -(10**400), 1e308, 5e-324]))
 SIMPLE = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS)
@@ -22,7 +42,10 @@ VALUES = st.recursive(SIMPLE, lambda inner: st.one_of(st.lists(inner, max_size=4
 
 def examples(count: int) -> settings:
     """Returns the settings of a property test that looks at so many examples, the same ones each time."""
-    slow = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]  # a file that each example writes anew may lie in a test's one folder
+    slow = [
+        HealthCheck.too_slow,
+        HealthCheck.function_scoped_fixture,
+    ]  # a file that each example writes anew may lie in a test's one folder
     return settings(max_examples=count * TIMES, derandomize=TIMES == 1, deadline=None, suppress_health_check=slow, database=None)
 
 

@@ -43,7 +43,9 @@ def test_the_demos_stages_use_nothing_that_only_linux_has(tmp_path: Path):
     (tmp_path / "names").mkdir()
     (tmp_path / "names/sitecustomize.py").write_text(MISSING)
     stages = ("download", "preprocess", "reference", "train", "evaluate", "sample", "train")  # training also from what it has kept
-    program = "import runpy, sys; scripts = sys.argv[1:]; del sys.argv[1:]; [runpy.run_path(script, run_name='__main__') for script in scripts]"
+    program = (
+        "import runpy, sys; scripts = sys.argv[1:]; del sys.argv[1:]; [runpy.run_path(script, run_name='__main__') for script in scripts]"
+    )
     command = [sys.executable, "-c", program, *(f"stages/{stage}.py" for stage in stages)]
     run = subprocess.run(command, cwd=project, env=environment(PYTHONPATH=f"{tmp_path / 'names'}:stages"), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -4,7 +4,11 @@ import re
 
 from import_closure import ROOT
 
-ROWS = [line for line in (ROOT / "docs/reliability.md").read_text().splitlines() if line.startswith("| ") and ": " in line and not line.startswith("| fault")]
+ROWS = [
+    line
+    for line in (ROOT / "docs/reliability.md").read_text().splitlines()
+    if line.startswith("| ") and ": " in line and not line.startswith("| fault")
+]
 
 
 def test_every_row_names_a_test_that_there_is():

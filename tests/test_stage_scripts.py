@@ -11,7 +11,9 @@ EARLY = "import os, signal, sys, time; sys.path.insert(0, 'stages'); import comm
 
 
 def test_ctrl_c_before_a_stage_has_begun_says_nothing():
-    result = subprocess.run([sys.executable, "-c", EARLY], cwd=ROOT, capture_output=True, text=True, env=environment(), timeout=60, preexec_fn=heed)
+    result = subprocess.run(
+        [sys.executable, "-c", EARLY], cwd=ROOT, capture_output=True, text=True, env=environment(), timeout=60, preexec_fn=heed
+    )
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 
 

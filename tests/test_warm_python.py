@@ -60,4 +60,6 @@ def test_what_asks_the_stand_in_to_stop_reaches_the_script(python, tmp_path):
 
 
 def test_whatever_is_no_script_is_left_to_python(python):
-    assert subprocess.run([python, "-c", "print('torch' in __import__('sys').modules)"], capture_output=True, check=True).stdout == b"False\n"
+    assert (
+        subprocess.run([python, "-c", "print('torch' in __import__('sys').modules)"], capture_output=True, check=True).stdout == b"False\n"
+    )

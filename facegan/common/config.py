@@ -92,7 +92,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE_BYTES + 1)
     except OSError as error:
-        raise FaceganError(f"expected the parameters in {path}; found: {error.strerror}; take some: cp presets/demo.yaml params.yaml") from None
+        raise FaceganError(
+            f"expected the parameters in {path}; found: {error.strerror}; take some: cp presets/demo.yaml params.yaml"
+        ) from None
     remedy = "mend it, or take a whole one: cp presets/demo.yaml params.yaml"
     if len(content) > LARGEST_FILE_BYTES:
         raise FaceganError(f"expected parameters of at most {LARGEST_FILE_BYTES:,} bytes in {path}; found more; {remedy}")
@@ -190,7 +192,12 @@ def describe_expected(error: ErrorDetails) -> str:
     context = error.get("ctx", {})
     if error["type"] == "missing" and isinstance(error["loc"][-1], int):
         return "a longer list"
-    bounds = {"greater_than": "above {gt}", "greater_than_equal": "of at least {ge}", "less_than": "below {lt}", "less_than_equal": "of at most {le}"}
+    bounds = {
+        "greater_than": "above {gt}",
+        "greater_than_equal": "of at least {ge}",
+        "less_than": "below {lt}",
+        "less_than_equal": "of at most {le}",
+    }
     if error["type"] in bounds:
         return "a number " + bounds[error["type"]].format(**context)
     phrases = {

@@ -44,7 +44,9 @@ def replace_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
         os.replace(unfinished, path)
     except OSError as error:
         discard(unfinished)
-        raise FaceganError(f"expected to write {path}; found: {error.strerror or error}; mend that, and run the same command again") from error
+        raise FaceganError(
+            f"expected to write {path}; found: {error.strerror or error}; mend that, and run the same command again"
+        ) from error
     except BaseException:
         discard(unfinished)
         raise
@@ -74,7 +76,9 @@ def replace_folder(folder: Path) -> Iterator[Path]:
         os.replace(unfinished, folder)
         shutil.rmtree(former, ignore_errors=True)
     except OSError as error:
-        raise FaceganError(f"expected to write {folder}; found: {error.strerror or error}; mend that, and run the same command again") from error
+        raise FaceganError(
+            f"expected to write {folder}; found: {error.strerror or error}; mend that, and run the same command again"
+        ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -119,7 +123,9 @@ def read_json(path: Path, kind: type[Content], remedy: str) -> Content:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise FaceganError(f"expected {kind.__name__} in {path}; found something else ({where or 'the file'}: {first['msg']}); {remedy}") from None
+        raise FaceganError(
+            f"expected {kind.__name__} in {path}; found something else ({where or 'the file'}: {first['msg']}); {remedy}"
+        ) from None
 
 
 def hash_file(path: Path) -> str:

@@ -59,4 +59,8 @@ class Progress:
         """Returns the state after so many seconds as one line."""
         rate = (self.done - self.before) / seconds
         left = f"{(self.total - self.done) / rate:,.0f} s left" if rate > 0 else "time left unknown"
-        return ", ".join(part for part in (f"{self.title}: {self.done:,} of {self.total:,} {self.unit}", f"{rate:,.0f} a second", left, self.note) if part)
+        return ", ".join(
+            part
+            for part in (f"{self.title}: {self.done:,} of {self.total:,} {self.unit}", f"{rate:,.0f} a second", left, self.note)
+            if part
+        )

@@ -96,7 +96,10 @@ class ShardWriter:
         self.open_files: dict[str, BinaryIO] = {}
         self.open_counts: dict[str, int] = {}
         self.folder.mkdir(parents=True, exist_ok=True)
-        for file in [self.folder / "index.json", *(file for split in SPLITS for file in sorted(self.folder.glob(f"{split}-*.safetensors*")))]:
+        for file in [
+            self.folder / "index.json",
+            *(file for split in SPLITS for file in sorted(self.folder.glob(f"{split}-*.safetensors*"))),
+        ]:
             file.unlink(missing_ok=True)
 
     def __enter__(self) -> ShardWriter:
@@ -127,7 +130,13 @@ class ShardWriter:
         shards = tuple(sorted(self.shards, key=lambda shard: (SPLITS.index(shard.split), shard.file)))
         counts = {split: sum(shard.images for shard in shards if shard.split == split) for split in SPLITS}
         index = Index(
-            resolution=self.resolution, **counts, crop=crop, filter=filter, source_fingerprint=source_fingerprint, fingerprint="", shards=shards
+            resolution=self.resolution,
+            **counts,
+            crop=crop,
+            filter=filter,
+            source_fingerprint=source_fingerprint,
+            fingerprint="",
+            shards=shards,
         )
         index = index.model_copy(update={"fingerprint": compute_fingerprint(index)})
         write_json(self.folder / "index.json", index.model_dump(mode="json"))
@@ -229,7 +238,11 @@ def hash_once(path: Path, *version: int) -> str:
 def view_pictures(folder: Path, index: Index, split: Split, numbers: list[int]) -> list[np.ndarray]:
     """Returns some of a split's pictures (3, H, W) by their numbers, without torch and unchecked, just after they were written."""
     shape = (3, index.resolution, index.resolution)
-    shards = [np.memmap(folder / shard.file, np.uint8, "r", HEADER_BYTES, (shard.images, *shape)) for shard in index.shards if shard.split == split]
+    shards = [
+        np.memmap(folder / shard.file, np.uint8, "r", HEADER_BYTES, (shard.images, *shape))
+        for shard in index.shards
+        if shard.split == split
+    ]
     starts = np.cumsum([0, *(len(shard) for shard in shards)])
     places = np.searchsorted(starts, numbers, side="right") - 1
     return [np.array(shards[place][number - starts[place]]) for place, number in zip(places, numbers, strict=True)]

@@ -59,7 +59,9 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def write_card(card: Card, facts: RunFacts | None, title: str, parameters: int, sizes: dict[str, int], difference: int, names: dict[int, str]) -> str:
+def write_card(
+    card: Card, facts: RunFacts | None, title: str, parameters: int, sizes: dict[str, int], difference: int, names: dict[int, str]
+) -> str:
     """Returns README.md.
 
     Args:
@@ -71,7 +73,8 @@ def write_card(card: Card, facts: RunFacts | None, title: str, parameters: int, 
     """
     sections = [
         f"---\n{yaml.safe_dump(make_head(card, facts, title), sort_keys=False, allow_unicode=True)}---\n\n# {title}\n",
-        describe(card, facts, parameters), show_use(sizes, difference, names),
+        describe(card, facts, parameters),
+        show_use(sizes, difference, names),
     ]
     if facts:
         sections += [show_data(facts), show_scores(facts), show_parameters(facts)]
@@ -84,12 +87,25 @@ def make_head(card: Card, facts: RunFacts | None, title: str) -> dict[str, Any]:
     """Returns the YAML head, as the hub's documentation has it."""
     free = facts is not None and facts.manifest.get("source") == FREE
     licence = {"license": "mit"} if free else {"license": "other", "license_name": "depends-on-the-photos"}
-    head = {**licence, "library_name": "facegan", "pipeline_tag": "unconditional-image-generation", "tags": ["gan", "faces", card.model, "onnx", "safetensors"]}
+    head = {
+        **licence,
+        "library_name": "facegan",
+        "pipeline_tag": "unconditional-image-generation",
+        "tags": ["gan", "faces", card.model, "onnx", "safetensors"],
+    }
     if facts and facts.report.get("generated"):
         protocol = facts.report["protocol"]
-        metrics = [{"type": name, "value": value, "name": f"{name} (protocol {protocol['fingerprint']})"} for name, value in facts.report["generated"].items()]
-        data = {"type": facts.manifest.get("source", "images"), "name": facts.manifest.get("path") or facts.manifest.get("source", "images")}
-        head["model-index"] = [{"name": title, "results": [{"task": {"type": "unconditional-image-generation"}, "dataset": data, "metrics": metrics}]}]
+        metrics = [
+            {"type": name, "value": value, "name": f"{name} (protocol {protocol['fingerprint']})"}
+            for name, value in facts.report["generated"].items()
+        ]
+        data = {
+            "type": facts.manifest.get("source", "images"),
+            "name": facts.manifest.get("path") or facts.manifest.get("source", "images"),
+        }
+        head["model-index"] = [
+            {"name": title, "results": [{"task": {"type": "unconditional-image-generation"}, "dataset": data, "metrics": metrics}]}
+        ]
     return head
 
 
@@ -113,10 +129,14 @@ def show_use(sizes: dict[str, int], difference: int, names: dict[int, str]) -> s
         "page.html": "open it in a browser: it draws faces, with sliders, and needs no network and no server",
         "generator.safetensors": "the weights; `python draw_torch.py` draws faces with torch, safetensors and pillow (the network is in `generator.py`)",
         "generator.onnx": f"opset {OPSET}, any batch; `python draw_onnx.py` draws faces with onnxruntime and pillow. "
-                          f"Over {COMPARED_FACES} faces no pixel differs from PyTorch's by more than {difference} of 255",
+        f"Over {COMPARED_FACES} faces no pixel differs from PyTorch's by more than {difference} of 255",
     }
     lines = [f"| `{name}` | {sizes[name] / 1e6:.2f} MB | {words} |" for name, words in rows.items()]
-    known = f"\nDirections that have a name: {', '.join(f'{number + 1} is {name}' for number, name in sorted(names.items()))}.\n" if names else ""
+    known = (
+        f"\nDirections that have a name: {', '.join(f'{number + 1} is {name}' for number, name in sorted(names.items()))}.\n"
+        if names
+        else ""
+    )
     return "## Draw faces\n\n| file | size | |\n|---|---|---|\n" + "\n".join(lines) + "\n" + known
 
 
@@ -135,7 +155,11 @@ def show_scores(facts: RunFacts) -> str:
     columns = [report.get(part, {}) for part in ("generated", "another_seed_95", "floor", "untrained")]
     lines = ["| score | generated | another seed within ± | real against real | untrained |", "|---|---|---|---|---|"]
     for name in columns[0]:
-        lines.append(f"| {name} | " + " | ".join(f"{column[name]:.4g}" if isinstance(column.get(name), int | float) else "" for column in columns) + " |")
+        lines.append(
+            f"| {name} | "
+            + " | ".join(f"{column[name]:.4g}" if isinstance(column.get(name), int | float) else "" for column in columns)
+            + " |"
+        )
     protocol = report["protocol"]
     conditions = "\n".join(f"- {name}: {value}" for name, value in protocol.items() if name != "fingerprint")
     text = "## Scores\n\n" + "\n".join(lines)
@@ -166,6 +190,9 @@ def show_limits(card: Card, facts: RunFacts | None) -> str:
         frechet = name_frechet(facts.report["protocol"]["extractor"])
         ends = [facts.report.get(part, {}).get(frechet) for part in ("generated", "floor", "untrained")]
         if all(isinstance(end, int | float) for end in ends):
-            limits.insert(1, f"{frechet} {ends[0]:.4g} lies between real images ({ends[1]:.4g}) and an untrained generator ({ends[2]:.4g}): "
-                             f"{(ends[2] - ends[0]) / (ends[2] - ends[1]):.0%} of the way.")
+            limits.insert(
+                1,
+                f"{frechet} {ends[0]:.4g} lies between real images ({ends[1]:.4g}) and an untrained generator ({ends[2]:.4g}): "
+                f"{(ends[2] - ends[0]) / (ends[2] - ends[1]):.0%} of the way.",
+            )
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits) + "\n"

@@ -18,7 +18,7 @@ from facegan.sampling.directions import read_names
 from facegan.sampling.faces import enlarge
 
 GRID_FACES, GRID_COLUMNS, GRID_FACE_PIXELS = 32, 8, 64
-DRAW_TORCH = '''import torch
+DRAW_TORCH = """import torch
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -28,8 +28,8 @@ with torch.inference_mode():
     faces = generator.forward(load_file("generator.safetensors"), generator.draw_latents(count=8, seed=0))
 for number, face in enumerate(((faces + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()):
     Image.fromarray(face).save(f"torch{number}.png")
-'''
-DRAW_ONNX = '''import numpy
+"""
+DRAW_ONNX = """import numpy
 import onnxruntime
 from PIL import Image
 
@@ -38,7 +38,7 @@ latents = numpy.random.default_rng(seed=0).{draw}.astype("float32")
 faces = session.run(None, {{"latents": latents}})[0]
 for number, face in enumerate(((faces + 1) * 127.5).round().clip(0, 255).astype("uint8").transpose(0, 2, 3, 1)):
     Image.fromarray(face).save(f"onnx{{number}}.png")
-'''
+"""
 DRAWS = {"normal": "standard_normal((8, {size}))", "uniform": "uniform(-1, 1, (8, {size}))"}
 
 
@@ -78,6 +78,7 @@ def export(model: Path, folder: Path, project: Path) -> list[str]:
     return [
         f"generator.onnx: no pixel of 64 faces differs from PyTorch's by more than {difference} of 255",
         f"page.html: {page / 1e6:.2f} MB; open it in a browser",
-        "README.md: " + ("filled from this project's run" if facts else "without a run: this project's is not the one that made this generator"),
+        "README.md: "
+        + ("filled from this project's run" if facts else "without a run: this project's is not the one that made this generator"),
         "draw_torch.py, draw_onnx.py: draw faces from either file without facegan",
     ]

@@ -40,7 +40,15 @@ def convert(network: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], 
     with torch.no_grad():
         program = torch.export.export(network, tuple(inputs), dynamic_shapes=shapes)
         model = torch.onnx.export(program, opset_version=OPSET, input_names=list(names), output_names=["images"], verbose=False).model_proto
-    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer, *model.graph.input, *model.graph.output):
+    for part in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.initializer,
+        *model.graph.input,
+        *model.graph.output,
+    ):
         part.ClearField("metadata_props")  # among them the paths of this machine's files
     return model
 
@@ -48,7 +56,9 @@ def convert(network: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], 
 def write_onnx(generator: nn.Module, path: Path) -> None:
     """Writes the generator as ONNX."""
     model = convert(generator, [seeded_latents(generator, 2, 0)], ["latents"], any_batch=True)
-    model.doc_string = f"latents (batch, {generator.latent_size}), {generator.latent_distribution}, to images (batch, 3, H, W), nominally in [-1, 1]"
+    model.doc_string = (
+        f"latents (batch, {generator.latent_size}), {generator.latent_distribution}, to images (batch, 3, H, W), nominally in [-1, 1]"
+    )
     write_bytes(path, model.SerializeToString(deterministic=True))
 
 

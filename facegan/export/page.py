@@ -53,22 +53,39 @@ def write_page(path: Path, generator: nn.Module, card: Card, names: dict[int, st
         FaceganError: packages that are missing, or a network of operations that the interpreter does not know.
     """
     latents = seeded_latents(generator, 1, 0)
-    model = convert(PageNetwork(generator).eval(), [latents, torch.ones(1, 1), torch.zeros_like(latents)], ["latents", "truncation", "shift"], any_batch=False)
+    model = convert(
+        PageNetwork(generator).eval(),
+        [latents, torch.ones(1, 1), torch.zeros_like(latents)],
+        ["latents", "truncation", "shift"],
+        any_batch=False,
+    )
     interpreter = (STATIC / "interpreter.js").read_text()
-    unknown = {node.op_type for node in model.graph.node} - set(re.findall(r"\b([A-Z]\w+): ", interpreter[interpreter.index("const operations"):]))
+    unknown = {node.op_type for node in model.graph.node} - set(
+        re.findall(r"\b([A-Z]\w+): ", interpreter[interpreter.index("const operations") :])
+    )
     if unknown:
-        raise FaceganError(f"expected operations that page.html knows; found {', '.join(sorted(unknown))}; add them to facegan/export/interpreter.js")
+        raise FaceganError(
+            f"expected operations that page.html knows; found {', '.join(sorted(unknown))}; add them to facegan/export/interpreter.js"
+        )
     graph, weights = describe_graph(model.graph)
     directions = find_directions(generator)
     content = {
-        "graph": graph, "title": title, "resolution": card.resolution, "latent_size": card.latent_size, "distribution": generator.latent_distribution,
-        "directions": [[round(float(value), 5) for value in direction] for direction in directions], "reach": REACH,
+        "graph": graph,
+        "title": title,
+        "resolution": card.resolution,
+        "latent_size": card.latent_size,
+        "distribution": generator.latent_distribution,
+        "directions": [[round(float(value), 5) for value in direction] for direction in directions],
+        "reach": REACH,
         "names": [names.get(number, f"Direction {number + 1}") for number in range(len(directions))],
     }
     page = (STATIC / "page.html").read_text()
     parts = {
-        "TITLE": html.escape(title), "SCRIPT": (STATIC / "page.js").read_text(), "INTERPRETER": interpreter,
-        "CONTENT": json.dumps(content).replace("</", "<\\/"), "WEIGHTS": base64.b64encode(weights).decode(),
+        "TITLE": html.escape(title),
+        "SCRIPT": (STATIC / "page.js").read_text(),
+        "INTERPRETER": interpreter,
+        "CONTENT": json.dumps(content).replace("</", "<\\/"),
+        "WEIGHTS": base64.b64encode(weights).decode(),
     }
     for name, part in parts.items():
         page = page.replace(f"{{{{{name}}}}}", part)

@@ -66,7 +66,9 @@ def write_code(generator: nn.Module, name: str) -> str:
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.users and node.name in constants:
             name = constants[node.name]
-            lines.append(f'    {node.name} = ' + (f'weights["{name}"]' if name in program.state_dict else write_constant(program.constants[name])))
+            lines.append(
+                f"    {node.name} = " + (f'weights["{name}"]' if name in program.state_dict else write_constant(program.constants[name]))
+            )
     body = program.graph_module.code.split(":\n", 1)[1]
     for line in body.splitlines():
         statement = line.split(";", 1)[0].replace("torch.ops.aten.", "aten.").rstrip()  # what follows frees memory

@@ -212,4 +212,6 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     """``nn.ConvTranspose2d``, by ``conv_transpose2d``."""
 
     def forward(self, features: Tensor) -> Tensor:
-        return conv_transpose2d(features, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+        return conv_transpose2d(
+            features, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        )

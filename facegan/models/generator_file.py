@@ -90,7 +90,9 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[nn.M
     try:
         network, card = read_generator_from_checkpoint(path) if is_checkpoint(path) else load_network(path, build_generator)
     except OSError as error:
-        raise FaceganError(f"expected to read {path}; found: {error.strerror or error}; mend that, and run the same command again") from None
+        raise FaceganError(
+            f"expected to read {path}; found: {error.strerror or error}; mend that, and run the same command again"
+        ) from None
     return network.to(device).eval(), card
 
 
@@ -175,4 +177,6 @@ def check_shapes(path: Path, card: Card, header: dict[str, tuple[tuple[int, ...]
     wrong += [name for name in header if name not in expected]
     if wrong or getattr(network, "latent_size", card.latent_size) != card.latent_size:
         first = printable(wrong[0]) if wrong else "latent_size"
-        raise FaceganError(f"expected the weights of a {card.model} in {path}; found others ({first}, and {max(0, len(wrong) - 1)} more); {REMEDY}")
+        raise FaceganError(
+            f"expected the weights of a {card.model} in {path}; found others ({first}, and {max(0, len(wrong) - 1)} more); {REMEDY}"
+        )

@@ -5,7 +5,6 @@ In: latents (B, latent_size), normal; the tutorial's are 32 long. Out: images (B
 the discriminator 4,211,713. Nothing is normalised.
 """
 
-
 from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
@@ -19,7 +18,9 @@ SLOPE = 0.3  # of Keras's LeakyReLU
 def check_resolution(resolution: int) -> None:
     """Raises FaceganError for a size that three doublings or the discriminator's unpadded convolutions do not allow."""
     if resolution % 8 or not 48 <= resolution <= 256:
-        raise FaceganError(f"keras128: expected a resolution that is a multiple of 8 from 48 to 256; found {resolution}; set preprocess.resolution")
+        raise FaceganError(
+            f"keras128: expected a resolution that is a multiple of 8 from 48 to 256; found {resolution}; set preprocess.resolution"
+        )
 
 
 class Generator(nn.Module):
@@ -33,14 +34,23 @@ class Generator(nn.Module):
         self.latent_size = parameters.latent_size
         width, start = parameters.width, resolution // 8
         self.layers = nn.Sequential(
-            nn.Linear(self.latent_size, width // 2 * start**2), nn.LeakyReLU(SLOPE), nn.Unflatten(1, (width // 2, start, start)),
-            Conv2d(width // 2, width, 5, padding=2), nn.LeakyReLU(SLOPE),
-            ConvTranspose2d(width, width, 4, 2, 1), nn.LeakyReLU(SLOPE),
-            ConvTranspose2d(width, width, 4, 2, 1), nn.LeakyReLU(SLOPE),
-            ConvTranspose2d(width, width, 4, 2, 1), nn.LeakyReLU(SLOPE),
-            Conv2d(width, 2 * width, 5, padding=2), nn.LeakyReLU(SLOPE),
-            Conv2d(2 * width, 2 * width, 5, padding=2), nn.LeakyReLU(SLOPE),
-            Conv2d(2 * width, 3, 7, padding=3), nn.Tanh(),
+            nn.Linear(self.latent_size, width // 2 * start**2),
+            nn.LeakyReLU(SLOPE),
+            nn.Unflatten(1, (width // 2, start, start)),
+            Conv2d(width // 2, width, 5, padding=2),
+            nn.LeakyReLU(SLOPE),
+            ConvTranspose2d(width, width, 4, 2, 1),
+            nn.LeakyReLU(SLOPE),
+            ConvTranspose2d(width, width, 4, 2, 1),
+            nn.LeakyReLU(SLOPE),
+            ConvTranspose2d(width, width, 4, 2, 1),
+            nn.LeakyReLU(SLOPE),
+            Conv2d(width, 2 * width, 5, padding=2),
+            nn.LeakyReLU(SLOPE),
+            Conv2d(2 * width, 2 * width, 5, padding=2),
+            nn.LeakyReLU(SLOPE),
+            Conv2d(2 * width, 3, 7, padding=3),
+            nn.Tanh(),
         )
         initialize_as_keras(self)
 

@@ -45,7 +45,11 @@ class Dropout(nn.Dropout):
         """Returns the features (B, …), a share ``p`` of them zero while it trains, the others larger by 1 / (1 - p)."""
         if not self.training or self.p == 0:
             return features
-        layout = torch.channels_last if features.ndim == 4 and features.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        layout = (
+            torch.channels_last
+            if features.ndim == 4 and features.is_contiguous(memory_format=torch.channels_last)
+            else torch.contiguous_format
+        )
 
         def choose(count: int) -> Tensor:
             kept = torch.empty((count, *features.shape[1:]), dtype=features.dtype, device=features.device, memory_format=layout)

@@ -227,7 +227,6 @@ class Generator(nn.Module):
         is_other = torch.arange(count, device=latents.device)[:, None] >= changes  # (layers + 1, B)
         return torch.where(is_other[:, :, None], others, styles)
 
-
     def follow(self, styles: Tensor) -> None:
         """Moves the average style towards the mean of the whole batch's styles, of which (B, latent_size) are at hand."""
         if whole_batch.is_repeat():
@@ -284,7 +283,9 @@ class Discriminator(nn.Module):
         widths = thinning_widths("stylegan2", resolution, parameters.width)[::-1]
         self.from_rgb = Convolution(3, widths[0], 1)
         sizes = (resolution // 2**block for block in range(len(widths) - 1))
-        self.blocks = nn.ModuleList(ResidualBlock(narrow, wide, size) for (narrow, wide), size in zip(itertools.pairwise(widths), sizes, strict=True))
+        self.blocks = nn.ModuleList(
+            ResidualBlock(narrow, wide, size) for (narrow, wide), size in zip(itertools.pairwise(widths), sizes, strict=True)
+        )
         self.last = Convolution(widths[-1] + 1, widths[-1], 3)
         self.gather = Linear(16 * widths[-1], widths[-1])
         self.judge = Linear(widths[-1], 1)

@@ -5,7 +5,6 @@ tutorial's size is 28 px; any multiple of 4 from 16 to 64 px works. The text giv
 of layers; kernel sizes, the depths between and the rate of dropout are chosen here.
 """
 
-
 from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
@@ -19,7 +18,9 @@ SLOPE = 0.2
 def check_resolution(resolution: int) -> None:
     """Raises FaceganError for a size that two doublings do not reach."""
     if resolution % 4 or not 16 <= resolution <= 64:
-        raise FaceganError(f"tutorial28: expected a resolution that is a multiple of 4 from 16 to 64; found {resolution}; set preprocess.resolution")
+        raise FaceganError(
+            f"tutorial28: expected a resolution that is a multiple of 4 from 16 to 64; found {resolution}; set preprocess.resolution"
+        )
 
 
 class Generator(nn.Module):
@@ -38,11 +39,17 @@ class Generator(nn.Module):
             return [BatchNorm2d(depth), nn.LeakyReLU(SLOPE), Dropout(parameters.dropout)]
 
         self.layers = nn.Sequential(
-            nn.Linear(self.latent_size, width * start**2, bias=False), nn.Unflatten(1, (width, start, start)), *finish(depths[0]),
-            nn.ConvTranspose2d(depths[0], depths[1], 3, 1, 1, bias=False), *finish(depths[1]),
-            nn.ConvTranspose2d(depths[1], depths[2], 4, 2, 1, bias=False), *finish(depths[2]),
-            nn.ConvTranspose2d(depths[2], depths[3], 3, 1, 1, bias=False), *finish(depths[3]),
-            nn.ConvTranspose2d(depths[3], 3, 4, 2, 1), nn.Tanh(),
+            nn.Linear(self.latent_size, width * start**2, bias=False),
+            nn.Unflatten(1, (width, start, start)),
+            *finish(depths[0]),
+            nn.ConvTranspose2d(depths[0], depths[1], 3, 1, 1, bias=False),
+            *finish(depths[1]),
+            nn.ConvTranspose2d(depths[1], depths[2], 4, 2, 1, bias=False),
+            *finish(depths[2]),
+            nn.ConvTranspose2d(depths[2], depths[3], 3, 1, 1, bias=False),
+            *finish(depths[3]),
+            nn.ConvTranspose2d(depths[3], 3, 4, 2, 1),
+            nn.Tanh(),
         )
         initialize_as_keras(self)
 

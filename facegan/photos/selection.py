@@ -55,7 +55,9 @@ def choose_photos(files: Iterable[tuple[str, int]], read: Callable[[str], bytes]
     if choice.only and photos:
         wanted = [name for name in photos if fnmatchcase(name, choice.only)]
         if not wanted:
-            raise FaceganError(f"data.only: expected photos that fit {printable(choice.only)}; found {describe_folders(photos)}; mend the pattern")
+            raise FaceganError(
+                f"data.only: expected photos that fit {printable(choice.only)}; found {describe_folders(photos)}; mend the pattern"
+            )
         others[NOT_ONLY], photos = len(photos) - len(wanted), wanted
     if choice.where and photos:
         wanted = keep_where(photos, choice.where, read_list(files, read, ATTRIBUTES))
@@ -87,7 +89,9 @@ def read_list(files: Iterable[tuple[str, int]], read: Callable[[str], bytes], na
         return None
     name, size = lists[0]
     if size > LARGEST_LIST_BYTES:
-        raise FaceganError(f"expected a list of at most {LARGEST_LIST_BYTES:,} bytes in {printable(name)}; found {size:,}; mend it or take it away")
+        raise FaceganError(
+            f"expected a list of at most {LARGEST_LIST_BYTES:,} bytes in {printable(name)}; found {size:,}; mend it or take it away"
+        )
     return name, read(name)
 
 

@@ -85,7 +85,10 @@ class Photos:
         partition = match_names(read_partition(name, content), self.names)
         files = {photo.rpartition("/")[2] for photo in self.names}
         if len(partition) < len(files):
-            print(f"{printable(name)} has {len(partition):,} of {len(files):,} photos; a hash decides which of the others are held out", flush=True)
+            print(
+                f"{printable(name)} has {len(partition):,} of {len(files):,} photos; a hash decides which of the others are held out",
+                flush=True,
+            )
         return partition
 
 

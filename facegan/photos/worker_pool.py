@@ -70,7 +70,9 @@ class Workers:
             while under_way:
                 yield under_way.popleft().result()
         except BrokenProcessPool:
-            raise FaceganError("expected the worker processes to last; found one killed, perhaps for memory; try fewer with --workers") from None
+            raise FaceganError(
+                "expected the worker processes to last; found one killed, perhaps for memory; try fewer with --workers"
+            ) from None
 
 
 @contextlib.contextmanager

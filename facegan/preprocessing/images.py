@@ -85,7 +85,9 @@ class Photo:
         if not self.is_jpeg:
             return 1
         width, height = self.size
-        return max(next(shrink for shrink in SHRINKS if shrink <= max(1, spare)), min(s for s in SHRINKS if width * height <= MAX_PIXELS * s * s))
+        return max(
+            next(shrink for shrink in SHRINKS if shrink <= max(1, spare)), min(s for s in SHRINKS if width * height <= MAX_PIXELS * s * s)
+        )
 
     def decode(self, shrink: int = 1) -> Image.Image:
         """Returns the upright RGB picture, a JPEG at 1/``shrink`` of its height and width.

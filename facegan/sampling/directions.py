@@ -38,7 +38,9 @@ def first_matrix(generator: nn.Module) -> Tensor:
         case stylegan2.Generator():
             affine = [layer.convolution.affine for layer in (*generator.layers, *generator.to_rgb)]
             return torch.cat([layer.weight * layer.gain for layer in affine])
-    raise FaceganError(f"expected a generator whose first layer is known; found {type(generator).__name__}; name its layer in facegan/sampling/directions.py")
+    raise FaceganError(
+        f"expected a generator whose first layer is known; found {type(generator).__name__}; name its layer in facegan/sampling/directions.py"
+    )
 
 
 @torch.no_grad()

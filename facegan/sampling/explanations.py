@@ -107,7 +107,9 @@ class Reading:
         return low, high
 
 
-def read_scores(generated: Mapping[str, float], margins: Mapping[str, float], floor: Mapping[str, float], untrained: Mapping[str, float]) -> list[Reading]:
+def read_scores(
+    generated: Mapping[str, float], margins: Mapping[str, float], floor: Mapping[str, float], untrained: Mapping[str, float]
+) -> list[Reading]:
     """Returns a reading for each score of the generated pictures, in the order given. A spread over subsets is no score."""
     return [
         Reading(name, find_kind(name), value, margins.get(name), floor.get(name), untrained.get(name))

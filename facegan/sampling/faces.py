@@ -120,7 +120,6 @@ def generate(generator: nn.Module, latents: Tensor, title: str) -> Iterator[Tens
             yield from faces
 
 
-
 def enlarge(picture: np.ndarray, side: int, least: int) -> np.ndarray:
     """Returns the picture (H, W, 3) with every pixel repeated so often that ``side`` pixels become ``least`` or more."""
     times = math.ceil(least / side)

@@ -108,10 +108,16 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
     import jinja2
 
     training = read_json(sources.training, Training, "train again") if exists(sources.training) else None
-    evaluation = read_json(sources.evaluation / "report.json", Evaluation, "run the stage evaluate again") if has_scores(sources.evaluation) else None
+    evaluation = (
+        read_json(sources.evaluation / "report.json", Evaluation, "run the stage evaluate again")
+        if has_scores(sources.evaluation)
+        else None
+    )
     missing = [] if training else ["how it was trained"]
     if evaluation and any(getattr(evaluation, name) != getattr(card, name) for name in IDENTITY):
-        missing.append(f"scores (those in {sources.evaluation.name} are of another generator, after {evaluation.images_seen:,} images; evaluate this one)")
+        missing.append(
+            f"scores (those in {sources.evaluation.name} are of another generator, after {evaluation.images_seen:,} images; evaluate this one)"
+        )
         evaluation = None
     elif not evaluation:
         missing.append("scores")
@@ -119,7 +125,11 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
     missing += [] if charts else ["the course of its training"]
     neighbours = sources.evaluation / "neighbours.png" if evaluation else None
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("facegan.sampling", ""), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("facegan.sampling", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"embed": embed, "figure": show_figure, "value": show_value}
     page = environment.get_template("report.html.jinja").render(
@@ -131,7 +141,9 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
         training=training,
         charts=charts,
         evaluation=evaluation,
-        readings=read_scores(evaluation.generated, evaluation.another_seed_95, evaluation.floor, evaluation.untrained) if evaluation else [],
+        readings=read_scores(evaluation.generated, evaluation.another_seed_95, evaluation.floor, evaluation.untrained)
+        if evaluation
+        else [],
         neighbours=neighbours if exists(neighbours) else None,
         parameters={**(training.parameters if training else {"model": {"name": card.model, **card.arguments}}), "sample": dict(sample)},
         missing=missing,

@@ -50,9 +50,7 @@ def evaluate(
     space = extractor.space
     found: list[bool] = []  # whether a picture shows a face
     features = extract(extractor, look_for_faces(generate(generator, parameters, extractor.device), found))
-    protocol = Protocol(
-        **dataclasses.asdict(reference.protocol), generated=parameters.images, seed=parameters.seed
-    )
+    protocol = Protocol(**dataclasses.asdict(reference.protocol), generated=parameters.images, seed=parameters.seed)
     report: dict[str, Any] = {
         "model": describe_model(card.parameters),
         "images_seen": card.images_seen,
@@ -106,7 +104,11 @@ def describe_data(report: dict[str, Any]) -> str:
 def describe_distance(report: dict[str, Any], space: str) -> str:
     """Returns the distance, and the ends of its scale that the report has, in a line."""
     name = name_frechet(space)
-    ends = [f"{words} {report[end][name]:.4g}" for end, words in (("floor", "real photos"), ("untrained", "untrained")) if name in report.get(end, {})]
+    ends = [
+        f"{words} {report[end][name]:.4g}"
+        for end, words in (("floor", "real photos"), ("untrained", "untrained"))
+        if name in report.get(end, {})
+    ]
     line = f"{name} {report['generated'][name]:.4g}, another seed within ±{report['another_seed_95'][name]:.2g}"
     return f"{line} ({', '.join(ends)})" if ends else line
 
@@ -117,7 +119,9 @@ def describe_memorisation(report: dict[str, Any]) -> str:
         return "too few held-out images to tell whether it replays training images"
     found = report["memorisation"]
     verdict = "it replays training images" if found["detected"] else "no sign of replayed training images"
-    return f"nearest real image is a training image: {found['nearest_is_training']['share']:.2f}, expected {found['expected']:.2f}: {verdict}"
+    return (
+        f"nearest real image is a training image: {found['nearest_is_training']['share']:.2f}, expected {found['expected']:.2f}: {verdict}"
+    )
 
 
 def describe_faces(report: dict[str, Any]) -> list[str]:
@@ -159,7 +163,9 @@ def draw_scored_latents(generator: nn.Module, parameters: EvaluateParameters) ->
     return seeded_latents(generator, parameters.images, parameters.seed)
 
 
-def draw_neighbours(generator: nn.Module, features: Tensor, reference: Reference, shards: Path, parameters: EvaluateParameters) -> np.ndarray:
+def draw_neighbours(
+    generator: nn.Module, features: Tensor, reference: Reference, shards: Path, parameters: EvaluateParameters
+) -> np.ndarray:
     """Returns a sheet (H, W, 3) of the generated images that lie nearest to a training image, with their neighbours.
 
     Each row: the generated image, its nearest training images, its nearest held-out ones.

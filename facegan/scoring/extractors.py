@@ -91,7 +91,9 @@ def open_extractor(name: str, weights: Path | None = None, device: torch.device 
             raise FaceganError(f"expected the published weights of {name} in {path}; found other bytes; {remedy}")
         network, classifier = spec.build(state)
     except ModuleNotFoundError as error:
-        raise FaceganError(f"expected the packages of the extractor {name}; found no {error.name}; pip install -r requirements.txt") from None
+        raise FaceganError(
+            f"expected the packages of the extractor {name}; found no {error.name}; pip install -r requirements.txt"
+        ) from None
     except (RuntimeError, LookupError, ValueError) as error:
         reason = printable(" ".join(str(error).split())[:200])
         raise FaceganError(f"expected the weights of {name} in {path}; found others ({reason}); {remedy}") from None

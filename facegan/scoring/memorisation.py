@@ -67,8 +67,13 @@ def measure_memorisation(fake: Tensor, holdout: Tensor, train: Tensor, seed: int
     hits = count_hits(fake, holdout, train)
     chance = np.mean([random.permutation(hits)[: len(train)].sum() >= hits[: len(train)].sum() for _ in range(RESAMPLES)])
     return Memorisation(
-        detected=bool(chance < CHANCE), nearest_is_training=measure_hits(hits, len(train), random), expected=len(train) / len(hits),
-        chance=float(chance), closer_than_holdout=measure_closeness(fake, holdout, train, random), searched=len(train), holdout=len(holdout),
+        detected=bool(chance < CHANCE),
+        nearest_is_training=measure_hits(hits, len(train), random),
+        expected=len(train) / len(hits),
+        chance=float(chance),
+        closer_than_holdout=measure_closeness(fake, holdout, train, random),
+        searched=len(train),
+        holdout=len(holdout),
     )
 
 
@@ -78,7 +83,9 @@ def count_hits(fake: Tensor, holdout: Tensor, train: Tensor) -> np.ndarray:
     move = real_mean - sum_rows(fake) / len(fake)
     hits = np.zeros(len(train) + len(holdout), dtype=np.int64)
     for rows in split_rows(fake):
-        (train_distance, train_row), (holdout_distance, holdout_row) = (find_neighbours(rows.double() + move, images, 1) for images in (train, holdout))
+        (train_distance, train_row), (holdout_distance, holdout_row) = (
+            find_neighbours(rows.double() + move, images, 1) for images in (train, holdout)
+        )
         nearest = torch.where(holdout_distance < train_distance, len(train) + holdout_row, train_row)  # (n, 1)
         hits += np.bincount(nearest.flatten().cpu().numpy(), minlength=len(hits))
     return hits

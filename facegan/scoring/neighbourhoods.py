@@ -48,7 +48,11 @@ def measure_radii(features: Tensor, kept: Tensor, neighbours: int) -> Tensor:
 
 
 def compare_neighbourhoods(
-    real: Tensor, fake: Tensor, kept: Tensor | None = None, precision_neighbours: int = PRECISION_NEIGHBOURS, density_neighbours: int = DENSITY_NEIGHBOURS
+    real: Tensor,
+    fake: Tensor,
+    kept: Tensor | None = None,
+    precision_neighbours: int = PRECISION_NEIGHBOURS,
+    density_neighbours: int = DENSITY_NEIGHBOURS,
 ) -> dict[str, Tensor]:
     """Returns four scores of generated features against real ones, (L,) each, for L parts of the generated ones.
 
@@ -81,6 +85,8 @@ def compare_neighbourhoods(
             covered[part, rows] |= (close & mask).any(1)
     counts = kept.sum(1)
     return {
-        "precision": kept.double() @ inside.double() / counts, "recall": reached.double().mean(1),
-        "density": kept.double() @ around / counts / density_neighbours, "coverage": covered.double().mean(1),
+        "precision": kept.double() @ inside.double() / counts,
+        "recall": reached.double().mean(1),
+        "density": kept.double() @ around / counts / density_neighbours,
+        "coverage": covered.double().mean(1),
     }

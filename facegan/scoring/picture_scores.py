@@ -94,8 +94,15 @@ def score_pictures(pictures: Pictures, real: Reference | Pictures, extractor: Ex
 def describe_real(pictures: Pictures, extractor: Extractor) -> RealProtocol:
     """Returns the real half of the protocol, where the real images are pictures in a folder or zip, taken whole and unchanged."""
     return RealProtocol(
-        data=pictures.sha256, resolution=pictures.size[0], crop="none", filter="none", split="all", real=len(pictures.features),
-        extractor=extractor.space, weights_sha256=extractor.weights_sha256, resize=extractor.resize,
+        data=pictures.sha256,
+        resolution=pictures.size[0],
+        crop="none",
+        filter="none",
+        split="all",
+        real=len(pictures.features),
+        extractor=extractor.space,
+        weights_sha256=extractor.weights_sha256,
+        resize=extractor.resize,
     )
 
 
@@ -144,7 +151,9 @@ def read_batches(store: Store, names: list[str], size: tuple[int, int], option: 
     while part := list(itertools.islice(pictures, batch)):
         for name, picture in part:
             if picture.shape[1:] != size:
-                problem = f"expected pictures of one size; found {name_size(size)} and, in {printable(name)}, {name_size(picture.shape[1:])}"
+                problem = (
+                    f"expected pictures of one size; found {name_size(size)} and, in {printable(name)}, {name_size(picture.shape[1:])}"
+                )
                 raise FaceganError(f"{option}: {problem}; {NOT_RESIZED}")
         yield torch.from_numpy(np.stack([picture for _, picture in part]))
         progress.add(len(part))

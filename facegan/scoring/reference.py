@@ -84,7 +84,9 @@ def make_reference(shards: Path, folder: Path, extractor: Extractor, images: int
     orders = {name: shuffle(getattr(index, name)) for name in ("train", "holdout")}
     real = min(images, len(orders["train"]))
     if real < FEWEST_IMAGES:
-        raise FaceganError(f"expected at least {FEWEST_IMAGES} training images to score against; found {len(orders['train'])}; give more photos")
+        raise FaceganError(
+            f"expected at least {FEWEST_IMAGES} training images to score against; found {len(orders['train'])}; give more photos"
+        )
     searched = len(orders["train"]) if memorisation_images is None else min(memorisation_images, len(orders["train"]))
     lacking = max(0, 2 * real - len(orders["train"]))  # of the second real set, which the held-out images lend
     kept = {"train": max(searched, real), "holdout": real}
@@ -96,9 +98,12 @@ def make_reference(shards: Path, folder: Path, extractor: Extractor, images: int
     if len(second) >= FEWEST_IMAGES:
         floor |= compare(train[: len(second)], second, extractor.space, extractor.classifier)
     result = Reference(
-        train=train[: kept["train"]], train_rows=rows["train"][: kept["train"]],
-        holdout=holdout[: kept["holdout"]], holdout_rows=rows["holdout"][: kept["holdout"]],
-        protocol=describe(index, extractor, real), floor=floor,
+        train=train[: kept["train"]],
+        train_rows=rows["train"][: kept["train"]],
+        holdout=holdout[: kept["holdout"]],
+        holdout_rows=rows["holdout"][: kept["holdout"]],
+        protocol=describe(index, extractor, real),
+        floor=floor,
     )
     write_reference(folder, result)
     return result
@@ -112,8 +117,15 @@ def shuffle(count: int) -> Tensor:
 def describe(index: Index, extractor: Extractor, real: int) -> RealProtocol:
     """Returns the real half of the protocol."""
     return RealProtocol(
-        data=index.fingerprint, resolution=index.resolution, crop=index.crop, filter=index.filter, split="train", real=real,
-        extractor=extractor.space, weights_sha256=extractor.weights_sha256, resize=extractor.resize,
+        data=index.fingerprint,
+        resolution=index.resolution,
+        crop=index.crop,
+        filter=index.filter,
+        split="train",
+        real=real,
+        extractor=extractor.space,
+        weights_sha256=extractor.weights_sha256,
+        resize=extractor.resize,
     )
 
 
@@ -178,4 +190,6 @@ def check_shards(reference: Reference, index: Index, shards: Path) -> None:
     """Raises FaceganError unless the reference was made of these shards."""
     expected, found = reference.protocol.data, index.fingerprint
     if expected != found:
-        raise FaceganError(f"expected the images that the real features are of ({expected[:12]}) in {shards}; found others ({found[:12]}); {REMEDY}")
+        raise FaceganError(
+            f"expected the images that the real features are of ({expected[:12]}) in {shards}; found others ({found[:12]}); {REMEDY}"
+        )

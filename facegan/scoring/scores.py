@@ -45,10 +45,16 @@ def compare(real: Tensor, fake: Tensor, space: str, classifier: Tensor | None = 
 def estimate_intervals(real: Tensor, fake: Tensor, space: str) -> dict[str, float]:
     """Returns, for each score, half the width of the interval that another seed's score falls into 95 times of 100."""
     kept = torch.arange(len(fake), device=fake.device) % GROUPS != torch.arange(GROUPS, device=fake.device)[:, None]  # (GROUPS, M)
-    few_real, few_fake, few_kept = real[: protocol.NEIGHBOUR_IMAGES], fake[: protocol.NEIGHBOUR_IMAGES], kept[:, : protocol.NEIGHBOUR_IMAGES]
+    few_real, few_fake, few_kept = (
+        real[: protocol.NEIGHBOUR_IMAGES],
+        fake[: protocol.NEIGHBOUR_IMAGES],
+        kept[:, : protocol.NEIGHBOUR_IMAGES],
+    )
     gaussian = distances.fit_gaussian(real)
     parts = {
-        name_frechet(space): torch.tensor([distances.frechet_distance(gaussian, distances.fit_gaussian(fake[part])) for part in kept], dtype=torch.float64),
+        name_frechet(space): torch.tensor(
+            [distances.frechet_distance(gaussian, distances.fit_gaussian(fake[part])) for part in kept], dtype=torch.float64
+        ),
         name_kernel(space): distances.kernel_distances(few_real, few_fake, few_kept),
     }
     neighbourhoods = compare_neighbourhoods(few_real, few_fake, few_kept)

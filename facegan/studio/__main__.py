@@ -1,7 +1,7 @@
 """Opens the face studio in the browser: watch trainings, look at faces, compare runs, play.
 
-    python -m facegan.studio                                  # the project's generators and runs, at http://127.0.0.1:7860
-    python -m facegan.studio --model any.safetensors          # another generator, shown first
+python -m facegan.studio                                  # the project's generators and runs, at http://127.0.0.1:7860
+python -m facegan.studio --model any.safetensors          # another generator, shown first
 """
 
 import argparse
@@ -14,7 +14,9 @@ MISSING = "error: expected the studio's packages; found no {}; run: make studio,
 
 def main() -> None:
     """Reads the arguments and serves."""
-    parser = argparse.ArgumentParser(prog="python -m facegan.studio", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m facegan.studio", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, help="a generator.safetensors to show first (default: data/model's, else the one that ships)")
     parser.add_argument("--project", type=Path, default=PROJECT, help="the project whose runs are shown (default: this one)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")

@@ -143,7 +143,9 @@ def add_changes(routes: fastapi.APIRouter, studio: Studio) -> None:
     def blend(asked: Annotated[requests.Blend, Query()]) -> Response:
         return answer_face(*studio.blend(asked))
 
-    @routes.get("/mix.png", summary="Style mixing: the first layers of one face, the others of a second (StyleGAN2 alone)", **files("image/png"))
+    @routes.get(
+        "/mix.png", summary="Style mixing: the first layers of one face, the others of a second (StyleGAN2 alone)", **files("image/png")
+    )
     def mix(asked: Annotated[requests.Mix, Query()]) -> Response:
         return answer_face(*studio.mix(asked))
 
@@ -151,7 +153,9 @@ def add_changes(routes: fastapi.APIRouter, studio: Studio) -> None:
     def move(asked: Annotated[requests.Move, Query()]) -> Response:
         return answer_face(*studio.move(asked))
 
-    @routes.get("/directions.png", summary=f"A face moved along each direction: a row each, {PREVIEWS} steps from -3 to 3", **files("image/png"))
+    @routes.get(
+        "/directions.png", summary=f"A face moved along each direction: a row each, {PREVIEWS} steps from -3 to 3", **files("image/png")
+    )
     def preview_directions(asked: Annotated[requests.Previews, Query()]) -> Response:
         return answer(write_png(make_grid(studio.preview_directions(asked).flatten(0, 1), PREVIEWS)), "image/png")
 
@@ -172,7 +176,9 @@ def add_trainings(routes: fastapi.APIRouter, studio: Studio) -> None:
     def show_progress(name: Name, images_seen: Annotated[int, Path(ge=0)]) -> Response:
         pictures = read_training(studio.project, name).pictures
         if images_seen not in pictures:
-            raise FaceganError(f"expected a progress picture after {', '.join(map(str, pictures)) or 'no'} images; found {images_seen}; choose one of those")
+            raise FaceganError(
+                f"expected a progress picture after {', '.join(map(str, pictures)) or 'no'} images; found {images_seen}; choose one of those"
+            )
         return answer(pictures[images_seen].read_bytes(), "image/png")
 
 
@@ -192,7 +198,9 @@ def add_search(routes: fastapi.APIRouter, studio: Studio) -> None:
     """Adds the search for the face most like a photo."""
     searching = threading.BoundedSemaphore(MOST_SEARCHES)
 
-    @routes.post("/find", summary="The face most like a photo, whose bytes are the request's body; the answer's face goes to the other calls")
+    @routes.post(
+        "/find", summary="The face most like a photo, whose bytes are the request's body; the answer's face goes to the other calls"
+    )
     async def find(request: fastapi.Request, generator: requests.Generator = "", straighten: bool = True) -> FoundInfo:
         content = bytearray()
         async for part in request.stream():

@@ -50,7 +50,13 @@ def build_page(studio: Studio) -> gr.Blocks:
                 say(f"<p>{module.ABOUT}</p>", elem_classes="intro")
                 module.build(page)
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        gr.on([page.picks.change, generator.input], telling(lambda *values: show_tray(studio, *values)), [generator, page.picks], tray, **quiet)
+        gr.on(
+            [page.picks.change, generator.input],
+            telling(lambda *values: show_tray(studio, *values)),
+            [generator, page.picks],
+            tray,
+            **quiet,
+        )
         gr.on([blocks.load, generator.change], telling(lambda name: describe(studio, name)), generator, about, **quiet)
         page.picks.change(None, page.picks, None, js=GIVE_PICKS, **quiet)
         tray.pick(None, None, page.picks, js=TAKE_PICKS, trigger_mode="multiple", **quiet)
@@ -77,8 +83,12 @@ def describe(studio: Studio, name: str) -> str:
     """Returns what the page says about the generator that is chosen."""
     facts = studio.describe(name)
     text = f"{facts['model']}, {facts['resolution']} px, {facts['parameters']:,} parameters, trained on {facts['images_seen']:,} images"
-    own = "" if "workspace" in studio.generators.known() else (
-        "<p>It comes with the project. For one of your own: <code>make demo</code> (cartoon faces, minutes), or your photos, as the README has it; "
-        "then load this page again.</p>"
+    own = (
+        ""
+        if "workspace" in studio.generators.known()
+        else (
+            "<p>It comes with the project. For one of your own: <code>make demo</code> (cartoon faces, minutes), or your photos, as the README has it; "
+            "then load this page again.</p>"
+        )
     )
     return f"<p>{html.escape(text)}.</p>{own}"

@@ -25,7 +25,13 @@ Result = TypeVar("Result")
 def face_grid(**options: Any) -> gr.HTML:
     """Returns a grid of faces, each a button; ``show_faces`` makes its value, and its event ``pick`` names the face that was pressed."""
     # no subclass of gr.HTML: Gradio would write a .pyi file beside this module
-    return gr.HTML({"faces": []}, html_template='<div class="faces"></div>', js_on_load=(STATIC / "faces.js").read_text(), apply_default_css=False, **options)
+    return gr.HTML(
+        {"faces": []},
+        html_template='<div class="faces"></div>',
+        js_on_load=(STATIC / "faces.js").read_text(),
+        apply_default_css=False,
+        **options,
+    )
 
 
 def say(text: str = "", **options: Any) -> gr.HTML:
@@ -34,7 +40,12 @@ def say(text: str = "", **options: Any) -> gr.HTML:
 
 
 def show_faces(
-    faces: Tensor, names: Sequence[str], picked: Sequence[str] | None = None, captions: Sequence[str] = (), labels: Sequence[str] = (), address: str = ""
+    faces: Tensor,
+    names: Sequence[str],
+    picked: Sequence[str] | None = None,
+    captions: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    address: str = "",
 ) -> dict[str, Any]:
     """Returns the value of a ``face_grid`` for faces (N, 3, H, W) in uint8.
 
@@ -48,8 +59,17 @@ def show_faces(
     labels = labels or [describe_face(name) for name in names]
     captions = captions or [""] * len(names)
     items = [{"face": name, "label": label, "caption": caption} for name, label, caption in zip(names, labels, captions, strict=True)]
-    value: dict[str, Any] = {"sheet": as_uri(write_png(make_grid(faces, columns))), "columns": columns, "size": faces.shape[-1], "faces": items}
-    return value | ({} if picked is None else {"picked": list(picked), "most_picked": requests.MOST_PICKED}) | ({"address": address} if address else {})
+    value: dict[str, Any] = {
+        "sheet": as_uri(write_png(make_grid(faces, columns))),
+        "columns": columns,
+        "size": faces.shape[-1],
+        "faces": items,
+    }
+    return (
+        value
+        | ({} if picked is None else {"picked": list(picked), "most_picked": requests.MOST_PICKED})
+        | ({"address": address} if address else {})
+    )
 
 
 def show_hint(hint: str) -> dict[str, Any]:
@@ -81,8 +101,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Returns a table of plain texts."""
     top = "".join(f"<th scope=col>{html.escape(str(cell))}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(" / ".join(map(str, head)))}">' \
-           f'<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(" / ".join(map(str, head)))}">'
+        f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def status(facts: dict[str, Any]) -> str:

@@ -48,11 +48,15 @@ def draw_curves(title: str, curves: Mapping[str, Curve]) -> str:
         way = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in part)
         last = f": {part[-1][1]:.4g}" if part else ""
         parts.append(f'<polyline class="curve{number % 4}" points="{way}"{dash}><title>{html.escape(name)}{last}</title></polyline>')
-        legend.append(f'<span><svg class="key" viewBox="0 0 18 6" aria-hidden="true"><line class="curve{number % 4}" x1="0" x2="18" y1="3" y2="3"{dash}/></svg>'
-                      f"{html.escape(name)}{last}</span>")
+        legend.append(
+            f'<span><svg class="key" viewBox="0 0 18 6" aria-hidden="true"><line class="curve{number % 4}" x1="0" x2="18" y1="3" y2="3"{dash}/></svg>'
+            f"{html.escape(name)}{last}</span>"
+        )
     words = html.escape(f"{title} over the real images seen")
     picture = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}">{"".join(parts)}</svg>'
-    return f'<figure class="curves"><figcaption>{html.escape(title)}</figcaption><div class="legend">{"".join(legend)}</div>{picture}</figure>'
+    return (
+        f'<figure class="curves"><figcaption>{html.escape(title)}</figcaption><div class="legend">{"".join(legend)}</div>{picture}</figure>'
+    )
 
 
 def draw_all(figures: Mapping[str, Mapping[str, Curve]]) -> str:

@@ -42,7 +42,9 @@ class Exports:
         with self.lock:
             if name not in self.made:
                 words = export(model, self.folder / name, self.project)
-                sizes = {file: (self.folder / name / file).stat().st_size for file in ("generator.safetensors", "generator.onnx", "page.html")}
+                sizes = {
+                    file: (self.folder / name / file).stat().st_size for file in ("generator.safetensors", "generator.onnx", "page.html")
+                }
                 self.made[name] = Exported(name, sizes, words)
                 for oldest in list(self.made)[:-MOST_KEPT]:
                     self.forget(oldest)

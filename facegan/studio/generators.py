@@ -67,7 +67,9 @@ class Generators:
         """Returns the file of a generator. Raises FaceganError when there is none of that name."""
         known = self.known()
         if name not in known:
-            raise FaceganError(f"expected a generator among {', '.join(known) or 'none yet: train one'}; found {name[:40]!r}; choose one of those")
+            raise FaceganError(
+                f"expected a generator among {', '.join(known) or 'none yet: train one'}; found {name[:40]!r}; choose one of those"
+            )
         return known[name]
 
     def first(self) -> str:

@@ -75,7 +75,9 @@ def search_features(project: Path, face: Tensor, fingerprint: str) -> tuple[dict
     except (FaceganError, OSError, ValueError, TypeError, KeyError):
         return None
     name = reference.protocol.extractor
-    if reference.protocol.data != fingerprint or name not in EXTRACTORS or EXTRACTORS[name].published.url:  # others would be fetched from elsewhere
+    if (
+        reference.protocol.data != fingerprint or name not in EXTRACTORS or EXTRACTORS[name].published.url
+    ):  # others would be fetched from elsewhere
         return None
     features = open_extractor(name, device="cpu")(face[None])
     parts = {}

@@ -10,7 +10,9 @@ from facegan.studio import requests
 from facegan.studio.components import describe_face, show_faces, show_hint, telling
 from facegan.studio.service import Studio
 
-NOTHING_PICKED = "No face is picked yet: press some on the wall. They stay here, for Between, Directions and Origins; press one here to put it back."
+NOTHING_PICKED = (
+    "No face is picked yet: press some on the wall. They stay here, for Between, Directions and Origins; press one here to put it back."
+)
 
 
 # Picks are changed in the browser, by faces.js: a slow server would answer two quick presses one by one, each from the picks before both.
@@ -36,7 +38,9 @@ class Page:
     tray: gr.HTML
     open: gr.Radio
 
-    def when(self, section: str, function: Callable, inputs: Sequence[gr.Component], outputs: Sequence[gr.Component], also: Sequence[Any] = ()) -> None:
+    def when(
+        self, section: str, function: Callable, inputs: Sequence[gr.Component], outputs: Sequence[gr.Component], also: Sequence[Any] = ()
+    ) -> None:
         """Calls ``function`` when the section is opened, and while it is open when picks, generator or one of ``also`` changes."""
 
         @telling
@@ -44,7 +48,15 @@ class Page:
             return function(*values) if now == section else gr.skip()
 
         triggers = [self.open.change, self.picks.change, self.generator.input, *also]
-        gr.on(triggers, call, [self.open, *inputs], list(outputs), show_progress="hidden", trigger_mode="always_last", api_visibility="private")
+        gr.on(
+            triggers,
+            call,
+            [self.open, *inputs],
+            list(outputs),
+            show_progress="hidden",
+            trigger_mode="always_last",
+            api_visibility="private",
+        )
 
 
 def clean_picks(picks: Any) -> list[str]:

@@ -14,7 +14,15 @@ from facegan.preprocessing.images import Photo, UnreadablePicture, read_image
 from facegan.preprocessing.parameters import PreprocessParameters
 
 MOST_BYTES = 20 * 2**20
-LIKE_CELEBA = {"template": "celeba", "margin": 0.0, "faces": "largest", "min_face_pixels": 16, "filter": "lanczos", "holdout": 0.0, "max_bad": 0.0}
+LIKE_CELEBA = {
+    "template": "celeba",
+    "margin": 0.0,
+    "faces": "largest",
+    "min_face_pixels": 16,
+    "filter": "lanczos",
+    "holdout": 0.0,
+    "max_bad": 0.0,
+}
 
 
 def read_target(content: bytes, resolution: int, straighten: bool, like: PreprocessParameters | None = None) -> tuple[np.ndarray, str]:

@@ -16,7 +16,9 @@ Generator = Annotated[str, Field(max_length=200, description="a generator's name
 Seed = Annotated[int, Field(ge=0, le=HIGHEST_SEED, description="which faces; the same seed gives the same ones")]
 Count = Annotated[int, Field(ge=1, le=MOST_FACES, description="how many faces")]
 Truncation = Annotated[float, Field(ge=0.05, le=1.5, allow_inf_nan=False, description="below 1: more typical and less varied faces")]
-Face = Annotated[str, Field(min_length=1, max_length=LONGEST_FACE, description="a face as text: 7-12-0.8 is face 12 of seed 7 at truncation 0.8")]
+Face = Annotated[
+    str, Field(min_length=1, max_length=LONGEST_FACE, description="a face as text: 7-12-0.8 is face 12 of seed 7 at truncation 0.8")
+]
 Amount = Annotated[float, Field(ge=-2 * REACH, le=2 * REACH, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -76,7 +78,9 @@ class Move(Request):
     """A face moved along the generator's directions."""
 
     face: Face
-    amount: Annotated[list[Amount], Field(min_length=1, max_length=COUNT, description="how far along each direction, in standard deviations")]
+    amount: Annotated[
+        list[Amount], Field(min_length=1, max_length=COUNT, description="how far along each direction, in standard deviations")
+    ]
 
 
 class Previews(Request):

@@ -71,7 +71,16 @@ def make_run(name: str, title: str, texts: dict[str, str], generator: Path | Non
     scores = {key: float(value) for key, value in evaluate.items() if isinstance(value, int | float)}
     protocol = evaluate.get("protocol")
     parameters = flatten(parse(yaml.safe_load, texts["params.yaml"]))
-    return Run(name, title, parameters, scores, protocol if isinstance(protocol, str) else None, training, read_columns(texts["metrics/losses.csv"]), generator)
+    return Run(
+        name,
+        title,
+        parameters,
+        scores,
+        protocol if isinstance(protocol, str) else None,
+        training,
+        read_columns(texts["metrics/losses.csv"]),
+        generator,
+    )
 
 
 def parse(reader: Any, text: str) -> dict[str, Any]:
@@ -132,7 +141,11 @@ def list_experiments(project: Path) -> list[tuple[str, str, str]]:
 
 def list_commits(project: Path) -> list[tuple[str, str, str]]:
     """Returns name, title and commit of the newest commits that changed what a run leaves."""
-    lines = git(project, "log", f"-{MOST_COMMITS}", "--format=%H%x09%h%x09%s", "--", "metrics", "dvc.lock").decode(errors="replace").splitlines()
+    lines = (
+        git(project, "log", f"-{MOST_COMMITS}", "--format=%H%x09%h%x09%s", "--", "metrics", "dvc.lock")
+        .decode(errors="replace")
+        .splitlines()
+    )
     parts = [line.split("\t", 2) for line in lines]
     return [(short, f"{short} ({subject[:60]})", commit) for commit, short, subject in parts]
 

@@ -67,8 +67,21 @@ def build_server(project: Path, given: Path | None, host: str, temporary: Path) 
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "testserver", host])
     style = (STATIC / "style.css").read_text() + SECTION_STYLE
     return gr.mount_gradio_app(
-        app, page, path="/", footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False, show_error=False,
-        max_file_size=MOST_UPLOAD_BYTES, theme=make_theme(), css=style, allowed_paths=[], blocked_paths=[str(project)],
+        app,
+        page,
+        path="/",
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        show_error=False,
+        max_file_size=MOST_UPLOAD_BYTES,
+        theme=make_theme(),
+        css=style,
+        allowed_paths=[],
+        blocked_paths=[str(project)],
     )
 
 
@@ -76,11 +89,24 @@ def make_theme() -> gr.themes.Base:
     """Returns the page's look: the system's own fonts, quiet labels, little space lost."""
     theme = gr.themes.Base(primary_hue="indigo", neutral_hue="slate", spacing_size="sm", radius_size="md", **SYSTEM_FONTS)
     return theme.set(
-        block_border_width="0px", block_background_fill="transparent", block_background_fill_dark="transparent", block_padding="0px",
-        block_title_text_size="0.85rem", block_title_text_weight="500", block_title_text_color="*body_text_color", block_shadow="none",
-        body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400", layout_gap="12px", form_gap_width="12px",
-        button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_500", button_primary_text_color="white",
-        button_primary_background_fill_dark="*primary_600", button_primary_background_fill_hover_dark="*primary_500", slider_color="*primary_500",
+        block_border_width="0px",
+        block_background_fill="transparent",
+        block_background_fill_dark="transparent",
+        block_padding="0px",
+        block_title_text_size="0.85rem",
+        block_title_text_weight="500",
+        block_title_text_color="*body_text_color",
+        block_shadow="none",
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
+        layout_gap="12px",
+        form_gap_width="12px",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_500",
+        button_primary_text_color="white",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_500",
+        slider_color="*primary_500",
     )
 
 

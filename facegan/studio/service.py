@@ -116,7 +116,9 @@ class Studio:
         with self.use(generator) as loaded:
             if target.shape[-1] != loaded.card.resolution:
                 wanted = loaded.card.resolution
-                raise FaceganError(f"expected a photo read for this generator ({wanted} px); found one of {target.shape[-1]} px; choose it again")
+                raise FaceganError(
+                    f"expected a photo read for this generator ({wanted} px); found one of {target.shape[-1]} px; choose it again"
+                )
             search = find(loaded.network, from_bytes(target), open_features())
         while True:
             with self.use(generator) as loaded:
@@ -151,8 +153,13 @@ class Studio:
         with self.use(generator) as loaded:
             card = loaded.card
             return {
-                "model": card.model, "resolution": card.resolution, "latent_size": card.latent_size, "images_seen": card.images_seen,
-                "parameters": count_parameters(loaded.network), "layers": codes.count_rows(loaded.network), "fingerprint": loaded.fingerprint[:16],
+                "model": card.model,
+                "resolution": card.resolution,
+                "latent_size": card.latent_size,
+                "images_seen": card.images_seen,
+                "parameters": count_parameters(loaded.network),
+                "layers": codes.count_rows(loaded.network),
+                "fingerprint": loaded.fingerprint[:16],
             }
 
 
@@ -175,5 +182,3 @@ def is_drawable(network: nn.Module, face: str) -> bool:
     except FaceganError:
         return False
     return True
-
-

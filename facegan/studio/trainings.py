@@ -71,7 +71,9 @@ def list_trainings(project: Path) -> list[str]:
 def read_training(project: Path, name: str) -> Training:
     """Returns a training by its name. Raises FaceganError when there is none of that name."""
     if name not in list_trainings(project):
-        raise FaceganError(f"expected a training that this project knows; found {name[:40]!r}; it may have ended: choose another, or start one with dvc repro")
+        raise FaceganError(
+            f"expected a training that this project knows; found {name[:40]!r}; it may have ended: choose another, or start one with dvc repro"
+        )
     return read_finished(project) if name == WORKSPACE else read_folder(project, project / ".checkpoints" / name)
 
 
@@ -81,11 +83,21 @@ def read_folder(project: Path, folder: Path) -> Training:
     parameters = parameters if isinstance(parameters, dict) else {}
     history, state = read_history(folder), find_state(folder)
     seen, seconds = history.get("images_seen", 0), history.get("seconds", 0.0)
-    rewinds = [f"{rewind.get('at_images_seen', 0):,} images: losses were infinite or NaN, went back" for rewind in history.get("rewinds", [])]
+    rewinds = [
+        f"{rewind.get('at_images_seen', 0):,} images: losses were infinite or NaN, went back" for rewind in history.get("rewinds", [])
+    ]
     return Training(
-        folder.name, state, seen, seen if state == "finished" else find_length(project, parameters), seen / seconds if seconds else None,
-        as_columns(history.get("rows", [])), as_columns(history.get("scores", [])), find_pictures(folder / "progress"),
-        [*history.get("warnings", []), *rewinds], parameters, last_change(folder),
+        folder.name,
+        state,
+        seen,
+        seen if state == "finished" else find_length(project, parameters),
+        seen / seconds if seconds else None,
+        as_columns(history.get("rows", [])),
+        as_columns(history.get("scores", [])),
+        find_pictures(folder / "progress"),
+        [*history.get("warnings", []), *rewinds],
+        parameters,
+        last_change(folder),
     )
 
 
@@ -107,14 +119,18 @@ def find_length(project: Path, parameters: dict[str, Any]) -> int:
 
 def read_finished(project: Path) -> Training:
     """Returns the training that left data/model and metrics/ in the workspace."""
-    facts, told = (parse(json.loads, read_text(path)) for path in (project / "metrics" / "train.json", project / "data" / "model" / "training.json"))
+    facts, told = (
+        parse(json.loads, read_text(path)) for path in (project / "metrics" / "train.json", project / "data" / "model" / "training.json")
+    )
     rows = read_columns(read_text(project / "metrics" / "losses.csv"))
     seen = int(facts.get("images_seen", 0))
     scores = read_columns(read_text(project / "metrics" / "quick_scores.csv"))
     pictures = find_pictures(project / "data" / "model" / "progress")
     changed = max((path.stat().st_mtime for path in pictures.values()), default=0.0)
     warnings, parameters = list(told.get("warnings") or []), told.get("parameters") or {}
-    return Training(WORKSPACE, "finished", seen, seen, facts.get("images_per_second"), rows, scores, pictures, warnings, parameters, changed)
+    return Training(
+        WORKSPACE, "finished", seen, seen, facts.get("images_per_second"), rows, scores, pictures, warnings, parameters, changed
+    )
 
 
 def find_pictures(folder: Path) -> dict[int, Path]:
@@ -135,7 +151,11 @@ def last_change(folder: Path) -> float:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Returns where a training's newest checkpoint may lie, the likeliest place first."""
-    kept = sorted((path for path in folder.glob("*/*/state.ckpt") if path.parent.name.isdecimal()), key=lambda path: int(path.parent.name), reverse=True)
+    kept = sorted(
+        (path for path in folder.glob("*/*/state.ckpt") if path.parent.name.isdecimal()),
+        key=lambda path: int(path.parent.name),
+        reverse=True,
+    )
     return [folder / "state.ckpt", folder / "state.previous.ckpt", *kept]
 
 

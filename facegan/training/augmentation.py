@@ -39,7 +39,9 @@ class Augmentation:
         unknown = [name for name in names if name not in TRANSFORMATIONS]
         if unknown:
             choices = ", ".join(TRANSFORMATIONS)
-            raise FaceganError(f"train.augment: expected none, full or some of {choices}, separated by commas; found {unknown[0]!r}; mend it")
+            raise FaceganError(
+                f"train.augment: expected none, full or some of {choices}, separated by commas; found {unknown[0]!r}; mend it"
+            )
         self.color, self.cutout = "color" in names, "cutout" in names
         self.motions = [motion for name, motion in MOTIONS.items() if name in names]
 

@@ -67,7 +67,9 @@ class RunFolder:
         except Timeout:
             return False
         except OSError as error:
-            raise FaceganError(f"expected to write into {self.root}; found: {error.strerror}; mend that, and run the same command again") from None
+            raise FaceganError(
+                f"expected to write into {self.root}; found: {error.strerror}; mend that, and run the same command again"
+            ) from None
         sweep(self.root)
         for path in list(self.path.rglob("*")):
             if path.name.endswith(DEPARTED):

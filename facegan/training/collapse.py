@@ -15,7 +15,9 @@ LOST_DIVERSITY = 0.1  # of the real images' own
 LASTING_IMAGES = 25_000
 LASTING_STEPS = 200  # whichever is more: with large batches a bad stretch takes more images, not more steps
 MEAN_HALFLIFE_IMAGES = 1_000
-REMEDIES = "train.lr halved, model.discriminator_norm: spectral, train.penalty: r1 with train.gamma: 1, or train.augment: color,translation,cutout"
+REMEDIES = (
+    "train.lr halved, model.discriminator_norm: spectral, train.penalty: r1 with train.gamma: 1, or train.augment: color,translation,cutout"
+)
 
 
 def empty_memory() -> dict[str, float]:

@@ -226,7 +226,8 @@ def describe(
     lines = {
         "data": f"{count:,} training images" if has_data else "not there yet (dvc repro preprocess makes them): grey pictures stand in",
         "model": f"{training.model.name} at {resolution} px; generator {generator:,} parameters, discriminator {discriminator:,}",
-        "images": f"{parameters.images:,}" + (f", of {count:,} different ones ({parameters.images / count:.1f} epochs)" if has_data else ""),
+        "images": f"{parameters.images:,}"
+        + (f", of {count:,} different ones ({parameters.images / count:.1f} epochs)" if has_data else ""),
         "steps": f"{plan.steps:,} of {parameters.batch} images",
         "device": f"{hardware.device.type}{threads}",
         "precision": precision,
@@ -236,7 +237,9 @@ def describe(
         "memory": "unknown on this system" if math.isnan(memory_mb) else f"{memory_mb:,.0f} MB at most",
     }
     if len(training.engine.pieces) > 1:
-        lines["microbatch"] = f"{len(training.engine.pieces)} pieces of at most {training.engine.microbatch} images, since all do not fit at once"
+        lines["microbatch"] = (
+            f"{len(training.engine.pieces)} pieces of at most {training.engine.microbatch} images, since all do not fit at once"
+        )
     if parameters.processes > 1:
         lines["processes"] = f"{parameters.processes}; time and memory are those of one process with the whole batch"
     return "\n".join(f"{name + ':':<11}{text}" for name, text in lines.items()) + "\na dry run: nothing was written"

@@ -89,7 +89,12 @@ def train(
 
 
 def finish(
-    folders: Folders, model: ModelParameters, parameters: TrainParameters, hardware: Hardware, world: World, open_quick_score: OpenQuickScore
+    folders: Folders,
+    model: ModelParameters,
+    parameters: TrainParameters,
+    hardware: Hardware,
+    world: World,
+    open_quick_score: OpenQuickScore,
 ) -> int:
     """Makes what ``train`` makes out of the last checkpoint of a run that was stopped, which stays as it is. Returns the images it has seen.
 
@@ -98,13 +103,17 @@ def finish(
     """
     training, run = prepare(folders, model, parameters, hardware, world, open_quick_score)
     if not (folders.checkpoints / run.key).exists() or not run.acquire():
-        found = "one that another process trains" if (folders.checkpoints / run.key).exists() else "none with these parameters, code and data"
+        found = (
+            "one that another process trains" if (folders.checkpoints / run.key).exists() else "none with these parameters, code and data"
+        )
         raise FaceganError(f"expected a stopped run in {folders.checkpoints}; found {found}; see train without --finish")
     try:
         state, messages = run.load(training.find_fault, end=None)
         print(*messages, sep="\n", end="\n" * bool(messages))
         if state is None or not state["images_seen"]:
-            raise FaceganError(f"expected a stopped run with a checkpoint in {run.path}; found none after a first step; train on with the same command")
+            raise FaceganError(
+                f"expected a stopped run with a checkpoint in {run.path}; found none after a first step; train on with the same command"
+            )
         training.load_state(state)
         training.complete()
         write_outcome(training, run, folders)
@@ -114,7 +123,12 @@ def finish(
 
 
 def prepare(
-    folders: Folders, model: ModelParameters, parameters: TrainParameters, hardware: Hardware, world: World, open_quick_score: OpenQuickScore
+    folders: Folders,
+    model: ModelParameters,
+    parameters: TrainParameters,
+    hardware: Hardware,
+    world: World,
+    open_quick_score: OpenQuickScore,
 ) -> tuple[Training, RunFolder | None]:
     """Returns the run at its very beginning, and in the first process the folder of its checkpoints."""
     index, images = read_index(folders.shards), open_split(folders.shards, "train")
@@ -293,7 +307,9 @@ def describe_training(training: Training) -> dict[str, Any]:
         "images_seen": training.images_seen,
         "images_wanted": training.parameters.images,
         "start_from": training.start,  # the files' hashes, wherever they lay
-        "rewinds": [{"to_images_seen": rewind["to_images_seen"]} for rewind in training.rewinds],  # when it was noticed depends on the clock
+        "rewinds": [
+            {"to_images_seen": rewind["to_images_seen"]} for rewind in training.rewinds
+        ],  # when it was noticed depends on the clock
         "warnings": training.warnings,
         "quick_score": training.quick_score and training.quick_score.name,
         "parameters": {"model": training.model.as_plain(), "train": training.parameters.model_dump(mode="json", exclude={"start_from"})},

@@ -42,9 +42,13 @@ def check_penalty_stride(networks: Networks, penalty_stride: int, share: int, pr
         return
     modules = networks.discriminator.modules()
     if hasattr(networks.discriminator, "group_images") or any(isinstance(module, nn.BatchNorm2d) for module in modules):
-        raise FaceganError(f"train.penalty_stride: expected 1 for a discriminator that compares a batch's images; found {penalty_stride}; change it")
+        raise FaceganError(
+            f"train.penalty_stride: expected 1 for a discriminator that compares a batch's images; found {penalty_stride}; change it"
+        )
     if processes > 1 and share % penalty_stride:
-        raise FaceganError(f"train.penalty_stride: expected a divisor of each process's {share} images; found {penalty_stride}; change it or train.processes")
+        raise FaceganError(
+            f"train.penalty_stride: expected a divisor of each process's {share} images; found {penalty_stride}; change it or train.processes"
+        )
 
 
 def cut(share: int, microbatch: int, unit: int) -> list[slice]:
@@ -56,7 +60,11 @@ def cut(share: int, microbatch: int, unit: int) -> list[slice]:
     if microbatch >= share:
         return [slice(0, share)]
     if microbatch < unit:
-        why = "batch norm needs the whole batch at once" if unit == share else "the discriminator compares so many neighbours, or one of so many has a penalty"
+        why = (
+            "batch norm needs the whole batch at once"
+            if unit == share
+            else "the discriminator compares so many neighbours, or one of so many has a penalty"
+        )
         raise FaceganError(f"train.microbatch: expected auto or at least {unit} ({why}); found {microbatch}; change it, or train.batch")
     count = math.ceil(share / (microbatch // unit * unit))
     size = math.ceil(share / count / unit) * unit

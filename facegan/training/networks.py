@@ -49,7 +49,8 @@ class Networks:
         self.clip_value = clip_value
         self.capturable = capturable
         self.optimizers = {
-            network: make_optimizer(network.parameters(), optimizer, betas, device, capturable) for network in (self.generator, self.discriminator)
+            network: make_optimizer(network.parameters(), optimizer, betas, device, capturable)
+            for network in (self.generator, self.discriminator)
         }
 
     def tensors(self) -> dict[str, Tensor]:

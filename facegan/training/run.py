@@ -86,7 +86,9 @@ class Training:
         )
         batches = Batches(images, parameters.order, parameters.seed, hardware.device)
         microbatch = None if parameters.microbatch == "auto" else parameters.microbatch
-        self.engine = Engine(self.networks, self.game, batches, hardware, world, parameters.batch, parameters.flip, parameters.seed, microbatch)
+        self.engine = Engine(
+            self.networks, self.game, batches, hardware, world, parameters.batch, parameters.flip, parameters.seed, microbatch
+        )
         self.collapse_detector = CollapseDetector(parameters.objective not in ("hinge", "wasserstein"), parameters.batch)
         self.control_latents = seeded_latents(self.networks.generator, PROGRESS_FACES, parameters.seed).to(hardware.device)
         self.calibration_latents = seeded_latents(self.networks.generator, CALIBRATION_BATCHES * CALIBRATION_BATCH, mix(parameters.seed, 1))

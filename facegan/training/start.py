@@ -50,7 +50,9 @@ def check_card(path: Path, card: Card, model: ModelParameters, resolution: int) 
     theirs = {"model.name": card.model, **{f"model.{name}": value for name, value in card.parameters if name != "name"}}
     ours = {f"model.{name}": value for name, value in model}
     theirs, ours = {**theirs, "preprocess.resolution": card.resolution}, {**ours, "preprocess.resolution": resolution}
-    differing = [f"{name}: {theirs.get(name)}" for name in dict.fromkeys([*theirs, *ours]) if theirs.get(name) != ours.get(name) and name in theirs]
+    differing = [
+        f"{name}: {theirs.get(name)}" for name in dict.fromkeys([*theirs, *ours]) if theirs.get(name) != ours.get(name) and name in theirs
+    ]
     if differing:
         raise FaceganError(
             f"train.start_from: expected a run of this model and resolution in {printable(os.path.dirname(path))}; found another; "

@@ -16,7 +16,10 @@ from facegan.scoring.quick_score import QuickScore
 from facegan.training.engine import choose_hardware
 from presets import read_preset
 
-POINTS = [{"images": 100, "cpu_seconds": 4.0, "wall_seconds": 5.0, "score": 230.0}, {"images": 200, "cpu_seconds": 8.0, "wall_seconds": 9.0, "score": 190.0}]
+POINTS = [
+    {"images": 100, "cpu_seconds": 4.0, "wall_seconds": 5.0, "score": 230.0},
+    {"images": 200, "cpu_seconds": 8.0, "wall_seconds": 9.0, "score": 190.0},
+]
 
 
 @pytest.fixture(scope="module")

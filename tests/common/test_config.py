@@ -97,7 +97,13 @@ def test_fields_that_do_not_go_together_are_told_all():
 
 
 def test_all_problems_of_all_sections_are_told_at_once():
-    values = change("celeba64_dcgan", data={"count": 0}, model={"widht": 3}, train={"lr": "fast", "augment": "colour"}, evaluate={"extractor": "inceptoin"})
+    values = change(
+        "celeba64_dcgan",
+        data={"count": 0},
+        model={"widht": 3},
+        train={"lr": "fast", "augment": "colour"},
+        evaluate={"extractor": "inceptoin"},
+    )
     del values["sample"]["seed"]
     with pytest.raises(ConfigurationError) as caught:
         read_values(Parameters, values, "params.yaml")

@@ -70,7 +70,13 @@ def test_a_full_shard_begins_the_next(tmp_path):
     images = draw_images(14)
     limit = HEADER_BYTES + 4 * IMAGE_BYTES + 1
     index = write(tmp_path, images, every=15, shard_bytes=limit)
-    assert [(shard.split, shard.images) for shard in index.shards] == [("train", 4), ("train", 4), ("train", 4), ("train", 1), ("holdout", 1)]
+    assert [(shard.split, shard.images) for shard in index.shards] == [
+        ("train", 4),
+        ("train", 4),
+        ("train", 4),
+        ("train", 1),
+        ("holdout", 1),
+    ]
     assert all((tmp_path / shard.file).stat().st_size == shard.bytes <= limit for shard in index.shards)
     shards = open_split(tmp_path, "train")
     assert (torch.cat(shards).numpy() == images[1:]).all()
@@ -172,7 +178,9 @@ def test_a_single_flipped_bit_is_found(tmp_path):
     assert len(open_split(tmp_path, "train")[0]) == 8  # found whole, and changed after that
     content[-100] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(FaceganError, match=r"expected the shard .*train-00000\.safetensors as it was written; found other bytes; run the stage pre"):
+    with pytest.raises(
+        FaceganError, match=r"expected the shard .*train-00000\.safetensors as it was written; found other bytes; run the stage pre"
+    ):
         open_split(tmp_path, "train")
     assert len(open_split(tmp_path, "holdout")[0]) == 2
 
@@ -199,7 +207,9 @@ except FaceganError as error:
     print(error)
 """
     result = subprocess.run([sys.executable, "-c", program, tmp_path], cwd=ROOT, capture_output=True, text=True)
-    assert result.stdout.startswith("expected to write ") and "train-00000.safetensors; found: File too large" in result.stdout, result.stderr
+    assert result.stdout.startswith("expected to write ") and "train-00000.safetensors; found: File too large" in result.stdout, (
+        result.stderr
+    )
     assert read_files(tmp_path) == {}
 
 

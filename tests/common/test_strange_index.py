@@ -54,7 +54,9 @@ def test_a_strange_index_is_read_or_told(folder, good, data):
 @examples(150)
 @given(data=st.data())
 def test_a_strange_index_with_the_right_fingerprint_is_read_or_told(folder, good, data):
-    content = data.draw(spoil(good, VALUES | st.sampled_from([[15, 8, 163, 200], "../other.safetensors", "train-00001.safetensors", 4, 3, 2])))
+    content = data.draw(
+        spoil(good, VALUES | st.sampled_from([[15, 8, 163, 200], "../other.safetensors", "train-00001.safetensors", 4, 3, 2]))
+    )
     try:
         index = Index.model_validate_json(json.dumps(content))
     except ValidationError:
@@ -68,4 +70,6 @@ def test_an_index_is_read_as_it_was_written(tmp_path, pictures):
     index = write(tmp_path, pictures)
     assert read_index(tmp_path) == index
     for split in SPLITS:
-        assert sum(map(len, open_split(tmp_path, split))) == getattr(index, split) == sum(count for name, count in pictures if name == split)
+        assert (
+            sum(map(len, open_split(tmp_path, split))) == getattr(index, split) == sum(count for name, count in pictures if name == split)
+        )

@@ -74,7 +74,11 @@ def test_files_that_share_their_bytes_with_others_are_replaced(tmp_path):
 def test_every_model_gives_the_same_pictures_by_plain_torch(exported):
     folder, generator = exported
     source = (folder / "generator.py").read_text()
-    assert {name.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import) for name in node.names} == {"base64", "torch", "zlib"}
+    assert {name.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import) for name in node.names} == {
+        "base64",
+        "torch",
+        "zlib",
+    }
     space = {}
     exec(source, space)  # what the export has just made
     latents = space["draw_latents"](5, seed=9)
@@ -94,7 +98,9 @@ def test_the_page_draws_every_models_pictures_from_disk_without_a_net(exported, 
     with visit(browser, "file:", str(folder / "page.html"), offline=True) as visitor:
         visitor.page.wait_for_selector("#many[data-filled=yes]")
         for picture, arguments in zip(expected, ((1, [0.0] * len(shift)), (0.7, shift.tolist())), strict=True):
-            found = visitor.page.evaluate("async ([z, t, s]) => Array.from((await facegan.draw(z, t, s)).pixels)", [code[0].tolist(), *arguments])
+            found = visitor.page.evaluate(
+                "async ([z, t, s]) => Array.from((await facegan.draw(z, t, s)).pixels)", [code[0].tolist(), *arguments]
+            )
             pixels = torch.tensor(found).reshape(*picture.shape[1:], 4)[:, :, :3].permute(2, 0, 1)
             assert (pixels - picture.int()).abs().max() <= 3  # half precision
         assert "hair" in visitor.page.locator("#sliders label").nth(1).inner_text()
@@ -141,7 +147,9 @@ def test_the_scripts_draw_without_facegan(tmp_path, name):
     hidden = "import sys; sys.modules['facegan'] = None; sys.argv = sys.argv[1:]; import runpy; runpy.run_path(sys.argv[0])"
     for script in ("draw_torch.py", "draw_onnx.py"):
         assert len((tmp_path / "out" / script).read_text().splitlines()) <= 10
-        subprocess.run([sys.executable, "-c", hidden, script], cwd=tmp_path / "out", env=environment(PYTHONPATH="."), check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-c", hidden, script], cwd=tmp_path / "out", env=environment(PYTHONPATH="."), check=True, capture_output=True
+        )
     with torch.inference_mode():
         generator, _ = load_generator(model)
         expected = to_bytes(generator(seeded_latents(generator, 8, 0)))
@@ -153,11 +161,20 @@ def test_the_scripts_draw_without_facegan(tmp_path, name):
 def write_run(project, **changes):
     """Leaves in the project what a run of the small dcgan leaves."""
     _, card = build_small()
-    params = {"data": {"source": "kaggle", "path": "somebody/faces"}, "preprocess": {"crop": "face"}, "model": {"name": card.model, **card.arguments}}
+    params = {
+        "data": {"source": "kaggle", "path": "somebody/faces"},
+        "preprocess": {"crop": "face"},
+        "model": {"name": card.model, **card.arguments},
+    }
     report = {
-        "model": "dcgan", "images_seen": card.images_seen, "data_fingerprint": card.data_fingerprint, "parameters_fingerprint": card.parameters_fingerprint,
+        "model": "dcgan",
+        "images_seen": card.images_seen,
+        "data_fingerprint": card.data_fingerprint,
+        "parameters_fingerprint": card.parameters_fingerprint,
         "generated": {"fd_efficientnet_lite0": 30.5, "precision_efficientnet_lite0": 0.25},
-        "another_seed_95": {"fd_efficientnet_lite0": 1.25}, "floor": {"images": 9, "fd_efficientnet_lite0": 10.5}, "untrained": {"fd_efficientnet_lite0": 90.5},
+        "another_seed_95": {"fd_efficientnet_lite0": 1.25},
+        "floor": {"images": 9, "fd_efficientnet_lite0": 10.5},
+        "untrained": {"fd_efficientnet_lite0": 90.5},
         "protocol": {"fingerprint": "abcdef123456", "data": card.data_fingerprint, "extractor": "efficientnet_lite0", "generated": 400},
         "memorisation": {"detected": False, "nearest_is_training": {"share": 0.71}, "expected": 0.7, "searched": 1000, "holdout": 400},
     }
@@ -165,7 +182,10 @@ def write_run(project, **changes):
     manifest = {"source": "kaggle", "path": "somebody/faces", "license": "CC0: Public Domain", "images": 4321}
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     files = {
-        "data/evaluation/report.json": report, "metrics/train.json": training, "data/model/training.json": told, "data/raw/manifest.json": manifest,
+        "data/evaluation/report.json": report,
+        "metrics/train.json": training,
+        "data/model/training.json": told,
+        "data/raw/manifest.json": manifest,
     }
     for path, content in files.items():
         (project / path).parent.mkdir(parents=True, exist_ok=True)
@@ -182,11 +202,29 @@ def test_the_card_is_filled_from_the_run(tmp_path):
     assert head["pipeline_tag"] == "unconditional-image-generation"
     assert head["license"] == "other"
     (result,) = head["model-index"][0]["results"]
-    assert {metric["type"]: metric["value"] for metric in result["metrics"]} == {"fd_efficientnet_lite0": 30.5, "precision_efficientnet_lite0": 0.25}
+    assert {metric["type"]: metric["value"] for metric in result["metrics"]} == {
+        "fd_efficientnet_lite0": 30.5,
+        "precision_efficientnet_lite0": 0.25,
+    }
     for told in (
-        "1,234 parameters", "1,000 real images", "somebody/faces", "4,321 images", "CC0: Public Domain", "30.5", "1.25", "10.5", "90.5", "abcdef123456",
-        "generated: 400", "no sign of replayed", "crop: face", "on cpu in bfloat16, at 123 images a second", "1 is hair",
-        "75% of the way", "opset 20", "2.00 MB",
+        "1,234 parameters",
+        "1,000 real images",
+        "somebody/faces",
+        "4,321 images",
+        "CC0: Public Domain",
+        "30.5",
+        "1.25",
+        "10.5",
+        "90.5",
+        "abcdef123456",
+        "generated: 400",
+        "no sign of replayed",
+        "crop: face",
+        "on cpu in bfloat16, at 123 images a second",
+        "1 is hair",
+        "75% of the way",
+        "opset 20",
+        "2.00 MB",
     ):
         assert told in body, told
     assert "None" not in text and "{" not in body.replace("{path}", "")
@@ -197,7 +235,9 @@ def test_another_runs_scores_are_not_put_on_the_card(tmp_path):
     assert read_facts(tmp_path, card) is None
     assert read_facts(tmp_path, card.model_copy(update={"images_seen": 999, "data_fingerprint": "other"})) is None
     assert read_facts(tmp_path / "nowhere", card) is None
-    assert "exported without its run" in write_card(card, None, "small", 1, dict.fromkeys(("page.html", "generator.safetensors", "generator.onnx"), 1), 0, {})
+    assert "exported without its run" in write_card(
+        card, None, "small", 1, dict.fromkeys(("page.html", "generator.safetensors", "generator.onnx"), 1), 0, {}
+    )
 
 
 def test_the_stage_exports_and_refuses(tmp_path):
@@ -208,7 +248,14 @@ def test_the_stage_exports_and_refuses(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "page.html" in done.stdout
     assert {path.name for path in (tmp_path / "data" / "export").iterdir()} == {
-        "README.md", "generator.safetensors", "generator.onnx", "generator.py", "draw_torch.py", "draw_onnx.py", "page.html", "grid.png",
+        "README.md",
+        "generator.safetensors",
+        "generator.onnx",
+        "generator.py",
+        "draw_torch.py",
+        "draw_onnx.py",
+        "page.html",
+        "grid.png",
     }
     (tmp_path / "torn.safetensors").write_bytes(b"torn")
     refused = run_stage(tmp_path, "export", "--model", str(tmp_path / "torn.safetensors"))

@@ -10,7 +10,16 @@ from facegan.models.convolution import Conv2d, ConvTranspose2d, conv2d, conv_tra
 from facegan.training.losses import squared_gradient_norms
 
 # stride, padding, dilation, groups, kernel: of the models, and what they might come to
-GEOMETRIES = [(1, 1, 1, 1, 3), (2, 1, 1, 1, 4), (1, 0, 1, 1, 1), (1, 1, 1, 2, 3), (1, 0, 1, 4, 4), (2, 0, 1, 1, 3), (1, 2, 2, 2, 3), (2, (0, 1), 1, 1, 3)]
+GEOMETRIES = [
+    (1, 1, 1, 1, 3),
+    (2, 1, 1, 1, 4),
+    (1, 0, 1, 1, 1),
+    (1, 1, 1, 2, 3),
+    (1, 0, 1, 4, 4),
+    (2, 0, 1, 1, 3),
+    (1, 2, 2, 2, 3),
+    (2, (0, 1), 1, 1, 3),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +33,9 @@ def make_pair(transposed, geometry):
     stride, padding, dilation, groups, _ = geometry
     if transposed:
         arguments = (stride, padding, 0, groups, dilation)
-        return (lambda *tensors: conv_transpose2d(*tensors, *arguments)), (lambda *tensors: functional.conv_transpose2d(*tensors, *arguments))
+        return (lambda *tensors: conv_transpose2d(*tensors, *arguments)), (
+            lambda *tensors: functional.conv_transpose2d(*tensors, *arguments)
+        )
     arguments = (stride, padding, dilation, groups)
     return (lambda *tensors: conv2d(*tensors, *arguments)), (lambda *tensors: functional.conv2d(*tensors, *arguments))
 

@@ -114,8 +114,12 @@ def test_filters_shift_nothing(resample, factor):
         mass = result.sum()
         assert result.shape == (size * factor, size * factor)
         assert mass.item() == pytest.approx(factor**2)
-        assert ((result.sum(1) * place).sum() / mass).item() == pytest.approx((row + 0.5) / size, abs=0.5 / size / (1 if factor < 1 else 1e6))
-        assert ((result.sum(0) * place).sum() / mass).item() == pytest.approx((column + 0.5) / size, abs=0.5 / size / (1 if factor < 1 else 1e6))
+        assert ((result.sum(1) * place).sum() / mass).item() == pytest.approx(
+            (row + 0.5) / size, abs=0.5 / size / (1 if factor < 1 else 1e6)
+        )
+        assert ((result.sum(0) * place).sum() / mass).item() == pytest.approx(
+            (column + 0.5) / size, abs=0.5 / size / (1 if factor < 1 else 1e6)
+        )
 
 
 def test_halving_undoes_the_place_of_doubling():
@@ -154,7 +158,9 @@ def test_widths_fall_above_32_pixels():
     assert stage_widths(256, 256) == [256, 256, 256, 256, 128, 64, 32]
 
 
-@pytest.mark.parametrize(("resolution", "width", "message"), [(48, 64, "32, 64, 128 or 256"), (64, 72, "multiple of 16"), (256, 34, "multiple of 8")])
+@pytest.mark.parametrize(
+    ("resolution", "width", "message"), [(48, 64, "32, 64, 128 or 256"), (64, 72, "multiple of 16"), (256, 34, "multiple of 8")]
+)
 def test_sizes_that_cannot_be_are_told(resolution, width, message):
     with pytest.raises(FaceganError, match=message):
         Generator(R3GANParameters(width=width, latent_size=16), resolution)

@@ -11,7 +11,9 @@ from strange_values import NUMBERS, TEXTS, VALUES, examples, spoil
 from facegan.common.errors import FaceganError
 from facegan.models.generator_file import load_generator, read_card, write_card
 
-MODELS = st.sampled_from([*({"model": name, "arguments": arguments, "resolution": resolution} for name, (resolution, arguments) in SMALL.items())])
+MODELS = st.sampled_from(
+    [*({"model": name, "arguments": arguments, "resolution": resolution} for name, (resolution, arguments) in SMALL.items())]
+)
 
 
 @pytest.fixture(scope="module")

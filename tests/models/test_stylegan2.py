@@ -162,7 +162,9 @@ def test_every_resolution_trains_in_half_precision_and_channels_last(resolution)
         assert images.shape == (4, 3, resolution, resolution)
         images = images.detach().requires_grad_()
         squared_gradient_norms(discriminator(images), images).mean().backward()
-    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in discriminator.parameters() if parameter.ndim > 1)
+    assert all(
+        parameter.grad is not None and parameter.grad.isfinite().all() for parameter in discriminator.parameters() if parameter.ndim > 1
+    )
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in generator.parameters())
 
 

@@ -143,7 +143,9 @@ def test_spectral_norm_bounds_the_slope():
     assert [torch.linalg.matrix_norm(weight, 2).item() for weight in weights] == pytest.approx([1.0] * 5, abs=0.05)
 
 
-@pytest.mark.parametrize(("name", "resolution"), [("keras128", 40), ("keras128", 100), ("tutorial28", 30), ("tutorial28", 128), ("dcgan", 28)])
+@pytest.mark.parametrize(
+    ("name", "resolution"), [("keras128", 40), ("keras128", 100), ("tutorial28", 30), ("tutorial28", 128), ("dcgan", 28)]
+)
 def test_impossible_resolution_is_told(name, resolution):
     with pytest.raises(FaceganError, match=f"{name}: expected a resolution.*found {resolution}"):
         build_generator(SMALL[name][1], resolution)
@@ -166,7 +168,10 @@ class Model(Section):
     ("model", "problem"),
     [
         ({"name": "keras128", "width": 5, "latent_size": 32, "dropout": 0.4}, "model.width: expected an even number; found 5"),
-        ({"name": "tutorial28", "width": 40, "latent_size": 100, "dropout": 0.5, "discriminator_norm": "batch"}, "multiple of 16; found 40"),
+        (
+            {"name": "tutorial28", "width": 40, "latent_size": 100, "dropout": 0.5, "discriminator_norm": "batch"},
+            "multiple of 16; found 40",
+        ),
     ],
 )
 def test_impossible_width_is_told(model, problem):

@@ -158,7 +158,9 @@ def test_no_flipped_bit_of_the_directory_loses_a_photo(tmp_path):
 
 def test_a_slice_of_the_fuzz_run(tmp_path):
     """tests/fuzz_archives.py goes on for as long as one likes."""
-    outcomes = {fuzz_zip(0, number, tmp_path) for number in range(60)} | {fuzz_picture(0, number, tmp_path).split()[-1] for number in range(60)}
+    outcomes = {fuzz_zip(0, number, tmp_path) for number in range(60)} | {
+        fuzz_picture(0, number, tmp_path).split()[-1] for number in range(60)
+    }
     assert outcomes == {"refused", "read whole", "read", "unreadable"}
 
 

@@ -66,7 +66,16 @@ def test_links_that_lead_nowhere_or_above_are_counted(tmp_path):
 
 @pytest.mark.parametrize("source", ["folder", "archive"])
 def test_what_is_not_taken_is_counted_by_kind(tmp_path, source):
-    names = ["1.jpg", "b.PNG", *(f"{number}.mov" for number in range(30)), "a.psd", "readme", ".hidden.jpg", "__MACOSX/1.jpg", "list_eval_partition.csv"]
+    names = [
+        "1.jpg",
+        "b.PNG",
+        *(f"{number}.mov" for number in range(30)),
+        "a.psd",
+        "readme",
+        ".hidden.jpg",
+        "__MACOSX/1.jpg",
+        "list_eval_partition.csv",
+    ]
     fill(tmp_path / "mine", *names)
     if source == "archive":
         with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
@@ -104,7 +113,9 @@ def test_names_that_are_no_unicode_are_names_all_the_same(tmp_path):
     fill(tmp_path / "mine", *NAMES)
     photos = take(tmp_path)
     assert photos.names == sorted(NAMES)
-    assert dict(zip(photos.names, photos.read_all(), strict=True)) == {name: b"photo" + name.encode("utf-8", "surrogateescape") for name in NAMES}
+    assert dict(zip(photos.names, photos.read_all(), strict=True)) == {
+        name: b"photo" + name.encode("utf-8", "surrogateescape") for name in NAMES
+    }
     (tmp_path / "mine" / NAMES[0]).unlink()
     with pytest.raises(FaceganError) as caught:
         list(photos.read_all())
@@ -160,7 +171,10 @@ def test_a_path_that_is_none_is_told(tmp_path, source, path, told):
 
 def test_one_download_at_a_time(tmp_path):
     fill(tmp_path / "mine", "1.jpg")
-    with lock_folder(tmp_path / "raw", "downloads into it"), pytest.raises(FaceganError, match=r"raw for this process alone; found another that downloads"):
+    with (
+        lock_folder(tmp_path / "raw", "downloads into it"),
+        pytest.raises(FaceganError, match=r"raw for this process alone; found another that downloads"),
+    ):
         take(tmp_path)
     assert take(tmp_path).names == ["1.jpg"]
 

@@ -13,7 +13,12 @@ from facegan.photos.store import Photos, open_photos
 ATTRIBUTES = ("Male", "Smiling", "Young")
 SEEN = {number: [1 if number & bit else -1 for bit in (1, 2, 4)] for number in range(8)}
 CSV = "image_id," + ",".join(ATTRIBUTES) + "\n" + "".join(f"{number:06}.jpg,{','.join(map(str, seen))}\n" for number, seen in SEEN.items())
-TEXT = "8\n" + " ".join(ATTRIBUTES) + " \n" + "".join(f"{number:06}.jpg  {'  '.join(f'{value:2}' for value in seen)}\n" for number, seen in SEEN.items())
+TEXT = (
+    "8\n"
+    + " ".join(ATTRIBUTES)
+    + " \n"
+    + "".join(f"{number:06}.jpg  {'  '.join(f'{value:2}' for value in seen)}\n" for number, seen in SEEN.items())
+)
 LISTS = {"list_attr_celeba.csv": CSV, "list_attr_celeba.txt": TEXT}
 FACES = [f"img_align_celeba/img_align_celeba/{number:06}.jpg" for number in range(8)]
 MASKS = [f"masks/{number:06}.png" for number in range(3)]
@@ -49,7 +54,9 @@ def test_a_pattern_takes_one_folder_of_an_archive(tmp_path, source):
 
 @SOURCES
 def test_a_pattern_that_fits_nothing_is_told_with_what_there_is(tmp_path, source):
-    with pytest.raises(FaceganError, match=r"data\.only: expected photos that fit faces/\*; found 8 in img_align_celeba/img_align_celeba, 3 in masks; mend"):
+    with pytest.raises(
+        FaceganError, match=r"data\.only: expected photos that fit faces/\*; found 8 in img_align_celeba/img_align_celeba, 3 in masks; mend"
+    ):
         take(tmp_path, source, FACES + MASKS, {}, only="faces/*")
 
 
@@ -116,7 +123,12 @@ def test_a_list_of_some_photos_says_of_how_many(tmp_path, capsys, listed, count)
 
 
 def test_suffixes_that_disagree_decide_nothing(tmp_path):
-    photos = take(tmp_path, "archive", ["1.webp", "2.webp", "3.jpg"], {"list_eval_partition.txt": "1.jpg 0\n1.png 2\n2.jpg 1\n2.png 1\n3.jpg 2\n3.png 0\n"})
+    photos = take(
+        tmp_path,
+        "archive",
+        ["1.webp", "2.webp", "3.jpg"],
+        {"list_eval_partition.txt": "1.jpg 0\n1.png 2\n2.jpg 1\n2.png 1\n3.jpg 2\n3.png 0\n"},
+    )
     assert photos.read_partition() == {"2.webp": 1, "3.jpg": 2}
 
 

@@ -82,7 +82,9 @@ def test_no_partition_without_a_list(tmp_path):
 @pytest.mark.parametrize("text", ["image,split\na.png,0\n", "image_id,partition\na.png,train\n", "image_id,partition\na.png\n"])
 def test_a_list_that_is_none_is_told(tmp_path, text):
     photos = open_photos(fill_raw(tmp_path, "archive", {"a.png": b"a", "list_eval_partition.csv": text.encode()}))
-    with pytest.raises(FaceganError, match=r"expected a file's name and its partition, 0, 1 or 2, in each line of list_eval_partition\.csv"):
+    with pytest.raises(
+        FaceganError, match=r"expected a file's name and its partition, 0, 1 or 2, in each line of list_eval_partition\.csv"
+    ):
         photos.read_partition()
 
 
@@ -133,7 +135,9 @@ def test_what_is_amiss_in_raw_is_told(tmp_path):
     with pytest.raises(FaceganError, match=r"expected the archive .*photos\.zip; found no such file"):
         open_photos(raw)
     (raw / "manifest.json").write_text('{"source": "archive"}')
-    with pytest.raises(FaceganError, match=r"expected Manifest in .*manifest\.json; found something else \(path: Field required\); run the download"):
+    with pytest.raises(
+        FaceganError, match=r"expected Manifest in .*manifest\.json; found something else \(path: Field required\); run the download"
+    ):
         open_photos(raw)
     (raw / "manifest.json").unlink()
     with pytest.raises(FaceganError, match=r"expected .*manifest\.json; found: No such file.*; run the download stage again"):

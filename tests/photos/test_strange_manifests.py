@@ -15,7 +15,11 @@ from facegan.photos.manifest import Manifest, read_files, read_manifest, write_f
 from facegan.photos.store import open_photos
 
 SHA256 = hashlib.sha256(b"a photo").hexdigest()
-NAMES = TEXTS | st.binary(max_size=20).map(os.fsdecode) | st.sampled_from(["1.jpg", "../1.jpg", "/etc/hostname", "a/b.png", "list_eval_partition.txt"])
+NAMES = (
+    TEXTS
+    | st.binary(max_size=20).map(os.fsdecode)
+    | st.sampled_from(["1.jpg", "../1.jpg", "/etc/hostname", "a/b.png", "list_eval_partition.txt"])
+)
 BESIDES = {"only": None, "where": {"Smiling": 1}, "limit": 3, "left_out": {".gif": 2}, "license": "unknown", "images": 1}
 
 
@@ -36,7 +40,12 @@ def make_manifest(folder, source):
         place = {"archive": None, "folder": str(folder), "sha256": sha256, "bytes": 7}
     else:
         archive = folder / "photos.zip"
-        place = {"archive": archive.name, "folder": None, "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(), "bytes": archive.stat().st_size}
+        place = {
+            "archive": archive.name,
+            "folder": None,
+            "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
+            "bytes": archive.stat().st_size,
+        }
     return {"source": source, "path": "somewhere", **place, **BESIDES, "where": None, "limit": None}
 
 
@@ -65,7 +74,9 @@ def test_a_strange_list_of_files_with_the_right_hash_is_read_or_told(folder, dat
     manifest = make_manifest(folder, "folder")
     files = data.draw(spoil({"1.jpg": SHA256}) | st.dictionaries(NAMES, st.sampled_from([SHA256, "0" * 64]), max_size=3))
     (folder / "files.json").write_text(json.dumps(files))
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"sha256": hashlib.sha256((folder / "files.json").read_bytes()).hexdigest()}))
+    (folder / "manifest.json").write_text(
+        json.dumps(manifest | {"sha256": hashlib.sha256((folder / "files.json").read_bytes()).hexdigest()})
+    )
     check(folder)
 
 

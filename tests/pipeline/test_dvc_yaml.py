@@ -9,7 +9,11 @@ from import_closure import ROOT, import_closure
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
 SECTIONS = {
-    "download": ["data"], "preprocess": ["preprocess"], "reference": ["evaluate"], "train": ["model", "train"], "evaluate": ["evaluate"],
+    "download": ["data"],
+    "preprocess": ["preprocess"],
+    "reference": ["evaluate"],
+    "train": ["model", "train"],
+    "evaluate": ["evaluate"],
     "sample": ["sample"],
 }
 

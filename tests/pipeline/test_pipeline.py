@@ -18,7 +18,9 @@ from projects import run_stage
 from warm_python import make_python
 
 STAGES = ("download", "preprocess", "reference", "train", "evaluate", "sample")
-IDENTITY = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "A Tester"), ("EMAIL", "tester@example.org"))}
+IDENTITY = {
+    f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "A Tester"), ("EMAIL", "tester@example.org"))
+}
 
 
 def run(folder: Path, *command: str, fails: bool = False) -> str:
@@ -117,7 +119,9 @@ def test_one_number_changed_reruns_what_reads_it_and_shows_both_sides(project):
 
 def test_the_page_of_plots_has_charts_and_pictures_and_fetches_nothing(project):
     run(project, "dvc", "plots", "show")
-    page = re.sub(r"<template.*?</template>", "", (project / "dvc_plots" / "index.html").read_text(), flags=re.DOTALL)  # for want of vega.js
+    page = re.sub(
+        r"<template.*?</template>", "", (project / "dvc_plots" / "index.html").read_text(), flags=re.DOTALL
+    )  # for want of vega.js
     for title in ("Losses", "What the discriminator says", "Diversity", "mean logit", "real images shown"):
         assert title in page, title
     pictures = ["data/evaluation/neighbours.png", "data/samples/grid.png", "data/samples/progress.gif", "data/shards/preview.png"]
@@ -195,10 +199,16 @@ def test_a_longer_run_goes_on_from_the_shorter_ones_end(project):
     output = run(project, "dvc", "exp", "run", "--temp", "train", "-S", "train.images=560", "-S", "train.seed=3")
     assert "resumed at 320 of 560 images" in output and stages_run(output) == {"train"}
     # forced, since DVC would take what it has cached for these parameters
-    output = run(project, "dvc", "exp", "run", "--force", "--single-item", "train", "-S", "train.images=800", "-S", "train.seed=3", "-n", "continued")
+    output = run(
+        project, "dvc", "exp", "run", "--force", "--single-item", "train", "-S", "train.images=800", "-S", "train.seed=3", "-n", "continued"
+    )
     assert "resumed at 560 of 800 images" in output
-    places = {place.rsplit("/", 1)[1]: place for place in run(project, "git", "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()}
-    locks = [yaml.safe_load(run(project, "git", "show", f"{places[name]}:dvc.lock"))["stages"]["train"] for name in ("at-once", "continued")]
+    places = {
+        place.rsplit("/", 1)[1]: place for place in run(project, "git", "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+    }
+    locks = [
+        yaml.safe_load(run(project, "git", "show", f"{places[name]}:dvc.lock"))["stages"]["train"] for name in ("at-once", "continued")
+    ]
     hashes = [{out["path"]: out["md5"] for out in lock["outs"] if out["path"] != "metrics/train.json"} for lock in locks]
     assert hashes[0] == hashes[1]
     run(project, "git", "checkout", "-q", ".")
@@ -226,7 +236,9 @@ def test_queued_runs_fetch_nothing_again(project):
     assert stages_run(run(project, "dvc", "exp", "run", "--run-all")) == {"train", "evaluate", "sample"}
     table = json.loads(run(project, "dvc", "exp", "show", "--json"))
     rates = [
-        experiment["revs"][0]["data"]["params"]["params.yaml"]["data"]["train"]["lr"] for line in table for experiment in line.get("experiments") or []
+        experiment["revs"][0]["data"]["params"]["params.yaml"]["data"]["train"]["lr"]
+        for line in table
+        for experiment in line.get("experiments") or []
     ]
     assert 1e-4 in rates
     assert "Success" in run(project, "dvc", "queue", "status")
@@ -282,7 +294,12 @@ def test_leftovers_and_removed_folders_are_mended(project):
         shutil.rmtree(project / folder)
     run(project, "dvc", "repro")
     assert hash_outputs(project) == whole
-    for leftover in ("data/.model.part/a.safetensors", "data/.model.old/a.safetensors", "data/.shards.part/index.json", "metrics/losses.csv.part"):
+    for leftover in (
+        "data/.model.part/a.safetensors",
+        "data/.model.old/a.safetensors",
+        "data/.shards.part/index.json",
+        "metrics/losses.csv.part",
+    ):
         (project / leftover).parent.mkdir(exist_ok=True)
         (project / leftover).write_bytes(b"torn")
     run(project, "dvc", "repro", "--force", "--no-run-cache", "--single-item", "preprocess", "train")
@@ -314,7 +331,9 @@ def test_damaged_checkpoints_are_mended(project, damage):
     [run_json] = project.glob(".checkpoints/*/run.json")
     damage(run_json.parent)
     run(project, "dvc", "repro", "--force", "--no-run-cache", "--single-item", "train")
-    assert hash_outputs(project) | {"metrics/evaluate.json": whole["metrics/evaluate.json"]} == whole  # whose scores evaluate would take anew
+    assert (
+        hash_outputs(project) | {"metrics/evaluate.json": whole["metrics/evaluate.json"]} == whole
+    )  # whose scores evaluate would take anew
     assert not list(project.glob(".checkpoints/.trash*")) and not list(project.glob(".checkpoints/*/**/*.part"))
 
 
@@ -338,7 +357,12 @@ def test_a_second_clone_makes_the_same_bytes(project, tmp_path):
         path = clone / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     run(clone, "dvc", "repro")
-    hashes = [{stage: content.get("outs") for stage, content in yaml.safe_load(text)["stages"].items()} for text in (lock, (clone / "dvc.lock").read_text())]
+    hashes = [
+        {stage: content.get("outs") for stage, content in yaml.safe_load(text)["stages"].items()}
+        for text in (lock, (clone / "dvc.lock").read_text())
+    ]
     for stage in STAGES:
-        first, second = ({out["path"]: out["md5"] for out in side[stage] if out["path"] != "metrics/train.json"} for side in hashes)  # it tells seconds
+        first, second = (
+            {out["path"]: out["md5"] for out in side[stage] if out["path"] != "metrics/train.json"} for side in hashes
+        )  # it tells seconds
         assert first == second, stage

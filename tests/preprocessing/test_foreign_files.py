@@ -31,7 +31,11 @@ def encode(picture: np.ndarray, format: str, **options) -> bytes:
 def is_top_red(content: bytes) -> bool:
     """Returns whether a file shows TOP_RED upright."""
     picture = np.asarray(Photo(content).decode()).astype(int)
-    return picture.shape == TOP_RED.shape and np.abs(picture[4:20] - TOP_RED[4:20]).max() < 12 and np.abs(picture[28:44] - TOP_RED[28:44]).max() < 12
+    return (
+        picture.shape == TOP_RED.shape
+        and np.abs(picture[4:20] - TOP_RED[4:20]).max() < 12
+        and np.abs(picture[28:44] - TOP_RED[28:44]).max() < 12
+    )
 
 
 # An EPS whose preview Ghostscript draws, and what Pillow would open besides.
@@ -39,8 +43,18 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\n0 0 40
 FOREIGN = {
     "EPS": EPS,
     "XBM": b"#define x_width 8\n#define x_height 8\nstatic char x_bits[] = {0,1,2,3,4,5,6,7};\n",
-    "FITS": b"".join(card.ljust(80) for card in (b"SIMPLE  =                    T", b"BITPIX  =                    8", b"NAXIS   =                    2",
-                                                  b"NAXIS1  =                   40", b"NAXIS2  =                   40", b"END")).ljust(2880) + bytes(2880),
+    "FITS": b"".join(
+        card.ljust(80)
+        for card in (
+            b"SIMPLE  =                    T",
+            b"BITPIX  =                    8",
+            b"NAXIS   =                    2",
+            b"NAXIS1  =                   40",
+            b"NAXIS2  =                   40",
+            b"END",
+        )
+    ).ljust(2880)
+    + bytes(2880),
     "PSD": b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 40, 40, 8, 3) + bytes(12) + bytes(2 + 3 * 40 * 40),
     "ICO": encode(TOP_RED, "ICO", sizes=[(32, 32)]),
     "ICNS": encode(np.zeros((32, 32, 3), np.uint8), "ICNS"),
@@ -157,7 +171,9 @@ def png_of(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("size", [(13_300, 13_300), (2**31 - 1, 2**31 - 1), (65_000, 1_000)])
 def test_too_many_pixels_are_refused_before_they_are_decoded(size):
-    with pytest.raises(UnreadablePicture, match=rf"^{size[0]:,} × {size[1]:,} pixels; at most {MAX_PIXELS:,} in a PNG file$|DecompressionBomb"):
+    with pytest.raises(
+        UnreadablePicture, match=rf"^{size[0]:,} × {size[1]:,} pixels; at most {MAX_PIXELS:,} in a PNG file$|DecompressionBomb"
+    ):
         Photo(png_of(*size))
     assert MAX_PIXELS < MAX_JPEG_PIXELS
 

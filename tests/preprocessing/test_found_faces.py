@@ -36,7 +36,15 @@ Places = list[np.ndarray]
 
 
 def parameters(**changes) -> PreprocessParameters:
-    values = {"resolution": SIZE, "crop": "face", "template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 32, "filter": "lanczos"}
+    values = {
+        "resolution": SIZE,
+        "crop": "face",
+        "template": "ffhq",
+        "margin": 0.0,
+        "faces": "largest",
+        "min_face_pixels": 32,
+        "filter": "lanczos",
+    }
     return PreprocessParameters(**values | {"holdout": 0.1, "max_bad": 0.0} | changes)
 
 
@@ -70,7 +78,16 @@ def test_turned_heads_come_out_level():
 
 
 def test_small_heads_and_those_beside_the_middle_come_out_in_the_template():
-    places = [(120 + 110j, 40), (520 + 100j, 40), (110 + 360j, 40), (540 + 350j, 40), (320 + 240j, 12), (200 + 300j, 16), (450 + 150j, 20), (330 + 230j, 90)]
+    places = [
+        (120 + 110j, 40),
+        (520 + 100j, 40),
+        (110 + 360j, 40),
+        (540 + 350j, 40),
+        (320 + 240j, 12),
+        (200 + 300j, 16),
+        (450 + 150j, 20),
+        (330 + 230j, 90),
+    ]
     rows = look_for_heads([(middle, distance, 10 * (-1) ** number) for number, (middle, distance) in enumerate(places)], (640, 480))
     assert np.abs(rows[:, 0]).max() < 3
     assert np.abs(np.median(rows[:, 1]) / 0.25 - 1) < 0.05 and np.abs(rows[:, 1] / 0.25 - 1).max() < 0.12 and rows[:, 2].max() < 0.05
@@ -80,7 +97,9 @@ def test_the_picture_shows_the_face_where_the_square_says():
     image, _ = draw_photo((500, 500), [(240 + 230j, 60, -20)])
     [picture], reasons = read_faces(Photo(encode(image, "PNG")), parameters(resolution=128))
     assert picture.shape == (3, 128, 128) and picture.dtype == np.uint8 and reasons == []
-    upright, _ = draw_photo((240, 240), [(120 + (0.474 * 240) * 1j, 60, 0)])  # the same head drawn where the template has it, on another ground
+    upright, _ = draw_photo(
+        (240, 240), [(120 + (0.474 * 240) * 1j, 60, 0)]
+    )  # the same head drawn where the template has it, on another ground
     expected = np.asarray(upright.resize((128, 128), Image.Resampling.LANCZOS)).transpose(2, 0, 1).astype(float)
     inner = np.s_[:, 48:108, 36:92]  # from the brows to the chin
     assert np.abs(picture[inner] - expected[inner]).mean() < 8 < np.abs(np.roll(picture, 6, 2)[inner] - expected[inner]).mean()
@@ -132,7 +151,9 @@ def test_near_the_edge_the_framing_tightens_and_never_leaves_the_photo():
     assert corners.real.min() > -1e-6 and corners.imag.min() > -1e-6 and corners.real.max() < 300 + 1e-6 and corners.imag.max() < 300 + 1e-6
     assert measure(face.square, places)[1] == pytest.approx(0.25 / face.tightening, rel=0.05) and 0.25 / face.tightening < TIGHTEST_EYES
     [picture], _ = read_faces(Photo(encode(image, "PNG")), parameters())
-    assert picture[:, [0, -1]].max(axis=0).min() > 25 and picture[:, :, [0, -1]].max(axis=0).min() > 25  # no black, no streaks: ground is 60 or more
+    assert (
+        picture[:, [0, -1]].max(axis=0).min() > 25 and picture[:, :, [0, -1]].max(axis=0).min() > 25
+    )  # no black, no streaks: ground is 60 or more
 
 
 def test_a_margin_shows_more_and_a_negative_one_less():
@@ -182,7 +203,9 @@ def test_cutting_is_antialiased_and_exact():
     assert (quarter_turn == np.rot90(picture)).all()
     checkers = Image.fromarray((np.indices((512, 512)).sum(0) % 2 * 255).astype(np.uint8)).convert("RGB")
     for across in (400 + 0j, 300 + 120j, 150 + 40j):
-        grey = np.asarray(cut_square(checkers, Square(110 + 20j if across.imag == 0 else 130 + 20j, across), 32, Image.Resampling.LANCZOS)).astype(float)
+        grey = np.asarray(
+            cut_square(checkers, Square(110 + 20j if across.imag == 0 else 130 + 20j, across), 32, Image.Resampling.LANCZOS)
+        ).astype(float)
         assert np.abs(grey - 127.5).max() < 12
 
 
@@ -193,10 +216,15 @@ def test_a_large_jpeg_is_shrunk_on_the_way_and_gives_the_same_face():
     assert decode_for_detection(photo)[1] == 4
     [face] = find_faces(photo, *decode_for_detection(photo), parameters())
     [from_png] = find(large)
-    assert abs(face.square.corner - from_png.square.corner) < 0.02 * face.square.side and face.square.side == pytest.approx(from_png.square.side, rel=0.02)
+    assert abs(face.square.corner - from_png.square.corner) < 0.02 * face.square.side and face.square.side == pytest.approx(
+        from_png.square.side, rel=0.02
+    )
     [picture], [whole] = read_faces(photo, parameters())[0], read_faces(Photo(encode(large, "PNG")), parameters())[0]
     assert np.abs(picture.astype(int) - whole).mean() < 6
-    [fine], [whole] = read_faces(photo, parameters(resolution=512))[0], read_faces(Photo(encode(large, "PNG")), parameters(resolution=512))[0]
+    [fine], [whole] = (
+        read_faces(photo, parameters(resolution=512))[0],
+        read_faces(Photo(encode(large, "PNG")), parameters(resolution=512))[0],
+    )
     assert np.abs(fine.astype(int) - whole).mean() < 6  # for which it is decoded again, larger than the detector saw it
 
 
@@ -205,7 +233,10 @@ def test_orientation_is_heeded():
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = image.transpose(Image.Transpose.ROTATE_90)
-    [picture], [expected] = read_faces(Photo(encode(stored, "PNG", exif=exif)), parameters())[0], read_faces(Photo(encode(image, "PNG")), parameters())[0]
+    [picture], [expected] = (
+        read_faces(Photo(encode(stored, "PNG", exif=exif)), parameters())[0],
+        read_faces(Photo(encode(image, "PNG")), parameters())[0],
+    )
     assert (picture == expected).all()
 
 
@@ -229,7 +260,10 @@ def test_heads_show_a_face_and_their_shuffled_parts_and_noise_do_not():
 
 
 def test_the_index_tells_all_that_decides_what_is_cut_out():
-    said = {describe_crop(parameters(**{key: value})) for key, value in (("margin", 0.1), ("template", "celeba"), ("faces", "all"), ("min_face_pixels", 64))}
+    said = {
+        describe_crop(parameters(**{key: value}))
+        for key, value in (("margin", 0.1), ("template", "celeba"), ("faces", "all"), ("min_face_pixels", 64))
+    }
     assert len(said | {describe_crop(parameters())}) == 5
     assert describe_crop(parameters(crop="square")) == "square" and describe_crop(parameters(crop=[1, 2, 30, 40])) == (1, 2, 30, 40)
 

@@ -38,7 +38,9 @@ EMPTY_REPORT = {"photos": 0, "pictures": 0, "duplicates": [], "unreadable": [], 
 
 
 def parameters(**changes) -> PreprocessParameters:
-    return PreprocessParameters(**{"resolution": SIZE, "crop": "none", **FACE, "filter": "lanczos", "holdout": 0.25, "max_bad": 0.0} | changes)
+    return PreprocessParameters(
+        **{"resolution": SIZE, "crop": "none", **FACE, "filter": "lanczos", "holdout": 0.25, "max_bad": 0.0} | changes
+    )
 
 
 def encode(picture: np.ndarray, format: str = "PNG", **options) -> bytes:
@@ -63,7 +65,14 @@ def make_raw(folder: Path, photos: dict[str, bytes], limit: int | None = None, c
         for name, content in photos.items():
             file.writestr(zipfile.ZipInfo(name), content, compression)
     sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
-    place = {"source": "archive", "path": "photos.zip", "archive": archive.name, "folder": None, "sha256": sha256, "bytes": archive.stat().st_size}
+    place = {
+        "source": "archive",
+        "path": "photos.zip",
+        "archive": archive.name,
+        "folder": None,
+        "sha256": sha256,
+        "bytes": archive.stat().st_size,
+    }
     write_manifest(folder, Manifest(**place, images=len(photos), license="", limit=limit))
     return folder
 
@@ -132,7 +141,9 @@ def test_unreadable_photos_are_listed_until_there_are_too_many(tmp_path):
     listed = read_report(out)["unreadable"]
     assert [entry["name"] for entry in listed] == ["bad.jpg", "worse.png"]
     assert "truncated" in listed[0]["reason"] and listed[1]["reason"] == "no picture in a format that is read"
-    with pytest.raises(FaceganError, match=r"at most 19\.0% .* found 2 of 10, first bad\.jpg \(.*truncated.*\); see .*shards-failed/report\.json.*max_bad"):
+    with pytest.raises(
+        FaceganError, match=r"at most 19\.0% .* found 2 of 10, first bad\.jpg \(.*truncated.*\); see .*shards-failed/report\.json.*max_bad"
+    ):
         run(tmp_path, photos, max_bad=0.19)
     assert len(read_report(tmp_path / "run1/shards-failed")["unreadable"]) == 2
     assert not (tmp_path / "run1/shards").exists()
@@ -323,14 +334,20 @@ def encode_head(seed: int, roll: float = 0.0, where: complex = 150 + 140j) -> by
 
 def test_faces_give_the_same_bytes_for_any_number_of_workers(tmp_path):
     photos = {f"{number:02d}.jpg": encode_head(number, 5 * number - 20) for number in range(8)}
-    photos |= {"landscape.jpg": encode(load_sample_image("flower.jpg"), "JPEG"), "torn.jpg": photos["00.jpg"][:3000], "again.jpg": photos["03.jpg"]}
+    photos |= {
+        "landscape.jpg": encode(load_sample_image("flower.jpg"), "JPEG"),
+        "torn.jpg": photos["00.jpg"][:3000],
+        "again.jpg": photos["03.jpg"],
+    }
     results = [read_files(run(tmp_path, photos, workers=workers, crop="face", max_bad=0.1)[0]) for workers in (1, 3)]
     assert results[0] == results[1] and "faces.png" in results[0]
     report = json.loads(results[0]["report.json"])
     assert (report["photos"], report["pictures"]) == (11, 8)
     assert report["faces_left_out"] == [{"name": "landscape.jpg", "reason": "no face found"}]
     assert [entry["name"] for entry in report["unreadable"]] == ["torn.jpg"]
-    assert report["duplicates"] == [{"name": "again.jpg", "same_as": "03.jpg"}] or report["duplicates"] == [{"name": "03.jpg", "same_as": "again.jpg"}]
+    assert report["duplicates"] == [{"name": "again.jpg", "same_as": "03.jpg"}] or report["duplicates"] == [
+        {"name": "03.jpg", "same_as": "again.jpg"}
+    ]
 
 
 def test_all_faces_of_a_photo_stand_on_one_side_and_have_names(tmp_path):
@@ -349,7 +366,9 @@ def test_photos_without_faces_are_not_bad_and_hardly_any_face_is_told(tmp_path):
     landscapes = {f"{number}.jpg": encode(np.roll(load_sample_image("china.jpg"), 40 * number, 1), "JPEG") for number in range(6)}
     _, index = run(tmp_path, landscapes | {"me.jpg": encode_head(0)}, crop="face", holdout=0.0)
     assert index.train == 1
-    with pytest.raises(FaceganError, match=r"expected faces in the photos; found them in 0 of 6; the first photo: no face found; look at .*faces\.png"):
+    with pytest.raises(
+        FaceganError, match=r"expected faces in the photos; found them in 0 of 6; the first photo: no face found; look at .*faces\.png"
+    ):
         run(tmp_path, landscapes, crop="face")
     failed = tmp_path / "run1/shards-failed"
     assert sorted(read_files(failed)) == ["faces.png", "report.json"]
@@ -379,7 +398,13 @@ def test_forty_copies_of_one_photo_are_called_duplicates(tmp_path):
 
 
 def test_what_download_passed_over_stands_in_the_report(tmp_path):
-    for name, content in {"a.png": encode(draw(0)), "b.png": encode(draw(1)), "c.mov": b"film", "d.mov": b"film", "e.psd": b"layers"}.items():
+    for name, content in {
+        "a.png": encode(draw(0)),
+        "b.png": encode(draw(1)),
+        "c.mov": b"film",
+        "d.mov": b"film",
+        "e.psd": b"layers",
+    }.items():
         (tmp_path / "mine").mkdir(exist_ok=True)
         (tmp_path / "mine" / name).write_bytes(content)
     data = DataParameters(source="folder", path="mine", count=1, only=None, where=None, limit=None)
@@ -409,7 +434,9 @@ def test_after_a_square_crop_the_stage_says_how_much_of_it_the_faces_fill(tmp_pa
         near[f"{number}.jpg"] = drawn_faces.encode(image)
     [share, _] = advise(tmp_path, near, crop="square", holdout=0.0)
     assert share.startswith("faces fill 0.8") and "preprocess.crop" not in share
-    assert len(advise(tmp_path, {"a.png": encode(draw(0)), "b.png": encode(draw(1))}, crop="square", holdout=0.0)) == 1  # no people, no word of faces
+    assert (
+        len(advise(tmp_path, {"a.png": encode(draw(0)), "b.png": encode(draw(1))}, crop="square", holdout=0.0)) == 1
+    )  # no people, no word of faces
 
 
 def test_what_an_earlier_run_left_stays_until_the_new_is_whole(tmp_path):
@@ -434,7 +461,11 @@ def test_two_runs_at_once_are_told_apart(tmp_path):
     status, _, errors = run_script("--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "shards"), "--workers", "1")
     stage.kill()
     stage.communicate(timeout=60)
-    assert status == 1 and errors.startswith("error: expected ") and "for this process alone; found another that preprocesses into it" in errors
+    assert (
+        status == 1
+        and errors.startswith("error: expected ")
+        and "for this process alone; found another that preprocesses into it" in errors
+    )
 
 
 def test_names_that_are_no_unicode_are_reported(tmp_path):

@@ -36,7 +36,13 @@ def test_a_chart_names_its_lines_and_leaves_every_colour_to_the_reader(table):
     texts = {"".join(element.itertext()) for element in ElementTree.fromstring(svg).iter(f"{SVG}text")}
     assert {"generator", "discriminator", "real images shown"} <= texts
     drawing = svg[svg.index("</style>") :]
-    assert set(re.findall(r"(?:stroke|fill): ([^;\"]+)", drawing)) <= {"none", "var(--ink)", "var(--faint)", "var(--first)", "var(--second)"}
+    assert set(re.findall(r"(?:stroke|fill): ([^;\"]+)", drawing)) <= {
+        "none",
+        "var(--ink)",
+        "var(--faint)",
+        "var(--first)",
+        "var(--second)",
+    }
 
 
 def test_a_line_goes_through_its_points(table):

@@ -16,7 +16,11 @@ def test_the_sample_workflow_is_yaml_and_its_steps_are_bash():
     for script in scripts:
         assert subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, timeout=60).returncode == 0
     pictures = re.findall(r"!\[\]\((\S+)\)", "".join(scripts))
-    assert pictures == ["compared/static/main_data_samples_grid.png", "compared/static/workspace_data_samples_grid.png", "data/samples/losses.png"]
+    assert pictures == [
+        "compared/static/main_data_samples_grid.png",
+        "compared/static/workspace_data_samples_grid.png",
+        "data/samples/losses.png",
+    ]
 
 
 def test_every_option_that_the_page_names_is_one():

@@ -30,7 +30,12 @@ EVALUATION = {
     "images_seen": 1000,
     "data_fingerprint": "data",
     "parameters_fingerprint": "parameters",
-    "generated": {"fd_efficientnet_lite0": 186.605055, "kd_efficientnet_lite0": 0.245686284, "kd_efficientnet_lite0_subset_std": 0.0058, "recall_x": 0.015},
+    "generated": {
+        "fd_efficientnet_lite0": 186.605055,
+        "kd_efficientnet_lite0": 0.245686284,
+        "kd_efficientnet_lite0_subset_std": 0.0058,
+        "recall_x": 0.015,
+    },
     "another_seed_95": {"fd_efficientnet_lite0": 7.26101599, "kd_efficientnet_lite0": 0.0127},
     "floor": {"images": 400, "fd_efficientnet_lite0": 27.1970731, "kd_efficientnet_lite0": -0.000266, "recall_x": 0.84},
     "untrained": {"fd_efficientnet_lite0": 291.06911, "kd_efficientnet_lite0": 0.486, "recall_x": 0.0},
@@ -43,7 +48,10 @@ TRAINING = {
     "rewinds": [],
     "warnings": [],
     "quick_score": None,
-    "parameters": {"model": {"name": "dcgan"}, "train": {"lr": 0.0003, "flip": True, "images": 100_000, "augment_strength": [0.1, 0.2], "clip_value": None}},
+    "parameters": {
+        "model": {"name": "dcgan"},
+        "train": {"lr": 0.0003, "flip": True, "images": 100_000, "augment_strength": [0.1, 0.2], "clip_value": None},
+    },
 }
 
 
@@ -81,7 +89,9 @@ def sources(tmp_path):
     (tmp_path / "evaluation/report.json").write_text(json.dumps(EVALUATION))
     save_png(tmp_path / "evaluation/neighbours.png", np.zeros((8, 8, 3), np.uint8))
     (tmp_path / "training.json").write_text(json.dumps(TRAINING))
-    (tmp_path / "losses.csv").write_text("images_seen,loss_generator,loss_discriminator,real_logit,fake_logit,diversity\n0,1,1,0,0,1\n1000,2,.5,1,-1,1\n")
+    (tmp_path / "losses.csv").write_text(
+        "images_seen,loss_generator,loss_discriminator,real_logit,fake_logit,diversity\n0,1,1,0,0,1\n1000,2,.5,1,-1,1\n"
+    )
     (tmp_path / "quick_scores.csv").write_text("images_seen,score\n")
     return Sources(*(tmp_path / name for name in ("training.json", "losses.csv", "quick_scores.csv", "evaluation")))
 
@@ -160,7 +170,10 @@ def test_a_fid_is_called_one(tmp_path, pictures, sources):
     ("found", "words"),
     [
         (MEMORISATION, "No sign of training pictures repeated For 71% of the generated pictures (59 to 83%)"),
-        (MEMORISATION | {"detected": True, "chance": 1e-9}, "with a probability of below 0.001, and below 0.01 the test counts as positive"),
+        (
+            MEMORISATION | {"detected": True, "chance": 1e-9},
+            "with a probability of below 0.001, and below 0.01 the test counts as positive",
+        ),
         (None, "Not tested: there are too few pictures"),
     ],
 )
@@ -241,7 +254,10 @@ def test_readings_place_a_score_between_untrained_and_real():
 
 
 def test_kinds_go_by_whole_words():
-    titles = {name: find_kind(name) and find_kind(name).title for name in ("fid", "fid_clean", "fd_dinov2", "kid", "kd_x", "fidelity", "precision_x")}
+    titles = {
+        name: find_kind(name) and find_kind(name).title
+        for name in ("fid", "fid_clean", "fd_dinov2", "kid", "kd_x", "fidelity", "precision_x")
+    }
     assert titles == {
         "fid": "Fréchet distance",
         "fid_clean": "Fréchet distance",

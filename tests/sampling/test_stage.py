@@ -39,7 +39,9 @@ def drawn(tmp_path_factory):
     save_small_generator(project / "data/model/generator.safetensors")
     for number in range(3):
         save_png(project / f"data/model/progress/{number:010d}.png", np.full((32, 32, 3), 80 * number, np.uint8))
-    (project / "data/model/training.json").write_text(json.dumps({"device": "cpu", "precision": "float32", "parameters": {"train": {"lr": 0.1}}}))
+    (project / "data/model/training.json").write_text(
+        json.dumps({"device": "cpu", "precision": "float32", "parameters": {"train": {"lr": 0.1}}})
+    )
     (project / "metrics").mkdir()
     (project / "metrics/losses.csv").write_text(LOSSES)
     (project / "metrics/quick_scores.csv").write_text("images_seen,score\n")
@@ -142,7 +144,9 @@ def test_a_folder_that_cannot_be_written_to_is_told_in_a_line(drawn, tmp_path):
 
 def test_published_copy_is_half_the_size_and_draws_the_same_faces(drawn, tmp_path):
     save_small_generator(tmp_path / "whole.safetensors", gain=5.0)
-    result = run_stage(drawn[0], "--model", tmp_path / "whole.safetensors", "--out", tmp_path / "shared/half.safetensors", script="pretrained/publish.py")
+    result = run_stage(
+        drawn[0], "--model", tmp_path / "whole.safetensors", "--out", tmp_path / "shared/half.safetensors", script="pretrained/publish.py"
+    )
     assert result.returncode == 0, result.stderr
     whole, half = tmp_path / "whole.safetensors", tmp_path / "shared/half.safetensors"
     assert half.stat().st_size < 0.6 * whole.stat().st_size

@@ -53,7 +53,9 @@ def images():
     """Two sets that differ visibly, 64 px."""
     random = np.random.default_rng(0)
     first, second = draw_pictures(COUNT, 64, seed=1), draw_pictures(COUNT, 64, seed=2)
-    return tuple(torch.from_numpy((pictures * 0.7 + random.integers(0, 70, pictures.shape)).astype(np.uint8)) for pictures in (first, second // 2))
+    return tuple(
+        torch.from_numpy((pictures * 0.7 + random.integers(0, 70, pictures.shape)).astype(np.uint8)) for pictures in (first, second // 2)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +93,20 @@ def assert_agree(ours, theirs, distance):
 
 def test_everything_is_that_of_torch_fidelity(weights, look, folders):
     theirs = calculate_metrics(
-        input1=folders[0], input2=folders[1], cuda=False, fid=True, kid=True, isc=True, kid_subsets=10, kid_subset_size=8,
-        feature_extractor_weights_path=str(weights), samples_shuffle=False, isc_splits=2, save_cpu_ram=True, cache=False, verbose=False,
+        input1=folders[0],
+        input2=folders[1],
+        cuda=False,
+        fid=True,
+        kid=True,
+        isc=True,
+        kid_subsets=10,
+        kid_subset_size=8,
+        feature_extractor_weights_path=str(weights),
+        samples_shuffle=False,
+        isc_splits=2,
+        save_cpu_ram=True,
+        cache=False,
+        verbose=False,
     )
     first, second = look("inception")
     assert own_distance((first, second)) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-4)
@@ -132,8 +146,10 @@ def test_clean_resizing_is_that_of_clean_fid(hub, look, folders):
 
 def clean_features(folders, model, mode):
     device = torch.device("cpu")
-    return [clean_fid.get_folder_features(folder, model, num_workers=0, batch_size=COUNT, device=device, mode=mode, verbose=False)
-            for folder in folders]
+    return [
+        clean_fid.get_folder_features(folder, model, num_workers=0, batch_size=COUNT, device=device, mode=mode, verbose=False)
+        for folder in folders
+    ]
 
 
 def test_folders_of_pictures_are_scored_as_by_pytorch_fid(hub, weights, tmp_path):
@@ -143,7 +159,9 @@ def test_folders_of_pictures_are_scored_as_by_pytorch_fid(hub, weights, tmp_path
     for name, pictures in (("first", draw_pictures(20, 64, seed=1)), ("second", draw_pictures(20, 64, seed=2) // 2)):
         for number, picture in enumerate(pictures):
             save_png(tmp_path / name / f"{number:03d}.png", picture.transpose(1, 2, 0))
-        theirs.append(fid_score.get_activations(sorted((tmp_path / name).glob("*.png")), InceptionV3([3]), 20, num_workers=0)[shuffle(len(pictures))])
+        theirs.append(
+            fid_score.get_activations(sorted((tmp_path / name).glob("*.png")), InceptionV3([3]), 20, num_workers=0)[shuffle(len(pictures))]
+        )
         ours.append(extract_pictures(tmp_path / name, "--pictures", extractor))
     assert_agree([pictures.features for pictures in ours], theirs, lambda parts: fid_score.calculate_frechet_distance(*moments(parts)))
     report = score_pictures(*ours, extractor, seed=0)

@@ -32,13 +32,17 @@ def random_covariance(dimensions, seed):
 
 def test_equal_covariances_leave_the_squared_shift():
     covariance = random_covariance(8, 1)
-    assert scores.frechet_distance(gaussian([0.0] * 8, covariance), gaussian([3.0, 4.0] + [0.0] * 6, covariance)) == pytest.approx(25, rel=1e-12)
+    assert scores.frechet_distance(gaussian([0.0] * 8, covariance), gaussian([3.0, 4.0] + [0.0] * 6, covariance)) == pytest.approx(
+        25, rel=1e-12
+    )
 
 
 def test_diagonal_covariances_have_a_closed_form():
     first, second = torch.tensor([1.0, 4.0, 9.0, 0.0]), torch.tensor([16.0, 4.0, 0.0, 0.0])
     expected = sum((math.sqrt(a) - math.sqrt(b)) ** 2 for a, b in zip(first.tolist(), second.tolist(), strict=True)) + 4
-    assert scores.frechet_distance(gaussian([0.0] * 4, first.diag()), gaussian([1.0] * 4, second.diag())) == pytest.approx(expected, rel=1e-12)
+    assert scores.frechet_distance(gaussian([0.0] * 4, first.diag()), gaussian([1.0] * 4, second.diag())) == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_covariances_that_do_not_commute_have_a_closed_form_in_two_dimensions():

@@ -26,12 +26,27 @@ from facegan.scoring.reference import check_shards, make_reference
 from facegan.scoring.scores import compare, estimate_intervals
 
 PROTOCOL = Protocol(
-    data="a", resolution=32, crop="none", filter="lanczos", split="train", real=100, extractor="inception", weights_sha256="b",
-    resize="c", generated=100, seed=0, truncation=1.0,
+    data="a",
+    resolution=32,
+    crop="none",
+    filter="lanczos",
+    split="train",
+    real=100,
+    extractor="inception",
+    weights_sha256="b",
+    resize="c",
+    generated=100,
+    seed=0,
+    truncation=1.0,
 )
 ARGUMENTS = DCGANParameters(width=8, latent_size=16, discriminator_norm="spectral")
 CARD = Card(
-    model="dcgan", arguments=ARGUMENTS.model_dump(exclude={"name"}), resolution=32, latent_size=16, images_seen=77, data_fingerprint="elsewhere",
+    model="dcgan",
+    arguments=ARGUMENTS.model_dump(exclude={"name"}),
+    resolution=32,
+    latent_size=16,
+    images_seen=77,
+    data_fingerprint="elsewhere",
     parameters_fingerprint="",
 )
 
@@ -48,7 +63,9 @@ def make_generator(seed=0):
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Protocol)])
 def test_fingerprints_differ_when_anything_differs(field):
     value = getattr(PROTOCOL, field)
-    other = dataclasses.replace(PROTOCOL, **{field: f"{value}!" if isinstance(value, str) else not value if isinstance(value, bool) else value + 1})
+    other = dataclasses.replace(
+        PROTOCOL, **{field: f"{value}!" if isinstance(value, str) else not value if isinstance(value, bool) else value + 1}
+    )
     assert other.fingerprint != PROTOCOL.fingerprint
     assert dataclasses.replace(other, **{field: value}).fingerprint == PROTOCOL.fingerprint
 
@@ -104,9 +121,7 @@ def test_a_generator_that_replays_training_images_is_caught_and_one_of_fresh_ima
         writer.finish(crop="none", filter="lanczos", source_fingerprint="drawn")
     extractor = open_extractor("efficientnet_lite0", device="cpu")
     reference = make_reference(tmp_path / "shards", tmp_path / "reference", extractor, images=40, memorisation_images=None)
-    parameters = EvaluateParameters(
-        extractor="efficientnet_lite0", weights=None, images=60, memorisation_images=None, seed=0
-    )
+    parameters = EvaluateParameters(extractor="efficientnet_lite0", weights=None, images=60, memorisation_images=None, seed=0)
     reports = [evaluate(Replay(pictures), CARD, reference, tmp_path / "shards", extractor, parameters)[0] for pictures in (train, fresh)]
     caught, acquitted = (report["memorisation"] for report in reports)
     assert caught["detected"] and caught["nearest_is_training"]["low"] > 0.6
@@ -205,7 +220,9 @@ def test_the_stages_write_scores_protocol_floor_untrained_and_memorisation(proje
     assert "note: it was trained on other images (elsewhere) than those that it is scored against (" in done.stdout
 
     assert next(iter(metrics)) == name  # what runs are compared by comes first, also in DVC's alphabetical tables
-    assert sum(isinstance(value, int | float) for value in metrics.values()) <= 12 and not any(isinstance(value, dict) for value in metrics.values())
+    assert sum(isinstance(value, int | float) for value in metrics.values()) <= 12 and not any(
+        isinstance(value, dict) for value in metrics.values()
+    )
     assert metrics[name] == report["generated"][name] and metrics["protocol"] == report["protocol"]["fingerprint"]
     assert (metrics[f"{name}_floor"], metrics[f"{name}_untrained"]) == (report["floor"][name], report["untrained"][name])
 
@@ -253,7 +270,9 @@ def test_a_generator_of_another_size_and_real_features_of_other_images_are_refus
     with pytest.raises(FaceganError, match="expected a generator of 32×32 pixels, as the real images are; found one of 64×64 pixels"):
         evaluate(make_generator(), CARD.model_copy(update={"resolution": 64}), reference, tmp_path / "shards", extractor, parameters)
     check_shards(reference, index, tmp_path / "shards")
-    with pytest.raises(FaceganError, match=r"expected the images that the real features are of .* in .*; found others \(0000.*run stages/reference.py"):
+    with pytest.raises(
+        FaceganError, match=r"expected the images that the real features are of .* in .*; found others \(0000.*run stages/reference.py"
+    ):
         check_shards(reference, index.model_copy(update={"fingerprint": "0" * 64}), tmp_path / "shards")
 
 

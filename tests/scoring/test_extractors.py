@@ -64,7 +64,10 @@ def draw_dinov2(width, depth):
     shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
     random = np.random.default_rng(0)
     ones = ("norm1.weight", "norm2.weight", "norm.weight", "gamma")
-    return {name: torch.from_numpy(random.standard_normal(shape, dtype=np.float32) * 0.05 + name.endswith(ones)).float() for name, shape in shapes.items()}
+    return {
+        name: torch.from_numpy(random.standard_normal(shape, dtype=np.float32) * 0.05 + name.endswith(ones)).float()
+        for name, shape in shapes.items()
+    }
 
 
 def project_in_double(extractor):
@@ -96,7 +99,9 @@ def test_dinov2_sees_what_the_published_code_computes(tmp_path):
 
 @pytest.mark.parametrize("kind", ["pth", "safetensors"])
 def test_clip_is_that_of_torch_fidelity(tmp_path, images, monkeypatch, kind):
-    monkeypatch.setitem(EXTRACTORS, "clip_small", dataclasses.replace(EXTRACTORS["clip_vitb32"], build=partial(build_clip, size=SmallCLIP.size)))
+    monkeypatch.setitem(
+        EXTRACTORS, "clip_small", dataclasses.replace(EXTRACTORS["clip_vitb32"], build=partial(build_clip, size=SmallCLIP.size))
+    )
     network = SmallCLIP().eval()
     torch.jit.trace(network, torch.zeros(1, 3, 32, 32)).save(tmp_path / "clip.pt")
     theirs = FeatureExtractorCLIP("clip-vit-b-32", ["clip"], str(tmp_path / "clip.pt"))(images)[0]

@@ -14,7 +14,9 @@ from facegan.scoring.reference import make_reference
 def draw_heads(count: int, size: int = 64) -> torch.Tensor:
     """Returns pictures (count, 3, size, size) of one head each."""
     photos = (draw_photo((240, 240), [(120 + 114j, 60, 0)], seed)[0] for seed in range(count))
-    return torch.from_numpy(np.array([np.asarray(photo.resize((size, size), Image.Resampling.LANCZOS)).transpose(2, 0, 1) for photo in photos]))
+    return torch.from_numpy(
+        np.array([np.asarray(photo.resize((size, size), Image.Resampling.LANCZOS)).transpose(2, 0, 1) for photo in photos])
+    )
 
 
 def draw_noise(count: int, size: int = 64) -> torch.Tensor:

@@ -84,7 +84,9 @@ def test_tiles_change_no_number(monkeypatch, tile):
     kept = torch.arange(47) % 5 != torch.arange(5)[:, None]
     parts = compare_neighbourhoods(real, fake, kept)
     for number, part in enumerate(kept):
-        assert {name: values[number].item() for name, values in parts.items()} == pytest.approx(compare_plainly(real, fake[part]), rel=1e-12)
+        assert {name: values[number].item() for name, values in parts.items()} == pytest.approx(
+            compare_plainly(real, fake[part]), rel=1e-12
+        )
     found, rows = find_neighbours(fake, real, 9)
     expected = torch.cdist(fake, real).topk(9, largest=False)
     assert torch.equal(rows, expected.indices)

@@ -18,7 +18,15 @@ from facegan.scoring.reference import Reference, read_reference, write_reference
 def make_reference(train=24, holdout=5, features=3, real=20, **floor):
     """Returns a reference of random features."""
     protocol = RealProtocol(
-        data="d" * 64, resolution=32, crop=(1, 2, 33, 34), filter="box", split="train", real=real, extractor="corners", weights_sha256="0" * 64, resize="none"
+        data="d" * 64,
+        resolution=32,
+        crop=(1, 2, 33, 34),
+        filter="box",
+        split="train",
+        real=real,
+        extractor="corners",
+        weights_sha256="0" * 64,
+        resize="none",
     )
     parts = {"train": torch.randn(train, features), "holdout": torch.randn(holdout, features)}
     rows = {f"{name}_rows": torch.randperm(len(part)) for name, part in parts.items()}
@@ -69,7 +77,10 @@ def test_a_strange_reference_is_read_or_told(folder, parts, data):
 def test_strange_features_with_the_right_hash_are_read_or_told(folder, parts, data):
     about, header, rest = parts
     numbers = data.draw(st.just(rest) | st.sampled_from([b"\xff", b"\x7f\x80"]).map(lambda byte: (byte * len(rest))[: len(rest)]))
-    features = pack(data.draw(spoil(header, VALUES | st.sampled_from(["F16", "F64", "I64", "I32", [24], [3, 24], [12, 6], [0, 3], [24, 3, 1]]))), numbers)
+    features = pack(
+        data.draw(spoil(header, VALUES | st.sampled_from(["F16", "F64", "I64", "I32", [24], [3, 24], [12, 6], [0, 3], [24, 3, 1]]))),
+        numbers,
+    )
     check(folder, about | {"features_sha256": hashlib.sha256(features).hexdigest()}, features)
 
 

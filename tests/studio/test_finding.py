@@ -69,9 +69,16 @@ def test_a_photo_without_a_face_gives_its_centred_square():
     assert np.abs(target.astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"no picture", as_file(draw_pictures(1, 64)[0].transpose(1, 2, 0))[:300], b"\0" * (MOST_BYTES + 1), (ROOT / "params.yaml").read_bytes(),
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no picture",
+        as_file(draw_pictures(1, 64)[0].transpose(1, 2, 0))[:300],
+        b"\0" * (MOST_BYTES + 1),
+        (ROOT / "params.yaml").read_bytes(),
+    ],
+)
 def test_what_is_no_photo_is_refused_in_a_line(content):
     with pytest.raises(FaceganError, match=r"expected a photo .*; found.*; "):
         read_target(content, 32, straighten=True)

@@ -29,7 +29,9 @@ def test_a_training_photo_is_nearest_to_itself_by_pixels(tmp_path):
 
 def test_the_references_features_are_used_where_they_are_these_photos(tmp_path):
     make_shards(tmp_path)
-    make_reference(tmp_path / "data" / "shards", tmp_path / "data" / "reference", open_extractor("efficientnet_lite0", device="cpu"), 20, 40)
+    make_reference(
+        tmp_path / "data" / "shards", tmp_path / "data" / "reference", open_extractor("efficientnet_lite0", device="cpu"), 20, 40
+    )
     pictures = torch.from_numpy(draw_pictures(120, 32))
     found = find_origins(tmp_path, pictures[9], "other data")
     assert found.space == "features of efficientnet_lite0"

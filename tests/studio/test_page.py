@@ -122,8 +122,11 @@ def test_downloads_are_whole(browser, address, tmp_path):
     with visit(browser, address, "/?seed=4&faces=12") as visitor:
         pick(visitor.page, 1, 3)
         visitor.page.get_by_role("link", name="Save the picked faces").wait_for()
-        for name, check in (("Save the wall", lambda file: Image.open(file).load()), ("Save all faces", lambda file: len(zipfile.ZipFile(file).namelist())),
-                            ("Save the picked faces", lambda file: len(zipfile.ZipFile(file).namelist()))):
+        for name, check in (
+            ("Save the wall", lambda file: Image.open(file).load()),
+            ("Save all faces", lambda file: len(zipfile.ZipFile(file).namelist())),
+            ("Save the picked faces", lambda file: len(zipfile.ZipFile(file).namelist())),
+        ):
             with visitor.page.expect_download() as saving:
                 visitor.page.get_by_role("link", name=name).click()
             saving.value.save_as(tmp_path / "file")
@@ -247,7 +250,9 @@ def test_the_keyboard_alone_reaches_and_does_everything(browser, address):
                 page.keyboard.press("ArrowRight")
                 page.wait_for_timeout(200)
             page.wait_for_timeout(1500)
-            page.evaluate("document.activeElement.blur(); window.reached = new Set(); document.addEventListener('focusin', (event) => reached.add(event.target))")  # noqa: E501
+            page.evaluate(
+                "document.activeElement.blur(); window.reached = new Set(); document.addEventListener('focusin', (event) => reached.add(event.target))"
+            )
             for _ in range(page.evaluate(f"({REACHABLE})().length") + 40):
                 page.keyboard.press("Tab")
             missed = page.evaluate(f"({REACHABLE})().filter((part) => !reached.has(part)).map((part) => part.outerHTML.slice(0, 200))")

@@ -103,17 +103,49 @@ def test_the_schema_tells_types_and_bounds(address):
 
 
 HOSTILE = [
-    "wall.png?seed=-1", "wall.png?seed=1e99", "wall.png?seed=99999999999999999999", "wall.png?seed=text", "wall.png?count=10000", "wall.png?count=0",
-    "wall.png?truncation=nan", "wall.png?truncation=inf", "wall.png?truncation=-1", "wall.png?truncation=1e308", "wall.png?unknown=1",
-    "wall.png?generator=../secret.txt", "wall.png?generator=/etc/passwd", "wall.png?generator=torn", "wall.png?generator=pickle",
-    "wall.png?generator=empty", "wall.png?generator=%00", f"wall.png?generator={'x' * 5000}",
-    "faces.png?face=x", "faces.png?face=0-0-nan", "faces.png?face=~%00", "faces.png", f"faces.png?face=~{'A' * 30000}",
+    "wall.png?seed=-1",
+    "wall.png?seed=1e99",
+    "wall.png?seed=99999999999999999999",
+    "wall.png?seed=text",
+    "wall.png?count=10000",
+    "wall.png?count=0",
+    "wall.png?truncation=nan",
+    "wall.png?truncation=inf",
+    "wall.png?truncation=-1",
+    "wall.png?truncation=1e308",
+    "wall.png?unknown=1",
+    "wall.png?generator=../secret.txt",
+    "wall.png?generator=/etc/passwd",
+    "wall.png?generator=torn",
+    "wall.png?generator=pickle",
+    "wall.png?generator=empty",
+    "wall.png?generator=%00",
+    f"wall.png?generator={'x' * 5000}",
+    "faces.png?face=x",
+    "faces.png?face=0-0-nan",
+    "faces.png?face=~%00",
+    "faces.png",
+    f"faces.png?face=~{'A' * 30000}",
     f"faces.zip?face={'0-0-1&face=' * 300}0-0-1",
-    "blend.png?face=0-0-1&weight=2", "blend.png?face=0-0-1&weight=0", "blend.png?face=0-0-1&weight=1&weight=1", "blend.png?face=0-0-1&weight=nan",
-    "mix.png?face=0-0-1&face=0-1-1&layer=2", "mix.png?face=0-0-1&face=0-1-1&layer=-1", "move.png?face=0-0-1&amount=1e9", "move.png?face=0-0-1&amount=nan",
-    "walk.webp?face=0-0-1&face=0-1-1&frames=100000", "walk.exe?face=0-0-1&face=0-1-1", "walk.webp?face=0-0-1",
-    "trainings/..%2f..%2fsecret/0.png", "trainings/workspace/0.png", "trainings/x/-1.png", "origins?face=0-0-1",
-    "export/..%2f..%2fsecret.zip", "export/x.zip", "export/x/README.md", "export/x/..%2f..%2f..%2fsecret.txt",
+    "blend.png?face=0-0-1&weight=2",
+    "blend.png?face=0-0-1&weight=0",
+    "blend.png?face=0-0-1&weight=1&weight=1",
+    "blend.png?face=0-0-1&weight=nan",
+    "mix.png?face=0-0-1&face=0-1-1&layer=2",
+    "mix.png?face=0-0-1&face=0-1-1&layer=-1",
+    "move.png?face=0-0-1&amount=1e9",
+    "move.png?face=0-0-1&amount=nan",
+    "walk.webp?face=0-0-1&face=0-1-1&frames=100000",
+    "walk.exe?face=0-0-1&face=0-1-1",
+    "walk.webp?face=0-0-1",
+    "trainings/..%2f..%2fsecret/0.png",
+    "trainings/workspace/0.png",
+    "trainings/x/-1.png",
+    "origins?face=0-0-1",
+    "export/..%2f..%2fsecret.zip",
+    "export/x.zip",
+    "export/x/README.md",
+    "export/x/..%2f..%2f..%2fsecret.txt",
 ]
 
 
@@ -126,7 +158,9 @@ def test_hostile_questions_get_a_line_and_the_server_goes_on(address):
         if status == 422:
             assert told["error"].startswith("expected ") and "; found" in told["error"] and "\n" not in told["error"], (path, told)
     for content in (b"", b"no picture", b"\0" * (21 * 2**20)):
-        status, _, body = ask(f"{address}/api/find", content or None, **({} if content else {"X": "1"})) if content else ask(f"{address}/api/find", b"")
+        status, _, body = (
+            ask(f"{address}/api/find", content or None, **({} if content else {"X": "1"})) if content else ask(f"{address}/api/find", b"")
+        )
         assert status == 422, body
         assert json.loads(body)["error"].startswith("expected a photo")
     large = io.BytesIO()
@@ -139,10 +173,24 @@ def test_hostile_questions_get_a_line_and_the_server_goes_on(address):
 def test_nothing_else_is_open(address, project):
     secret = urllib.parse.quote(str(project / "secret.txt"))
     for path in (
-        f"gradio_api/file={secret}", f"gradio_api/file={project}/params.yaml", "gradio_api/file=/etc/passwd", "docs", "redoc",
+        f"gradio_api/file={secret}",
+        f"gradio_api/file={project}/params.yaml",
+        "gradio_api/file=/etc/passwd",
+        "docs",
+        "redoc",
         "gradio_api/proxy=http://127.0.0.1:1/",
-        "gradio_api/run/predict", "gradio_api/call/x", "gradio_api/api/x", "monitoring", "monitoring/summary", "gradio_api/dev/reload", "gradio_api/vibe-edit/",
-        f"static/..%2f..%2f..%2f..{secret}", "assets/..%2f..%2f..%2fetc/passwd", "gradio_api/component_server", "gradio_api/process_recording", "openapi.json",
+        "gradio_api/run/predict",
+        "gradio_api/call/x",
+        "gradio_api/api/x",
+        "monitoring",
+        "monitoring/summary",
+        "gradio_api/dev/reload",
+        "gradio_api/vibe-edit/",
+        f"static/..%2f..%2f..%2f..{secret}",
+        "assets/..%2f..%2f..%2fetc/passwd",
+        "gradio_api/component_server",
+        "gradio_api/process_recording",
+        "openapi.json",
     ):
         status, _, body = ask(f"{address}/{path}")
         assert status in (401, 403, 404, 405, 422), (path, status)
@@ -172,8 +220,11 @@ def test_the_forms_functions_refuse_what_the_page_never_sends(address):
     config = json.loads(ask(f"{address}/config")[2])
     for dependency in config["dependencies"]:
         if dependency.get("backend_fn") and dependency["inputs"]:
-            for value in ("text", {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
-                          {"path": "http://127.0.0.1:9/x.png", "url": "http://127.0.0.1:9/x.png", "meta": {"_type": "gradio.FileData"}}):
+            for value in (
+                "text",
+                {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
+                {"path": "http://127.0.0.1:9/x.png", "url": "http://127.0.0.1:9/x.png", "meta": {"_type": "gradio.FileData"}},
+            ):
                 _, answer = join(address, dependency["id"], [value] * len(dependency["inputs"]))
                 assert b"root:" not in answer and b"a secret" not in answer and b"Traceback" not in answer
     assert ask(f"{address}/api/wall.png?count=4")[0] == 200
@@ -198,12 +249,15 @@ def start(*arguments):
     return subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-@pytest.mark.parametrize(("arguments", "told"), [
-    (("--model", "pickle.safetensors"), "error: expected a safetensors file"),
-    (("--model", "nowhere.safetensors"), "error: expected a generator at"),
-    (("--port", "99999"), "error: expected to listen on"),
-    (("--host", "203.0.113.7"), "error: expected to listen on"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--model", "pickle.safetensors"), "error: expected a safetensors file"),
+        (("--model", "nowhere.safetensors"), "error: expected a generator at"),
+        (("--port", "99999"), "error: expected to listen on"),
+        (("--host", "203.0.113.7"), "error: expected to listen on"),
+    ],
+)
 def test_what_cannot_be_served_is_told_before_the_page_opens(project, tmp_path, arguments, told):
     shutil.copy(project / "pretrained" / "pickle.safetensors", tmp_path)
     arguments = [tmp_path / part if part.endswith(".safetensors") else part for part in arguments]

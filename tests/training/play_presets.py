@@ -1,6 +1,6 @@
 """Plays a few steps of every kind of preset as one of several processes, for tests of what they agree on.
 
-    python tests/training/play_presets.py OUT    # with torchrun's environment variables; the first process writes OUT
+python tests/training/play_presets.py OUT    # with torchrun's environment variables; the first process writes OUT
 """
 
 import sys

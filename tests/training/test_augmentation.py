@@ -97,7 +97,10 @@ def test_both_moves_see_both_kinds_of_images_augmented():
     discriminator = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 1), torch.nn.Flatten(0))
     values = StepValues(torch.tensor(1.0), strength(1.0))
     real, fake = torch.randn(4, 3, 4, 4), torch.randn(4, 3, 4, 4, requires_grad=True)
-    for move in (discriminator_move(discriminator, game, values, real, fake, True), generator_move(discriminator, game, values, real, fake)):
+    for move in (
+        discriminator_move(discriminator, game, values, real, fake, True),
+        generator_move(discriminator, game, values, real, fake),
+    ):
         assert torch.equal(move.real_logits, move.fake_logits)
         assert move.loss.item() == pytest.approx(math.log(2))  # no slope either: it is taken through the augmentation
 

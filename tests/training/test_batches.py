@@ -70,7 +70,9 @@ def test_the_next_batch_is_read_ahead_and_is_the_same(shards, monkeypatch):
         assert torch.equal(mapped.take(mapped.choose(seen, 7)), resident.take(resident.choose(seen, 7)))
         mapped.read_ahead(lambda seen=seen: [mapped.choose(seen + 7, 7)])
     assert reads.count("MainThread") == 1  # the first
-    assert torch.equal(mapped.take(mapped.choose(0, 7)), resident.take(resident.choose(0, 7)))  # gone back: what was read ahead is of no use
+    assert torch.equal(
+        mapped.take(mapped.choose(0, 7)), resident.take(resident.choose(0, 7))
+    )  # gone back: what was read ahead is of no use
 
 
 def test_what_goes_wrong_while_reading_ahead_is_told(shards, monkeypatch):

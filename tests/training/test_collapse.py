@@ -31,7 +31,9 @@ def merge(rows: list[dict[str, float]], images: int) -> list[dict[str, float]]:
     for row in rows:
         waiting.append(row)
         if row["images_seen"] - (merged[-1]["images_seen"] if merged else 0) >= images:
-            merged.append({column: sum(one[column] for one in waiting) / len(waiting) for column in row} | {"images_seen": row["images_seen"]})
+            merged.append(
+                {column: sum(one[column] for one in waiting) / len(waiting) for column in row} | {"images_seen": row["images_seen"]}
+            )
             waiting = []
     return merged
 

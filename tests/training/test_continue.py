@@ -242,4 +242,9 @@ def test_nothing_is_written_through_a_hard_link_and_nothing_of_an_earlier_run_st
     (runs.folders.model / "left.txt").write_text("by an earlier version")
     runs.train(images=LONG, score_every_images=None)
     assert [(kept / str(number)).read_bytes() for number in range(len(files))] == before
-    assert {path.name for path in runs.folders.model.iterdir()} == {"generator.safetensors", "discriminator.safetensors", "progress", "training.json"}
+    assert {path.name for path in runs.folders.model.iterdir()} == {
+        "generator.safetensors",
+        "discriminator.safetensors",
+        "progress",
+        "training.json",
+    }

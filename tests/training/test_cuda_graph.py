@@ -30,7 +30,9 @@ def play(preset, hardware):
     for step in range(STEPS):
         rate = 1e-3 / (1 + step)
         strength = None if adaptive else step / STEPS
-        engine.step(step * BATCH, 0, Settings(rate, 2 * rate, (0.5, 0.9 + step / 1000), gamma=1 + step, strength=strength, ema_decay=1 - rate))
+        engine.step(
+            step * BATCH, 0, Settings(rate, 2 * rate, (0.5, 0.9 + step / 1000), gamma=1 + step, strength=strength, ema_decay=1 - rate)
+        )
     assert (engine.graphs is not None) == hardware.uses_graph
     assert not hardware.uses_graph or (engine.graphs.graphs and not engine.graphs.has_failed)
     if PRESETS[preset]["model"]["name"] == "r3gan":

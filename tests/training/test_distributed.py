@@ -89,7 +89,9 @@ def test_a_slow_process_is_waited_for(shared):
 
 
 @pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="a GPU is here")
-@pytest.mark.parametrize(("device", "message"), [("cuda", r"this machine's CUDA GPUs \(0\); found 2"), ("mps", "expected 1 on an Apple GPU")])
+@pytest.mark.parametrize(
+    ("device", "message"), [("cuda", r"this machine's CUDA GPUs \(0\); found 2"), ("mps", "expected 1 on an Apple GPU")]
+)
 def test_more_processes_than_gpus_are_told(device, message, tmp_path):
     with pytest.raises(FaceganError, match=message):
         check_processes(2, device)

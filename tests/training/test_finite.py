@@ -29,7 +29,9 @@ def test_pictures_that_are_all_alike_do_not_end_a_training(tmp_path, capsys):
     assert "losses were infinite" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "is_fine"), [("diversity", True), ("real_sign", True), ("loss_generator", False), ("loss_discriminator", False)])
+@pytest.mark.parametrize(
+    ("name", "is_fine"), [("diversity", True), ("real_sign", True), ("loss_generator", False), ("loss_discriminator", False)]
+)
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_only_losses_among_a_steps_figures_decide(tmp_path, name, is_fine, value):
     training = make_training(tmp_path)

@@ -5,7 +5,6 @@ fake, its cross-entropy clips probabilities, and its RMSprop is ten lines below.
 mask depends on the order of other draws.
 """
 
-
 import numpy as np
 import pytest
 import torch

@@ -1,6 +1,6 @@
 """A kill before any one of the changes that training makes to its files: the same command then ends in the same bytes.
 
-    FACEGAN_KILL_EVERY=1 pytest tests/training/test_kill_points.py    # before each of them; the suite takes every so manieth
+FACEGAN_KILL_EVERY=1 pytest tests/training/test_kill_points.py    # before each of them; the suite takes every so manieth
 """
 
 import os
@@ -42,7 +42,11 @@ def test_a_kill_before_any_change_to_a_file_loses_nothing(tmp_path, kind, capfd)
         assert in_a_fork(lambda runs=runs: runs.train(images=IMAGES)) == 0, number
         assert ("a new run" in capfd.readouterr().out) != begun, number
         assert runs.hashes() == whole.hashes(), number
-        leftovers = [path for path in runs.folders.model.parents[1].rglob("*") if path.name.endswith((".part", ".old")) or path.name.startswith(".trash")]
+        leftovers = [
+            path
+            for path in runs.folders.model.parents[1].rglob("*")
+            if path.name.endswith((".part", ".old")) or path.name.startswith(".trash")
+        ]
         assert leftovers == [], number
         number, kills = number + EVERY, kills + 1
     with capfd.disabled():

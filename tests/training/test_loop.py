@@ -84,7 +84,10 @@ def test_the_card_rebuilds_the_generator(trained):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"lr": -1.0}, "train.lr: expected a number above 0"), ({"batch": 16, "processes": 3}, "train.batch: expected a multiple of processes (3); found 16")],
+    [
+        ({"lr": -1.0}, "train.lr: expected a number above 0"),
+        ({"batch": 16, "processes": 3}, "train.batch: expected a multiple of processes (3); found 16"),
+    ],
 )
 def test_impossible_parameters_stop_before_anything_is_done(tmp_path, change, message):
     project = copy_project(tmp_path, **change)

@@ -62,7 +62,14 @@ def test_a_penalty_on_some_images_asks_for_a_discriminator_that_judges_each_by_i
 
 @pytest.mark.parametrize(
     ("share", "microbatch", "unit", "sizes"),
-    [(256, 256, 1, [256]), (256, 300, 4, [256]), (256, 100, 4, [88, 88, 80]), (64, 63, 1, [32, 32]), (6, 5, 2, [4, 2]), (12, 4, 4, [4, 4, 4])],
+    [
+        (256, 256, 1, [256]),
+        (256, 300, 4, [256]),
+        (256, 100, 4, [88, 88, 80]),
+        (64, 63, 1, [32, 32]),
+        (6, 5, 2, [4, 2]),
+        (12, 4, 4, [4, 4, 4]),
+    ],
 )
 def test_pieces_are_few_and_equal_and_cover_the_share(share, microbatch, unit, sizes):
     pieces = cut(share, microbatch, unit)
@@ -103,7 +110,9 @@ def test_what_does_not_fit_at_all_is_told():
 
 
 def test_a_microbatch_from_the_parameters_trains(tmp_path):
-    project = copy_project(tmp_path, model={"name": "r3gan", "width": 8, "latent_size": 16}, images=64, microbatch=5, objective="relativistic")
+    project = copy_project(
+        tmp_path, model={"name": "r3gan", "width": 8, "latent_size": 16}, images=64, microbatch=5, objective="relativistic"
+    )
     make_shards(project)
     result = run_stage(project, "train")
     assert result.returncode == 0, result.stderr

@@ -1,6 +1,6 @@
 """A run killed at any instant goes on, with the same command, to the same bytes.
 
-    FACEGAN_KILLS=50 pytest tests/training/test_resume.py -k random -s    # more kills than the suite has time for
+FACEGAN_KILLS=50 pytest tests/training/test_resume.py -k random -s    # more kills than the suite has time for
 """
 
 import hashlib
@@ -154,7 +154,9 @@ def test_how_often_to_save_may_change(project, uninterrupted):
 
 def test_a_training_whose_dvc_died_stops_by_itself(project, uninterrupted):
     script = "import subprocess, sys; subprocess.Popen([sys.executable, 'stages/train.py']).wait()"
-    parent = subprocess.Popen([sys.executable, "-c", script], cwd=project, env=environment(DVC_STAGE="train"), stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=project, env=environment(DVC_STAGE="train"), stdout=subprocess.PIPE, text=True
+    )
     wait_for(lambda: any((project / ".checkpoints").glob(f"*/progress/{320:010d}.png")), parent)
     parent.kill()
     out, _ = parent.communicate(timeout=60)  # ends when the orphan has closed its output too

@@ -18,7 +18,11 @@ IMAGES = {"cpu": 128, "cuda": 8_000}  # a GPU must not be done before it is kill
 def copy_preset(folder, name, device):
     """Returns a copy of the project, set to the preset at a small size, with shards."""
     width, resolution = SIZES[PRESETS[name]["model"]["name"]]
-    train = SMALL | {"images": IMAGES[device], "device": device, "schedule_images": 112 if PRESETS[name]["train"]["schedule_images"] else None}
+    train = SMALL | {
+        "images": IMAGES[device],
+        "device": device,
+        "schedule_images": 112 if PRESETS[name]["train"]["schedule_images"] else None,
+    }
     if PRESETS[name]["train"]["augment_strength"] == "adaptive":
         train["lr"] = 2.5e-3  # so that the discriminator soon knows the photos by heart, and the strength moves
     project = copy_project(folder, PRESETS[name]["model"] | {"width": width}, name, **train)

@@ -66,7 +66,9 @@ def runs_of_another_length(folder):
 
 
 def test_another_architecture_is_told_with_what_would_fit(runs, earlier):
-    with pytest.raises(FaceganError, match=r"train.start_from: expected a run of this model .* found another; what fits it is model.width: 4$"):
+    with pytest.raises(
+        FaceganError, match=r"train.start_from: expected a run of this model .* found another; what fits it is model.width: 4$"
+    ):
         prepare_run(runs, width=8, start_from=str(earlier))
 
 

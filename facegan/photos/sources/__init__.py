@@ -49,7 +49,9 @@ def describe_no_photos(manifest: Manifest) -> str:
         return f"none (looked for .jpg, .png and the like), but {manifest.describe_left_out() or 'nothing'}; check data.path"
     if manifest.archive is None:
         return "a zip, not photos; set data.source to archive and data.path to that zip"
-    return "a zip within the zip; unpack it, and set data.path to the zip in it, or data.source to folder and data.path to the unpacked photos"
+    return (
+        "a zip within the zip; unpack it, and set data.path to the zip in it, or data.source to folder and data.path to the unpacked photos"
+    )
 
 
 def make_empty(raw: Path) -> None:
@@ -58,6 +60,8 @@ def make_empty(raw: Path) -> None:
     ours = [name + ending for name in (MANIFEST, ARCHIVE, FILES) for ending in ("", ".part")]
     others = sorted(path.name for path in raw.iterdir() if path.name not in ours)
     if others:
-        raise FaceganError(f"expected an empty folder, or an earlier download, in {raw}; found {printable(others[0])}; choose another --out")
+        raise FaceganError(
+            f"expected an empty folder, or an earlier download, in {raw}; found {printable(others[0])}; choose another --out"
+        )
     for name in ours:
         (raw / name).unlink(missing_ok=True)

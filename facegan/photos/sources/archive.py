@@ -46,7 +46,9 @@ def copy_file(path: Path, copy: Path) -> None:
     """Copies a file. Raises FaceganError when there is no room for it."""
     needed, free = path.stat().st_size, shutil.disk_usage(copy.parent).free
     if needed > free:
-        raise FaceganError(f"expected {needed / 1e6:,.0f} MB of room in {copy.parent} for the archive; found {free / 1e6:,.0f} MB; make some")
+        raise FaceganError(
+            f"expected {needed / 1e6:,.0f} MB of room in {copy.parent} for the archive; found {free / 1e6:,.0f} MB; make some"
+        )
     with path.open("rb") as file, replace_file(copy) as there:
         shutil.copyfileobj(file, there)
 

@@ -108,8 +108,12 @@ def fetch_kaggle(slug: str, cache: Path, copy: Path) -> tuple[str, str]:
                 discard(archive)
                 copy.unlink()
     except OSError as error:
-        raise FaceganError(f"expected room for files in {folder}; found: {error}; make some, or set FACEGAN_CACHE to another folder") from error
-    raise FaceganError(f"expected {archive} to stay what was fetched; found other bytes there twice; set FACEGAN_CACHE to a folder on a sound disk")
+        raise FaceganError(
+            f"expected room for files in {folder}; found: {error}; make some, or set FACEGAN_CACHE to another folder"
+        ) from error
+    raise FaceganError(
+        f"expected {archive} to stay what was fetched; found other bytes there twice; set FACEGAN_CACHE to a folder on a sound disk"
+    )
 
 
 def read_license(slug: str, archive: Path) -> str:
@@ -200,7 +204,9 @@ def fetch_whole(slug: str, archive: Path) -> None:
             return
         print(f"Kaggle sent a damaged zip: {damage}", flush=True)
         discard(archive)
-    raise FaceganError(f"expected a whole zip from {page(slug)}; found damage twice, and removed it; try later, or tell the owner of the data set")
+    raise FaceganError(
+        f"expected a whole zip from {page(slug)}; found damage twice, and removed it; try later, or tell the owner of the data set"
+    )
 
 
 def open_client() -> Any:
@@ -213,7 +219,9 @@ def open_client() -> Any:
         with contextlib.redirect_stdout(io.StringIO()):
             from kaggle import api as client
     except SystemExit as error:
-        raise FaceganError("expected Kaggle's client 2.2 or newer; found one that insists on credentials; install requirements.txt again") from error
+        raise FaceganError(
+            "expected Kaggle's client 2.2 or newer; found one that insists on credentials; install requirements.txt again"
+        ) from error
     client.download_file = functools.partial(transfer, client.download_file)
     return client
 
@@ -273,7 +281,9 @@ def insist(request: Callable[[], Any], slug: str, archive: Path) -> Any:
                 raise FaceganError(f"expected Kaggle's data set {slug} at {page(slug)}; found {found}") from error
             failures = 1 if measure(archive) > before else failures + 1
             if failures == TRIES:
-                raise FaceganError(f"expected to reach {page(slug)}; found {describe(error)}, {TRIES} times; run it again: it goes on from there") from error
+                raise FaceganError(
+                    f"expected to reach {page(slug)}; found {describe(error)}, {TRIES} times; run it again: it goes on from there"
+                ) from error
             seconds = read_retry_after(response) or 2 ** (failures - 1) * random.uniform(1, 1.5)
             print(f"Kaggle: {describe(error)}; trying again in {seconds:.0f} s", flush=True)
             time.sleep(seconds)

@@ -22,7 +22,10 @@ def build(page: Page) -> None:
         with gr.Column(min_width=280):
             say("<h3>Blend</h3><p>So much of each of the first four picked faces.</p>")
             sources = face_grid(elem_classes="quad")
-            weights = [gr.Slider(0, 1, 0.5 if number < 2 else 0, step=0.02, label=f"Face {number + 1}", visible=number < 2) for number in range(BLENDED)]
+            weights = [
+                gr.Slider(0, 1, 0.5 if number < 2 else 0, step=0.02, label=f"Face {number + 1}", visible=number < 2)
+                for number in range(BLENDED)
+            ]
         with gr.Column(min_width=280):
             result, made = face_grid(elem_classes="big", elem_id="blend"), gr.State("")
             keep = gr.Button("Pick this face", elem_classes="short")
@@ -76,14 +79,21 @@ def build(page: Page) -> None:
         saving = [link(f"api/walk.{kind}", f"Save as {kind.upper()}", f"walk.{kind}", **request.model_dump()) for kind in ("webp", "gif")]
         short = all(codes.SEEDED.fullmatch(face) for face in faces)  # an address cannot hold the others
         saving = saving if short else [f'<a href="{as_uri(content, "image/webp")}" download="walk.webp">Save as WEBP</a>']
-        picture = f'<img src="{as_uri(content, "image/webp")}" alt="an animation that goes through {len(faces)} faces and back to the first">'
+        picture = (
+            f'<img src="{as_uri(content, "image/webp")}" alt="an animation that goes through {len(faces)} faces and back to the first">'
+        )
         return f"<figure>{picture}<figcaption>{len(faces)} faces, {len(faces) * frames} frames</figcaption></figure>{links(*saving)}"
 
     inputs = [page.generator, page.picks, *weights]
     page.when("between", lay_out, inputs, [sources, *weights, result, made, mixing, layer])
     gr.on([weight.input for weight in weights], telling(blend), inputs, [result, made], trigger_mode="always_last", **QUIET)
-    page.when("between", lambda *values: mix(*values) if page.studio.describe(values[0])["layers"] > 1 else (show_hint(""), ""),
-              [page.generator, page.picks, layer], [mixed, made_mixed], also=[layer.input])
+    page.when(
+        "between",
+        lambda *values: mix(*values) if page.studio.describe(values[0])["layers"] > 1 else (show_hint(""), ""),
+        [page.generator, page.picks, layer],
+        [mixed, made_mixed],
+        also=[layer.input],
+    )
     for button, text in ((keep, made), (keep_mixed, made_mixed)):
         button.click(add_pick, [page.picks, text], page.picks, **QUIET)
     play.click(telling(walk), [page.generator, page.picks, frames], moving, api_visibility="private", trigger_mode="once")

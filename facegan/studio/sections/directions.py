@@ -22,7 +22,9 @@ def build(page: Page) -> None:
     """Lays out the section."""
     with gr.Row():
         with gr.Column(scale=1, min_width=280, elem_classes="follows"):
-            chosen = gr.Dropdown([("the first face of seed 0", DEFAULT_FACE)], value=DEFAULT_FACE, label="Face (the picked ones)", interactive=True)
+            chosen = gr.Dropdown(
+                [("the first face of seed 0", DEFAULT_FACE)], value=DEFAULT_FACE, label="Face (the picked ones)", interactive=True
+            )
             result, made = face_grid(elem_classes="big", elem_id="moved"), gr.State("")
             with gr.Row():
                 keep, reset = gr.Button("Pick this face", min_width=100), gr.Button("Back to 0", min_width=100)
@@ -40,7 +42,8 @@ def build(page: Page) -> None:
         steps = [name_step(step - REACH) for step in range(PREVIEWS)]
         shown = [
             show_faces(drawn[number], steps, captions=steps, labels=[f"direction {number + 1} at {step}" for step in steps])
-            if number < len(drawn) else {"faces": []}
+            if number < len(drawn)
+            else {"faces": []}
             for number in range(COUNT)
         ]
         return [offered, *shown, *(given.get(number, "") for number in range(COUNT)), *move(generator, face, *values)]
@@ -50,14 +53,25 @@ def build(page: Page) -> None:
         return show_faces(drawn[None], [text], labels=["the face, moved along the directions"]), text
 
     inputs = [page.generator, chosen, *amounts]
-    page.when("directions", lay_out, [page.generator, page.picks, chosen, *amounts], [chosen, *previews, *names, result, made], also=[chosen.input])
+    page.when(
+        "directions",
+        lay_out,
+        [page.generator, page.picks, chosen, *amounts],
+        [chosen, *previews, *names, result, made],
+        also=[chosen.input],
+    )
     gr.on([amount.change for amount in amounts], telling(move), inputs, [result, made], trigger_mode="always_last", **QUIET)
     reset.click(lambda: [0] * COUNT, None, amounts, **QUIET)
     keep.click(add_pick, [page.picks, made], page.picks, **QUIET)
     for number, (name, amount, preview) in enumerate(zip(names, amounts, previews, strict=True)):
         preview.pick(take_step, None, amount, **QUIET)
-        gr.on([name.submit, name.blur], telling(lambda generator, text, number=number: page.studio.name_direction(generator, number, text)),
-              [page.generator, name], None, **QUIET)
+        gr.on(
+            [name.submit, name.blur],
+            telling(lambda generator, text, number=number: page.studio.name_direction(generator, number, text)),
+            [page.generator, name],
+            None,
+            **QUIET,
+        )
 
 
 def take_step(event: gr.EventData) -> int:

@@ -53,7 +53,13 @@ def build(page: Page) -> None:
             drawn = show_faces(torch.stack([wanted, face]), ["", text], labels=["the photo", "the face found"], captions=["photo", "found"])
             yield drawn, text, status({"step": f"{step.step} of {step.steps}", "difference": f"{step.error:.1f} of 255 (root mean square)"})
 
-    gr.on([photo.change, straighten.input, page.generator.input], telling(read), [page.generator, photo, straighten], [*shown, target], **QUIET)
+    gr.on(
+        [photo.change, straighten.input, page.generator.input],
+        telling(read),
+        [page.generator, photo, straighten],
+        [*shown, target],
+        **QUIET,
+    )
     running = start.click(telling(seek), [page.generator, target], shown, concurrency_limit=2, concurrency_id="find", **QUIET)
     stop.click(None, None, None, cancels=[running], **QUIET)
     keep.click(add_pick, [page.picks, found], page.picks, **QUIET)

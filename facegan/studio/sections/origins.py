@@ -37,7 +37,13 @@ def build(page: Page) -> None:
         try:
             drawn, found = page.studio.find_origins(request)
         except FaceganError as error:  # no shards: nothing went wrong, there is nothing to show
-            return [offered, hint(f"{error}."), show_faces(page.studio.draw_faces(request), [face]), show_hint("none here"), show_hint("none here")]
+            return [
+                offered,
+                hint(f"{error}."),
+                show_faces(page.studio.draw_faces(request), [face]),
+                show_hint("none here"),
+                show_hint("none here"),
+            ]
         words = hint(f"Nearest by {found.space}, among {found.searched[0]:,} training and {found.searched[1]:,} held-out photos.")
         if not found.same_data:
             words = told("This generator learned from other photos than those in data/shards; these are only the ones here.") + words
@@ -45,9 +51,16 @@ def build(page: Page) -> None:
             nearer = found.train_distances[0] < found.holdout_distances[0]
             words += hint(f"Its nearest photo is {'a training' if nearer else 'a held-out'} one.")
         return [
-            offered, words, show_faces(drawn[None], [face]),
-            *(show_photos(pictures, distances, html.escape(kind)) for pictures, distances, kind in (
-                (found.train, found.train_distances, "training"), (found.holdout, found.holdout_distances, "held-out"))),
+            offered,
+            words,
+            show_faces(drawn[None], [face]),
+            *(
+                show_photos(pictures, distances, html.escape(kind))
+                for pictures, distances, kind in (
+                    (found.train, found.train_distances, "training"),
+                    (found.holdout, found.holdout_distances, "held-out"),
+                )
+            ),
         ]
 
     page.when("origins", look, [page.generator, page.picks, chosen], [chosen, facts, face, train, holdout], also=[chosen.input])

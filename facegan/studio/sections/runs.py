@@ -48,7 +48,14 @@ def build(page: Page) -> None:
         a, b = runs[first], runs[second]
         drawn = [draw(page, run, seed) for run in (a, b)]
         figures = {title: pick_curves(name, a, b) for title, name in CURVES.items()}
-        return [gr.Dropdown(choices, value=first), gr.Dropdown(choices, value=second), *drawn, show_scores(a, b), show_parameters(a, b), draw_all(figures)]
+        return [
+            gr.Dropdown(choices, value=first),
+            gr.Dropdown(choices, value=second),
+            *drawn,
+            show_scores(a, b),
+            show_parameters(a, b),
+            draw_all(figures),
+        ]
 
     def look_again(*values: Any) -> list[Any]:
         page.studio.generators.refresh()
@@ -62,8 +69,11 @@ def build(page: Page) -> None:
 def draw(page: Page, run: Run, seed: float) -> dict[str, Any]:
     """Returns the grid of a run's faces."""
     if run.generator is None:
-        return show_hint("No generator is in data/model yet; dvc repro makes one." if run.name == "workspace"
-                         else "Its generator is not on this machine; dvc fetch, or dvc exp apply, brings it.")
+        return show_hint(
+            "No generator is in data/model yet; dvc repro makes one."
+            if run.name == "workspace"
+            else "Its generator is not on this machine; dvc fetch, or dvc exp apply, brings it."
+        )
     request = requests.check(requests.Wall, generator=run.name, seed=seed, count=FACES)
     return show_faces(page.studio.draw_wall(request), codes.name_faces(request.seed, FACES, 1.0))
 
@@ -74,9 +84,14 @@ def show_scores(a: Run, b: Run) -> str:
         return hint("Scores: a run without metrics/evaluate.json has none; run dvc repro.")
     if a.protocol is None or a.protocol != b.protocol:
         words = told("The scores were taken under different protocols and may not be compared, so they are not put side by side.")
-        return words + "".join(table([f"{name}: protocol {run.protocol or 'unknown'}", run.title], sorted_scores(run)) for name, run in (("A", a), ("B", b)))
+        return words + "".join(
+            table([f"{name}: protocol {run.protocol or 'unknown'}", run.title], sorted_scores(run)) for name, run in (("A", a), ("B", b))
+        )
     names = sorted({*a.scores, *b.scores})
-    rows = [(name, show(a.scores.get(name)), show(b.scores.get(name)), show_difference(a.scores.get(name), b.scores.get(name))) for name in names]
+    rows = [
+        (name, show(a.scores.get(name)), show(b.scores.get(name)), show_difference(a.scores.get(name), b.scores.get(name)))
+        for name in names
+    ]
     return table([f"Score (protocol {a.protocol})", "A", "B", "B − A"], rows)
 
 
@@ -102,12 +117,16 @@ def show_parameters(a: Run, b: Run) -> str:
     same = hint(f"{len(names) - len(differing)} parameters are the same.")
     if not differing:
         return hint("The parameters are the same.") if names else ""
-    return table(["Parameter", "A", "B"], [(name, show(a.parameters.get(name, "—")), show(b.parameters.get(name, "—"))) for name in differing]) + same
+    return (
+        table(["Parameter", "A", "B"], [(name, show(a.parameters.get(name, "—")), show(b.parameters.get(name, "—"))) for name in differing])
+        + same
+    )
 
 
 def pick_curves(name: str, a: Run, b: Run) -> dict[str, Curve]:
     """Returns a column of both runs' losses over the images seen."""
     return {
         f"{letter}: {run.name}": (run.losses["images_seen"], run.losses[name])
-        for letter, run in (("A", a), ("B", b)) if run.losses.get(name) and run.losses.get("images_seen")
+        for letter, run in (("A", a), ("B", b))
+        if run.losses.get(name) and run.losses.get("images_seen")
     }

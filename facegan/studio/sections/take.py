@@ -26,4 +26,6 @@ def build(page: Page) -> None:
         ]
         return status({name: f"{size / 1e6:.2f} MB" for name, size in done.sizes.items()}) + links(*parts) + "".join(map(hint, done.words))
 
-    make.click(telling(export), page.generator, made, api_visibility="private", concurrency_limit=1, concurrency_id="export", trigger_mode="once")
+    make.click(
+        telling(export), page.generator, made, api_visibility="private", concurrency_limit=1, concurrency_id="export", trigger_mode="once"
+    )

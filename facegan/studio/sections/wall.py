@@ -11,7 +11,9 @@ from facegan.studio import requests
 from facegan.studio.components import face_grid, link, links, say, show_faces, telling
 from facegan.studio.page import TAKE_PICKS, Page, clean_picks
 
-ABOUT = "Faces that the generator makes up; the same seed gives the same ones. Press those you like: they stay above, for the other sections."
+ABOUT = (
+    "Faces that the generator makes up; the same seed gives the same ones. Press those you like: they stay above, for the other sections."
+)
 
 
 def build(page: Page) -> None:
@@ -43,11 +45,21 @@ def build(page: Page) -> None:
         found = request.query_params.get("picked", "")
         picks = [face for face in found.split(" ") if codes.SEEDED.fullmatch(face)] if found else clean_picks(picks)
         choice = gr.Dropdown(choices=names, value=asked.generator, interactive=len(names) > 1)
-        return choice, asked.seed, asked.count, asked.truncation, picks, *draw(asked.generator, asked.seed, asked.count, asked.truncation, picks)
+        return (
+            choice,
+            asked.seed,
+            asked.count,
+            asked.truncation,
+            picks,
+            *draw(asked.generator, asked.seed, asked.count, asked.truncation, picks),
+        )
 
     @telling
     def relink(generator: str, seed: int, count: int, truncation: float, picks: Any) -> str:
-        request, picks = requests.check(requests.Wall, generator=generator, seed=seed, count=count, truncation=truncation), clean_picks(picks)
+        request, picks = (
+            requests.check(requests.Wall, generator=generator, seed=seed, count=count, truncation=truncation),
+            clean_picks(picks),
+        )
         return show_links(generator, request, picks, "?" + write_link(generator, request, picks))
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
@@ -85,7 +97,10 @@ def show_links(generator: str, request: requests.Wall, picks: list[str], address
     """Returns the links below the wall."""
     asked = request.model_dump() | {"generator": generator}
     name = f"faces-seed{request.seed}"
-    parts = [link("api/wall.png", "Save the wall (PNG)", f"{name}.png", **asked), link("api/wall.zip", "Save all faces (zip)", f"{name}.zip", **asked)]
+    parts = [
+        link("api/wall.png", "Save the wall (PNG)", f"{name}.png", **asked),
+        link("api/wall.zip", "Save all faces (zip)", f"{name}.zip", **asked),
+    ]
     short = [face for face in picks if not face.startswith("~")]
     if short:
         parts.append(link("api/faces.zip", "Save the picked faces (zip)", "picked.zip", generator=generator, face=short))

@@ -46,7 +46,14 @@ def build(page: Page) -> None:
         # the value stays the visitor's: a look that began before it was pulled would put it back
         slider = gr.Slider(maximum=max(1, last), visible=last > 0, **({"value": index} if follows else {}))
         drawn = (name, len(training.rows.get("images_seen", [])), len(training.scores.get("images_seen", [])))
-        return [offered, describe(training), show_film(training, index), slider, gr.skip() if drawn == shown else show_curves(training), drawn]
+        return [
+            offered,
+            describe(training),
+            show_film(training, index),
+            slider,
+            gr.skip() if drawn == shown else show_curves(training),
+            drawn,
+        ]
 
     inputs, outputs = [chosen, time_slider, shown], [chosen, facts, film, time_slider, curves, shown]
     timer.tick(telling(look), inputs, outputs, **QUIET)
@@ -66,7 +73,10 @@ def title(project: Any, name: str) -> str:
 
 def describe(training: Training) -> str:
     """Returns the figures of a training."""
-    facts = {"state": training.state, "images seen": f"{training.images_seen:,} of {training.images:,}" if training.images else f"{training.images_seen:,}"}
+    facts = {
+        "state": training.state,
+        "images seen": f"{training.images_seen:,} of {training.images:,}" if training.images else f"{training.images_seen:,}",
+    }
     if training.images_per_second:
         facts["images a second"] = f"{training.images_per_second:,.0f}"
     if training.seconds_left is not None:
@@ -97,7 +107,8 @@ def show_film(training: Training, index: int) -> str:
     pictures = [(seen[min(index, len(seen) - 1)], ""), (seen[-1], "newest: ")] if len(seen) > 1 else [(seen[-1], "newest: ")]
     figures = "".join(
         f'<figure><img src="api/trainings/{html.escape(training.name)}/{count}.png" alt="faces from the same latents after {count:,} images">'
-        f"<figcaption>{words}after {count:,} images</figcaption></figure>" for count, words in pictures
+        f"<figcaption>{words}after {count:,} images</figcaption></figure>"
+        for count, words in pictures
     )
     return f'<div class="film">{figures}</div>'
 
@@ -110,4 +121,8 @@ def show_curves(training: Training) -> str:
 
 def pick_curves(columns: dict[str, list[float]], names: tuple[str, ...]) -> dict[str, Curve]:
     """Returns the named columns over the images seen, those that are there."""
-    return {name.replace("_", " "): (columns["images_seen"], columns[name]) for name in names if columns.get(name) and columns.get("images_seen")}
+    return {
+        name.replace("_", " "): (columns["images_seen"], columns[name])
+        for name in names
+        if columns.get(name) and columns.get("images_seen")
+    }
