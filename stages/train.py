@@ -5,7 +5,7 @@
     python stages/train.py --finish      # makes a generator, pictures and metrics of how far a stopped run got
 
 Reads the sections `model` and `train` of params.yaml. Leaves generator.safetensors, discriminator.safetensors and pictures of its
-progress in the model's folder, train.json and losses.csv in the metrics'. Killed or interrupted, the same command goes on from its
+progress in the model's folder, train.json and losses.csv in the metrics'. Killed or interrupted, the same command resumes from its
 last checkpoint; with a larger train.images it goes on from the end of the shorter run.
 """
 
@@ -17,10 +17,10 @@ from pathlib import Path
 import command
 from facegan.common.files import discard
 from facegan.parameters import read_parameters
-from facegan.training.distributed import World, check_processes, is_launched, join_world, launch, leave_world
-from facegan.training.engine import choose_hardware
+from facegan.training.hardware import choose_hardware
 from facegan.training.loop import CHECKPOINT_SECONDS, Folders, Interrupted, finish, train
 from facegan.training.parameters import TrainParameters
+from facegan.training.processes import World, check_processes, is_launched, join_world, launch, leave_world
 
 MORE_MEMORY = (
     "set train.microbatch to a small number such as 8, which takes a batch in pieces of so many images to the same outcome; "
@@ -57,7 +57,7 @@ def main(arguments: argparse.Namespace) -> None:
         train(folders, parameters.model, train_parameters, hardware, world, arguments.checkpoint_seconds, open_quick_score)
     except Interrupted as interruption:
         if world.is_main:
-            print(f"{interruption}; a checkpoint is in {arguments.checkpoints}; the same command goes on from it", flush=True)
+            print(f"{interruption}; a checkpoint is in {arguments.checkpoints}; the same command resumes from it", flush=True)
         sys.exit(interruption.status)
     finally:
         leave_world(world)

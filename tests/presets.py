@@ -1,4 +1,4 @@
-"""The project's presets, which of them differ in kind, and how small each model may be made."""
+"""The project's presets, which of them differ in kind, and small trainers for them."""
 
 import copy
 import json
@@ -10,14 +10,13 @@ from import_closure import ROOT
 from torch import Tensor
 
 from facegan.common.config import read_values
+from facegan.common.shards import Index
+from facegan.models.network import Network
 from facegan.parameters import Parameters
-from facegan.training.augmentation import Augmentation
-from facegan.training.batches import Batches
-from facegan.training.distributed import World
-from facegan.training.engine import Engine, Hardware, Settings
-from facegan.training.game import Game
-from facegan.training.losses import OBJECTIVES
-from facegan.training.networks import Networks
+from facegan.training.hardware import Hardware
+from facegan.training.processes import World
+from facegan.training.schedules import StepValues
+from facegan.training.trainer import Trainer
 
 PRESETS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "presets").glob("*.yaml"))}
 LENGTHS = {"batch", "images", "schedule_images", "progress_images", "ema_halflife_images"}
@@ -50,57 +49,54 @@ def read_preset(preset: str, **sections: dict[str, Any]) -> Parameters:
     return read_values(Parameters, change(preset, **sections), preset)
 
 
-def make_engine(
-    preset: str,
-    hardware: Hardware,
-    images: Tensor,
-    batch: int,
-    capturable: bool,
-    world: World = World(),  # noqa: B008 (frozen)
-    microbatch: int | None = None,
-    **sections: dict[str, Any],
-) -> Engine:
-    """Returns an engine for the preset's game, over images (N, 3, H, W) in uint8. ``sections``: what is changed of the preset."""
+class Constant:
+    """A schedule whose values stay the same."""
+
+    def __init__(self, **values: Any):
+        defaults = {"generator_lr": 1e-4, "discriminator_lr": 1e-4, "betas": (0.5, 0.9), "gamma": 1.0, "strength": 0.5, "ema_decay": 0.9}
+        self.values = StepValues(**defaults | values)
+
+    def at(self, images_seen: int) -> StepValues:
+        return self.values
+
+
+def make_trainer(preset: str, hardware: Hardware, images: Tensor, world: World | None = None, **sections: dict[str, Any]) -> Trainer:
+    """Returns a trainer for the preset over images (N, 3, H, W) in uint8. ``sections``: changes of the preset."""
     parameters = read_preset(preset, **sections)
-    model, parameters = parameters.model, parameters.train
-    torch.manual_seed(0)
-    networks = Networks(model, images.shape[3], parameters.optimizer, (0.5, 0.9), parameters.clip_value, hardware.device, capturable)
-    augmentation = Augmentation(parameters.augment)
-    game = Game(
-        OBJECTIVES[parameters.objective],
-        parameters.penalty,
-        parameters.penalty_interval,
-        parameters.penalty_stride,
-        augmentation,
-        parameters.fresh_batch,
-    )
-    batches = Batches([images], parameters.order, 0, hardware.device)
-    return Engine(networks, game, batches, hardware, world, batch, parameters.flip, 0, microbatch)
+    facts = {"holdout": 0, "crop": "none", "filter": "lanczos", "source_fingerprint": "", "fingerprint": ""}
+    shard = {"file": "train-00000.safetensors", "split": "train", "images": len(images), "bytes": images.nbytes, "sha256": ""}
+    index = Index.model_validate({"resolution": images.shape[3], "train": len(images), "shards": [shard], **facts})
+    return Trainer(index, [images], parameters.model, parameters.train, hardware, world or World())
 
 
-def make_small_engine(
-    preset: str, hardware: Hardware, batch: int, world: World = World(), microbatch: int | None = None, **train: Any
-) -> Engine:
-    """Returns an engine for the preset's game with small networks and random pictures."""
+def make_small_trainer(preset: str, hardware: Hardware, batch: int, world: World | None = None, **train: Any) -> Trainer:
+    """Returns a trainer for the preset with small networks, random images and a constant schedule."""
     width, resolution = SIZES[PRESETS[preset]["model"]["name"]]
     images = torch.randint(256, (5 * batch, 3, resolution, resolution), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    return make_engine(preset, hardware, images, batch, hardware.is_capturable, world, microbatch, model={"width": width}, train=train)
+    trainer = make_trainer(preset, hardware, images, world, model={"width": width}, train={"batch": batch, **train})
+    trainer.schedule = Constant()
+    return trainer
 
 
-def play_steps(engine: Engine, steps: int) -> dict[str, Tensor]:
-    """Plays so many steps and returns copies of all that they change, and the sums of each step."""
+def run_steps(trainer: Trainer, steps: int) -> dict[str, Tensor]:
+    """Runs training steps and returns copies of everything that they change, and the sums of each step."""
     sums = []
-    for step in range(steps):
-        engine.step(step * engine.batch, 0, Settings(1e-4, 1e-4, (0.5, 0.9), gamma=1.0, strength=0.5, ema_decay=0.9))
-        sums.append(engine.world.average(engine.step_sums.clone()))
-    return {name: value.clone() for name, value in engine.tensors().items()} | {"sums": torch.stack(sums)}
+    for _ in range(steps):
+        trainer.train_step()
+        sums.append(trainer.world.average(trainer.step_sums.clone()))
+    return {name: value.clone() for name, value in trainer.tensors().items()} | {"sums": torch.stack(sums)}
+
+
+def apply(network: Network, inputs: Tensor, seed: int = 0) -> Tensor:
+    """Returns the network's output in training, with random numbers from a seed."""
+    return network(inputs, network.draw_noise(len(inputs), torch.Generator().manual_seed(seed), torch.float32))
 
 
 def measure_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    """Returns how far two outcomes' gradients lie apart, as a share of their size: the larger one of both networks'.
+    """Returns the relative difference of two results' gradients: the larger one of both networks'.
 
-    Their moving averages, which the optimisers keep, say it better than the weights: where a gradient is zero but for rounding, Adam
-    makes a whole step of the rounding.
+    The optimizers' moving averages are compared instead of the weights: where a gradient is zero except for rounding, Adam turns the
+    rounding into a full step.
     """
     result = []
     for network in ("generator.optimizer.", "discriminator.optimizer."):

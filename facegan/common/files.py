@@ -137,22 +137,27 @@ def hash_file(path: Path) -> str:
         raise FaceganError(f"expected to read {path}; found: {error.strerror}; mend that, and run the same command again") from None
 
 
+def open_lock(folder: Path) -> FileLock:
+    """Returns the lock of a folder; its file is next to the folder, which may be renamed and deleted, and may be used by all users."""
+    return FileLock(folder.with_name(f".{folder.name}.lock"), mode=0o666)
+
+
 @contextlib.contextmanager
 def lock_folder(folder: Path, work: str) -> Iterator[None]:
-    """Keeps a folder to this process for the length of the block; the lock goes with the process, however that ends.
+    """Reserves a folder for this process during the block; the lock is released when the process ends in any way.
 
     Args:
         work: what is done there, for the error: "preprocesses into it".
 
     Raises:
-        FaceganError: another process holds it.
+        FaceganError: another process holds the lock.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), mode=0o666)
+    lock = open_lock(folder)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise FaceganError(f"expected {folder} for this process alone; found another that {work}; wait for it or stop it") from None
+        raise FaceganError(f"expected {folder} to be free; found another process that {work}; wait for it or stop it") from None
     try:
         yield
     finally:

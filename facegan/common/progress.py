@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, a plain line every ten seconds elsewhere."""
+"""Progress of long work: a bar on a terminal, a line every ten seconds elsewhere."""
 
 import sys
 import time
@@ -12,8 +12,8 @@ class Progress:
     """Counts work done. In a ``with`` block: ``progress.add(3)`` after each piece.
 
     Args:
-        title, total, unit: what is counted.
-        done: how much of it was there before.
+        title, total, unit: of what is counted.
+        done: units done by earlier calls.
         quiet: show nothing.
     """
 
@@ -34,7 +34,7 @@ class Progress:
             self.bar.close()
 
     def add(self, count: int) -> None:
-        """Tells that so many more units are done."""
+        """Adds units that are done."""
         self.done += count
         if self.bar is not None:
             self.bar.update(count)
@@ -43,24 +43,33 @@ class Progress:
             print(self.describe(self.last_line - self.started), flush=True)
 
     def annotate(self, note: str) -> None:
-        """Shows a few words beside the count from now on."""
+        """Shows a note next to the count from now on."""
         self.note = note
         if self.bar is not None:
             self.bar.set_postfix_str(note, refresh=False)
 
     def say(self, message: str) -> None:
-        """Prints a line of its own without spoiling the bar."""
+        """Prints a line without breaking the bar."""
         if self.bar is not None:
             self.bar.write(message, file=sys.stdout)
         elif not self.quiet:
             print(message, flush=True)
 
     def describe(self, seconds: float) -> str:
-        """Returns the state after so many seconds as one line."""
+        """Returns the state after some seconds as one line."""
         rate = (self.done - self.before) / seconds
         left = f"{(self.total - self.done) / rate:,.0f} s left" if rate > 0 else "time left unknown"
         return ", ".join(
             part
-            for part in (f"{self.title}: {self.done:,} of {self.total:,} {self.unit}", f"{rate:,.0f} a second", left, self.note)
+            for part in (f"{self.title}: {self.done:,} of {self.total:,} {self.unit}", f"{rate:,.0f} per second", left, self.note)
             if part
         )
+
+
+def describe_seconds(seconds: float) -> str:
+    """Returns a time in its two largest units."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,24 +1,24 @@
-"""Convolutions that are cheap to differentiate twice, as gradient penalties do (R1, R2, WGAN-GP).
+"""Convolutions that are cheap to differentiate twice, as gradient penalties require (R1, R2, WGAN-GP).
 
-In and out: the same as PyTorch's layers, to the bit, and so are their first derivatives. The difference is in the second ones.
-PyTorch writes the derivative of a convolution's weight gradient as a convolution whose filter is the whole feature map, group
-by group; on a GPU that takes longer than all the rest of a step. Here it is a weight gradient like any other.
+Results and first derivatives are bit-identical to PyTorch's; the second derivatives are computed differently. PyTorch computes the
+derivative of a convolution's weight gradient as a convolution whose filter is the full feature map, group by group; on a GPU that takes
+longer than the rest of the step. Here it is an ordinary weight gradient.
 
 A convolution y = C(x, w) is linear in x and in w. With X(g, w) and W(g, x) the gradients of its input and of its weight,
 ⟨g, C(x, w)⟩ = ⟨x, X(g, w)⟩ = ⟨w, W(g, x)⟩, so each of the three has the other two as its derivatives, to any order.
 """
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from facegan.models.layers import full_precision
+from facegan.models.layers import full_precision, initialize_normal
 
-DENSE_BY_PYTORCH = ("cpu",)  # where PyTorch's own second derivative is the faster one, unless there are groups
+DENSE_BY_PYTORCH = ("cpu",)  # devices on which PyTorch's second derivative is faster, except with groups
+
+Pair = int | tuple[int, ...]
 
 
 class Geometry(NamedTuple):
@@ -42,15 +42,15 @@ class Convolve(torch.autograd.Function):
         return convolve(features, weight, bias, geometry)
 
     @staticmethod
-    def backward(context: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(context: Any, gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Returns the derivatives of features, weight and bias."""
         features, weight = context.saved_tensors
-        wanted = context.needs_input_grad[:3]
-        if not torch.is_grad_enabled():  # nobody differentiates this again: PyTorch's own call, all gradients at once
-            return *differentiate(slopes, features, weight, context.bias_shape, context.geometry, wanted), None
+        if not torch.is_grad_enabled():  # not differentiated again: PyTorch's own call, all gradients together
+            return *differentiate(gradients, features, weight, context.bias_shape, context.geometry, context.needs_input_grad[:3]), None
         return (
-            InputGradient.apply(slopes, weight, features.shape, context.geometry) if wanted[0] else None,
-            WeightGradient.apply(slopes, features, weight.shape, context.geometry) if wanted[1] and not _only_inputs else None,
-            slopes.sum((0, 2, 3)) if wanted[2] and not _only_inputs else None,
+            InputGradient.apply(gradients, weight, features.shape, context.geometry) if is_needed(context, 0) else None,
+            WeightGradient.apply(gradients, features, weight.shape, context.geometry) if is_needed(context, 1) else None,
+            gradients.sum((0, 2, 3)) if is_needed(context, 2) else None,
             None,
         )
 
@@ -59,17 +59,18 @@ class InputGradient(torch.autograd.Function):
     """X(g, w), of the input's shape."""
 
     @staticmethod
-    def forward(context: Any, slopes: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
-        context.save_for_backward(slopes, weight)
+    def forward(context: Any, gradients: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
+        context.save_for_backward(gradients, weight)
         context.geometry = geometry
-        return differentiate(slopes, stand_in(slopes, shape), weight, None, geometry, (True, False, False))[0]
+        return differentiate(gradients, make_placeholder(gradients, shape), weight, None, geometry, (True, False, False))[0]
 
     @staticmethod
-    def backward(context: Any, direction: Tensor) -> tuple[Tensor | None, ...]:
-        slopes, weight = context.saved_tensors
+    def backward(context: Any, direction: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Returns the derivatives of gradients and weight."""
+        gradients, weight = context.saved_tensors
         return (
             Convolve.apply(direction, weight, None, context.geometry) if context.needs_input_grad[0] else None,
-            WeightGradient.apply(slopes, direction, weight.shape, context.geometry) if context.needs_input_grad[1] else None,
+            WeightGradient.apply(gradients, direction, weight.shape, context.geometry) if context.needs_input_grad[1] else None,
             None,
             None,
         )
@@ -79,139 +80,119 @@ class WeightGradient(torch.autograd.Function):
     """W(g, x), of the weight's shape."""
 
     @staticmethod
-    def forward(context: Any, slopes: Tensor, features: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
-        context.save_for_backward(slopes, features)
+    def forward(context: Any, gradients: Tensor, features: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
+        context.save_for_backward(gradients, features)
         context.geometry = geometry
-        return differentiate(slopes, features, stand_in(features, shape), None, geometry, (False, True, False))[1]
+        return differentiate(gradients, features, make_placeholder(features, shape), None, geometry, (False, True, False))[1]
 
     @staticmethod
-    def backward(context: Any, direction: Tensor) -> tuple[Tensor | None, ...]:
-        slopes, features = context.saved_tensors
+    def backward(context: Any, direction: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Returns the derivatives of gradients and features."""
+        gradients, features = context.saved_tensors
         return (
             Convolve.apply(features, direction, None, context.geometry) if context.needs_input_grad[0] else None,
-            InputGradient.apply(slopes, direction, features.shape, context.geometry) if context.needs_input_grad[1] else None,
+            InputGradient.apply(gradients, direction, features.shape, context.geometry) if context.needs_input_grad[1] else None,
             None,
             None,
         )
 
 
-_only_inputs = False
+def is_needed(context: Any, number: int) -> bool:
+    """Returns whether the running backward pass uses the gradient of an input.
 
-
-@contextlib.contextmanager
-def differentiate_inputs_alone() -> Iterator[None]:
-    """Within this context a derivative that will be differentiated again is taken without those of weights and biases.
-
-    ``torch.autograd.grad`` with respect to images wants none of them, but does not tell a Function so.
+    ``needs_input_grad`` only says whether the input requires a gradient. A penalty calls ``torch.autograd.grad`` with respect to images,
+    which needs no gradients of weights; computing them would double the time of a GPU's step.
     """
-    global _only_inputs
-    _only_inputs = True
-    try:
-        yield
-    finally:
-        _only_inputs = False
+    return context.needs_input_grad[number] and torch._C._will_engine_execute_node(context.next_functions[number][0])
 
 
 def convolve(features: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    """Returns C(x, w) + bias in the tensors' own type, also where a derivative is taken under autocast."""
+    """Returns C(x, w) + bias in the tensors' own type, also where a derivative is computed under autocast."""
     with full_precision(features.device):
         return torch.ops.aten.convolution(features, weight, bias, *geometry)
 
 
 def differentiate(
-    slopes: Tensor, features: Tensor, weight: Tensor, bias_shape: torch.Size | None, geometry: Geometry, wanted: tuple[bool, ...]
-) -> tuple[Tensor | None, ...]:
-    """Returns the gradients of input, weight and bias, None where they are not wanted."""
-    return torch.ops.aten.convolution_backward(slopes, features, weight, bias_shape, *geometry, wanted)
+    gradients: Tensor, features: Tensor, weight: Tensor, bias_shape: torch.Size | None, geometry: Geometry, needed: tuple[bool, ...]
+) -> tuple[Tensor, ...]:
+    """Returns the gradients of input, weight and bias; None where they are not needed."""
+    return torch.ops.aten.convolution_backward(gradients, features, weight, bias_shape, *geometry, needed)
 
 
-def stand_in(like: Tensor, shape: torch.Size) -> Tensor:
-    """Returns a tensor of that shape, with the other's type and device, whose values nobody reads: of one number's size."""
+def make_placeholder(like: Tensor, shape: torch.Size) -> Tensor:
+    """Returns a tensor of that shape, with the other's type and device, whose values are not read; it takes one number's memory."""
     return like.new_empty(1).expand(shape)
 
 
-_shared: dict[tuple[int, bool], tuple[Tensor, Tensor]] | None = None  # a parameter's place and whether it learns: itself, cast
-
-
-@contextlib.contextmanager
-def share_casts() -> Iterator[None]:
-    """Within this context each parameter is cast to autocast's type once, as PyTorch's own convolutions share casts."""
-    global _shared
-    _shared = {}
-    try:
-        yield
-    finally:
-        _shared = None
-
-
-def to_autocast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Returns the tensors in autocast's type where it is on, as PyTorch's own convolutions take them."""
-    device = tensors[0].device.type
-    if device == "meta" or not torch.is_autocast_enabled(device):
-        return tensors
-    dtype = torch.get_autocast_dtype(device)
-    return tuple(tensor if tensor is None else cast(tensor, dtype) for tensor in tensors)
-
-
-def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """Returns the tensor in that type; a parameter that learns is cast once within ``share_casts``."""
-    if _shared is None or not (tensor.is_leaf and tensor.requires_grad):
-        return tensor.to(dtype)
-    key = id(tensor), torch.is_grad_enabled()
-    if key not in _shared:
-        _shared[key] = tensor, tensor.to(dtype)  # itself too, so that its place stays taken
-    return _shared[key][1]
+def apply_convolution(features: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """Returns C(x, w) + bias, in autocast's type where autocast is on, as PyTorch's own convolutions do."""
+    device = features.device.type
+    dtype = torch.get_autocast_dtype(device) if device != "meta" and torch.is_autocast_enabled(device) else features.dtype
+    # views, because PyTorch cannot say for leaf tensors whether their gradient is needed
+    features, weight = features.to(dtype).view_as(features), weight.to(dtype).view_as(weight)
+    return Convolve.apply(features, weight, None if bias is None else bias.to(dtype).view_as(bias), geometry)
 
 
 def conv2d(
     features: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] = 0,
-    dilation: int | tuple[int, int] = 1,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
     groups: int = 1,
 ) -> Tensor:
     """Returns ``torch.nn.functional.conv2d`` of the same arguments."""
     if groups == 1 and features.device.type in DENSE_BY_PYTORCH:
         return functional.conv2d(features, weight, bias, stride, padding, dilation, groups)
     geometry = Geometry(make_pair(stride), make_pair(padding), make_pair(dilation), False, (0, 0), groups)
-    return Convolve.apply(*to_autocast(features, weight, bias), geometry)
+    return apply_convolution(features, weight, bias, geometry)
 
 
 def conv_transpose2d(
     features: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] = 0,
-    output_padding: int | tuple[int, int] = 0,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
     groups: int = 1,
-    dilation: int | tuple[int, int] = 1,
+    dilation: Pair = 1,
 ) -> Tensor:
     """Returns ``torch.nn.functional.conv_transpose2d`` of the same arguments."""
     if groups == 1 and features.device.type in DENSE_BY_PYTORCH:
         return functional.conv_transpose2d(features, weight, bias, stride, padding, output_padding, groups, dilation)
     geometry = Geometry(make_pair(stride), make_pair(padding), make_pair(dilation), True, make_pair(output_padding), groups)
-    return Convolve.apply(*to_autocast(features, weight, bias), geometry)
+    return apply_convolution(features, weight, bias, geometry)
 
 
-def make_pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    """Returns (height, width) of a number for both."""
-    return (value, value) if isinstance(value, int) else tuple(value)
+def make_pair(value: Pair) -> tuple[int, ...]:
+    """Returns (height, width); a number stands for both."""
+    return (value, value) if isinstance(value, int) else value
 
 
 class Conv2d(nn.Conv2d):
-    """``nn.Conv2d`` with zeros as padding, by ``conv2d``."""
+    """``nn.Conv2d`` with zero padding, by ``conv2d``."""
 
     def forward(self, features: Tensor) -> Tensor:
+        assert not isinstance(self.padding, str)
         return conv2d(features, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
     """``nn.ConvTranspose2d``, by ``conv_transpose2d``."""
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, output_size: list[int] | None = None) -> Tensor:
+        assert not isinstance(self.padding, str)
         return conv_transpose2d(
             features, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
         )
+
+
+def make_transition(in_channels: int, out_channels: int) -> nn.Module:
+    """Returns the change of channels between two stages: the identity, or a 1×1 convolution."""
+    if in_channels == out_channels:
+        return nn.Identity()
+    layer = Conv2d(in_channels, out_channels, 1, bias=False)
+    initialize_normal(layer)
+    return layer

@@ -1,30 +1,28 @@
 """DCGAN: Radford, Metz and Chintala 2015, "Unsupervised representation learning with deep convolutional GANs".
 
 In: latents (B, latent_size), normal. Out: images (B, 3, H, W) in [-1, 1], for any power of two from 32 to 256. At 64 px with
-the defaults of the paper these are the networks of every DCGAN tutorial, to the parameter. Other sizes add or leave out
-stages: the width doubles at each stage towards 4 px, up to eight times ``width``.
+the paper's defaults these are exactly the networks of the DCGAN tutorials. Other sizes have more or fewer stages; the width doubles at
+each stage towards 4 px, up to eight times ``width``.
 """
 
 import itertools
 
 from torch import Tensor, nn
 
-from facegan.common.errors import FaceganError
 from facegan.models.convolution import Conv2d
-from facegan.models.layers import BatchNorm2d, is_power_of_two, normalize_spectrum
+from facegan.models.layers import BatchNorm2d, normalize_spectrum, stage_sizes
+from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Noise
 from facegan.models.parameters import DCGANParameters
 
 
 def stage_widths(resolution: int, width: int) -> list[int]:
-    """Returns the channels at 4, 8, 16, … px, up to half the resolution. Raises FaceganError for other resolutions."""
-    if not (is_power_of_two(resolution) and 32 <= resolution <= 256):
-        raise FaceganError(f"dcgan: expected a resolution of 32, 64, 128 or 256; found {resolution}; set preprocess.resolution")
-    stages = resolution.bit_length() - 3
+    """Returns the channels at 4, 8, 16, … px, up to half the resolution. Raises FaceganError for an unsupported resolution."""
+    stages = len(stage_sizes("dcgan", resolution)) - 1
     return [min(2**stage, 8) * width for stage in reversed(range(stages))]
 
 
 def initialize(network: nn.Module) -> None:
-    """Draws convolutions from N(0, 0.02) and batch norm's weights from N(1, 0.02), as the paper's section 3 has it."""
+    """Draws convolutions from N(0, 0.02) and batch norm's weights from N(1, 0.02), as in section 3 of the paper."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
@@ -32,10 +30,8 @@ def initialize(network: nn.Module) -> None:
             nn.init.normal_(module.weight, 1.0, 0.02)
 
 
-class Generator(nn.Module):
-    """Latents (B, latent_size) to images (B, 3, H, W): one transposed convolution a stage, each doubling the size."""
-
-    latent_distribution = "normal"
+class Generator(GeneratorNetwork):
+    """Latents (B, latent_size) to images (B, 3, H, W): one transposed convolution per stage, each doubling the size."""
 
     def __init__(self, parameters: DCGANParameters, resolution: int):
         super().__init__()
@@ -48,12 +44,12 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers)
         initialize(self)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, noise: Noise = ()) -> Tensor:
         return self.layers(latents[:, :, None, None])  # (B, 3, H, W) in [-1, 1]
 
 
-class Discriminator(nn.Module):
-    """Images (B, 3, H, W) to logits (B,): one strided convolution a stage, each halving the size."""
+class Discriminator(DiscriminatorNetwork):
+    """Images (B, 3, H, W) to logits (B,): one strided convolution per stage, each halving the size."""
 
     def __init__(self, parameters: DCGANParameters, resolution: int):
         super().__init__()
@@ -71,5 +67,5 @@ class Discriminator(nn.Module):
                 if isinstance(layer, nn.Conv2d):
                     self.layers[index] = normalize_spectrum(layer)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
         return self.layers(images).flatten()  # (B,)

@@ -5,11 +5,13 @@ In: latents (B, latent_size), normal; the tutorial's are 32 long. Out: images (B
 the discriminator 4,211,713. Nothing is normalised.
 """
 
+import torch
 from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
 from facegan.models.convolution import Conv2d, ConvTranspose2d
-from facegan.models.layers import Dropout, initialize_as_keras
+from facegan.models.layers import Dropout, apply_layers, initialize_as_keras
+from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Noise
 from facegan.models.parameters import Keras128Parameters
 
 SLOPE = 0.3  # of Keras's LeakyReLU
@@ -23,10 +25,8 @@ def check_resolution(resolution: int) -> None:
         )
 
 
-class Generator(nn.Module):
+class Generator(GeneratorNetwork):
     """Latents (B, latent_size) to images (B, 3, H, W): a dense layer, three doublings, and three wide convolutions."""
-
-    latent_distribution = "normal"
 
     def __init__(self, parameters: Keras128Parameters, resolution: int):
         super().__init__()
@@ -54,11 +54,11 @@ class Generator(nn.Module):
         )
         initialize_as_keras(self)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, noise: Noise = ()) -> Tensor:
         return self.layers(latents)  # (B, 3, H, W) in [-1, 1]
 
 
-class Discriminator(nn.Module):
+class Discriminator(DiscriminatorNetwork):
     """Images (B, 3, H, W) to logits (B,): five convolutions without padding (128 → 126 → 62 → 30 → 14 → 6), dropout, one number.
 
     The tutorial's discriminator gives the probability of a fake; this one's logits are those of a real image, as everywhere
@@ -74,7 +74,13 @@ class Discriminator(nn.Module):
             layers += [Conv2d(width, width, 4, 2), nn.LeakyReLU(SLOPE)]
             size = size // 2 - 1
         self.layers = nn.Sequential(*layers, nn.Flatten(), Dropout(parameters.dropout), nn.Linear(width * size**2, 1))
+        self.features = width * size**2
         initialize_as_keras(self)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images).flatten()  # (B,)
+    def draw_noise(self, count: int, random: torch.Generator, dtype: torch.dtype) -> Noise:
+        """Returns the dropout mask (count, features)."""
+        dropout = self.layers[-2]
+        return (dropout.draw_mask(count, (self.features,), random, dtype, channels_last=False),) if dropout.rate else ()
+
+    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
+        return apply_layers(self.layers, images, noise).flatten()  # (B,)

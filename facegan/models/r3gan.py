@@ -1,12 +1,11 @@
 """R3GAN: Huang et al. 2024, "The GAN is dead; long live the GAN! A modern baseline GAN".
 
 In: latents (B, latent_size), normal. Out: images (B, 3, H, W) nominally in [-1, 1], for any power of two from 32 to 256.
-Nothing normalises anything. Each block is the identity when training begins, so signals and gradients keep their size however
-deep the network is; the loss that it is made for is ``relativistic`` with the penalty ``r1_r2``. At 64 px with width 768 these
-are the paper's networks for FFHQ-64: 22,429,824 and 22,381,440 parameters.
+There are no normalisation layers. Each block is initialised to the identity, so signals and gradients keep their scale at any depth. It is
+designed for the ``relativistic`` loss with the penalty ``r1_r2``. At 64 px with width 768 these are the paper's networks for FFHQ-64, with
+22,429,824 and 22,381,440 parameters.
 
-Under autocast everything from 8 px up runs in its type, and what is 4 px small in float32, where rounding would cost most
-and float32 costs least.
+Under autocast, sizes from 8 px up run in its type, and 4 px in float32, where rounding would harm most and float32 costs least.
 """
 
 import itertools
@@ -17,47 +16,32 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from facegan.common.errors import FaceganError
-from facegan.models.convolution import Conv2d
-from facegan.models.layers import full_precision, thinning_widths
+from facegan.models.convolution import Conv2d, make_transition
+from facegan.models.layers import full_precision, initialize_normal, stage_widths
+from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Noise
 from facegan.models.parameters import R3GANParameters
 from facegan.models.resampling import DoubleSize, HalveSize
 
-BLOCKS_A_STAGE = 2
+BLOCKS_PER_STAGE = 2
 GROUP_CHANNELS = 16
 SLOPE = 0.2  # of leaky ReLU below zero
-ACTIVATION_GAIN = math.sqrt(2 / (1 + SLOPE**2))  # what leaky ReLU takes from the deviation, weights give back
+ACTIVATION_GAIN = math.sqrt(2 / (1 + SLOPE**2))  # keeps the variance of activations constant (He et al. 2015)
 
 
-def stage_widths(resolution: int, width: int) -> list[int]:
+def grouped_widths(resolution: int, width: int) -> list[int]:
     """Returns the channels at 4, 8, 16, … px up to the resolution. Raises FaceganError where they cannot be grouped."""
-    widths = thinning_widths("r3gan", resolution, width)
+    widths = stage_widths("r3gan", resolution, width)
     if any(2 * channels % min(GROUP_CHANNELS, 2 * channels) for channels in widths):
         step = GROUP_CHANNELS // 2 * width // widths[-1]
         raise FaceganError(f"model.width: expected a multiple of {step} for r3gan at {resolution} px; found {width}; change it")
     return widths
 
 
-def initialize(layer: nn.Module, gain: float = 1.0) -> None:
-    """Draws weights from N(0, gain / √fan_in), biases zero."""
-    nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(layer.weight[0].numel()))
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-
-
-def make_transition(entering: int, leaving: int) -> nn.Module:
-    """Returns what changes the number of channels between two stages: nothing, or a 1×1 convolution."""
-    if entering == leaving:
-        return nn.Identity()
-    layer = Conv2d(entering, leaving, 1, bias=False)
-    initialize(layer)
-    return layer
-
-
 class Block(nn.Module):
     """x + W₃·act(b₂ + W₂·act(b₁ + W₁·x)), with W₁ and W₃ pointwise and W₂ a grouped 3×3 convolution.
 
     Args:
-        blocks: how many the network has: the more there are, the smaller each begins (as Zhang et al. 2019, "Fixup", do).
+        blocks: blocks in the network; the initial weights shrink with their number (Zhang et al. 2019, "Fixup").
     """
 
     def __init__(self, channels: int, blocks: int):
@@ -67,7 +51,7 @@ class Block(nn.Module):
         self.mix = Conv2d(inner, inner, 3, padding=1, groups=max(1, inner // GROUP_CHANNELS))
         self.narrow = Conv2d(inner, channels, 1, bias=False)
         for layer in (self.widen, self.mix):
-            initialize(layer, ACTIVATION_GAIN * blocks**-0.25)
+            initialize_normal(layer, ACTIVATION_GAIN * blocks**-0.25)
         nn.init.zeros_(self.narrow.weight)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -78,29 +62,27 @@ class Block(nn.Module):
 
 def make_stages(widths: list[int]) -> nn.ModuleList:
     """Returns one sequence of blocks for each width."""
-    blocks = BLOCKS_A_STAGE * len(widths)
-    return nn.ModuleList(nn.Sequential(*(Block(width, blocks) for _ in range(BLOCKS_A_STAGE))) for width in widths)
+    blocks = BLOCKS_PER_STAGE * len(widths)
+    return nn.ModuleList(nn.Sequential(*(Block(width, blocks) for _ in range(BLOCKS_PER_STAGE))) for width in widths)
 
 
-class Generator(nn.Module):
+class Generator(GeneratorNetwork):
     """Latents (B, latent_size) to images (B, 3, H, W): a learned basis at 4 px, weighted by the latents, grown stage by stage."""
-
-    latent_distribution = "normal"
 
     def __init__(self, parameters: R3GANParameters, resolution: int):
         super().__init__()
         self.latent_size = parameters.latent_size
-        widths = stage_widths(resolution, parameters.width)
+        widths = grouped_widths(resolution, parameters.width)
         self.basis = nn.Parameter(torch.randn(widths[0], 4, 4))
         self.weigh = nn.Linear(self.latent_size, widths[0], bias=False)
-        initialize(self.weigh)
+        initialize_normal(self.weigh)
         self.stages = make_stages(widths)
         self.transitions = nn.ModuleList(itertools.starmap(make_transition, itertools.pairwise(widths)))
         self.doublings = nn.ModuleList(DoubleSize(4 * 2**stage) for stage in range(len(widths) - 1))
         self.to_rgb = Conv2d(widths[-1], 3, 1, bias=False)
-        initialize(self.to_rgb)
+        initialize_normal(self.to_rgb)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, noise: Noise = ()) -> Tensor:
         """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, latent_size)."""
         with full_precision(latents.device):
             weights = self.weigh(latents.float())  # (B, width)
@@ -112,12 +94,12 @@ class Generator(nn.Module):
         return self.to_rgb(features)  # (B, 3, H, W)
 
 
-class Discriminator(nn.Module):
-    """Images (B, 3, H, W) to logits (B,): the generator's mirror image. No statistics of the batch enter."""
+class Discriminator(DiscriminatorNetwork):
+    """Images (B, 3, H, W) to logits (B,): the generator in reverse. It uses no batch statistics."""
 
     def __init__(self, parameters: R3GANParameters, resolution: int):
         super().__init__()
-        widths = stage_widths(resolution, parameters.width)[::-1]
+        widths = grouped_widths(resolution, parameters.width)[::-1]
         self.from_rgb = Conv2d(3, widths[0], 1, bias=False)
         self.stages = make_stages(widths)
         self.transitions = nn.ModuleList(itertools.starmap(make_transition, itertools.pairwise(widths)))
@@ -125,9 +107,9 @@ class Discriminator(nn.Module):
         self.gather = Conv2d(widths[-1], widths[-1], 4, groups=widths[-1], bias=False)
         self.judge = nn.Linear(widths[-1], 1, bias=False)
         for layer in (self.from_rgb, self.gather, self.judge):
-            initialize(layer)
+            initialize_normal(layer)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
         """Returns logits (B,) of the images (B, 3, H, W): large for real ones."""
         features = self.from_rgb(images)  # (B, C, H, W)
         for stage, halve, transition in zip(self.stages[:-1], self.halvings, self.transitions, strict=True):

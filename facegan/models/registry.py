@@ -1,23 +1,20 @@
-"""The networks, by name.
+"""The networks, by name. Both are built from the section ``model`` of the parameters and a resolution."""
 
-A generator takes latents (B, latent_size) to images (B, 3, H, W), nominally in [-1, 1]; a discriminator takes images to
-logits (B,). Both are built from the section ``model`` of the parameters and a resolution. A generator tells how its latents are
-drawn in two attributes, ``latent_size`` and ``latent_distribution`` ("normal", or "uniform" in [-1, 1]).
-"""
-
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from facegan.models import dcgan, keras128, r3gan, resnet, stylegan2, tutorial28
+from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork
 from facegan.models.parameters import ModelParameters
 
 
 class Architecture(NamedTuple):
-    """The two networks of one name."""
+    """The two networks of one name; each is called with its parameters and the resolution."""
 
-    generator: type[nn.Module]
-    discriminator: type[nn.Module]
+    generator: Callable[[Any, int], GeneratorNetwork]
+    discriminator: Callable[[Any, int], DiscriminatorNetwork]
 
 
 MODELS = {
@@ -30,13 +27,13 @@ MODELS = {
 }
 
 
-def build_generator(parameters: ModelParameters, resolution: int) -> nn.Module:
-    """Returns a freshly initialised generator. Raises FaceganError when the model cannot make that resolution."""
+def build_generator(parameters: ModelParameters, resolution: int) -> GeneratorNetwork:
+    """Returns a freshly initialised generator. Raises FaceganError when the model does not support the resolution."""
     return MODELS[parameters.name].generator(parameters, resolution)
 
 
-def build_discriminator(parameters: ModelParameters, resolution: int) -> nn.Module:
-    """Returns a freshly initialised discriminator. Raises FaceganError when the model cannot take that resolution."""
+def build_discriminator(parameters: ModelParameters, resolution: int) -> DiscriminatorNetwork:
+    """Returns a freshly initialised discriminator. Raises FaceganError when the model does not support the resolution."""
     return MODELS[parameters.name].discriminator(parameters, resolution)
 
 
@@ -46,5 +43,5 @@ def describe_model(parameters: ModelParameters) -> str:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Returns how many trainable numbers the network holds."""
+    """Returns the number of trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -13,21 +13,20 @@ import itertools
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from facegan.models import whole_batch
 from facegan.models.convolution import conv2d, conv_transpose2d
-from facegan.models.layers import full_precision, thinning_widths
+from facegan.models.layers import SumOverProcesses, count_processes, full_precision, stage_widths
+from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Noise
 from facegan.models.parameters import StyleGAN2Parameters
 from facegan.models.resampling import DoubleSize, HalveSize, Smooth
-from facegan.models.whole_batch import draw
 
 MAPPING_LAYERS = 2  # the paper has eight; two are enough for small pictures (Karras et al. 2020, StyleGAN2-ADA)
-MAPPING_RATE = 0.01  # the mapping network learns so many times as fast as the rest
+MAPPING_RATE = 0.01  # the mapping network learns at this fraction of the rate
 MIXING = 0.9  # the share of training images whose finer layers get another latent's style
-AVERAGE_DECAY = 0.998  # of the average style, a batch
-GROUP_IMAGES = 4  # neighbours in the batch, among which the discriminator sees how much they differ
+AVERAGE_DECAY = 0.998  # of the average style, per batch
+GROUP_IMAGES = 4  # neighbours in the batch whose variation the discriminator sees
 EPSILON = 1e-8
 
 
@@ -37,41 +36,41 @@ def activate(features: Tensor) -> Tensor:
 
 
 class Linear(nn.Module):
-    """Values (B, entering) to (B, leaving), at an equalised learning rate.
+    """Values (B, in_channels) to (B, out_channels), at an equalised learning rate.
 
     Args:
         rate: the layer learns so many times as fast as others.
         bias: what it starts from.
     """
 
-    def __init__(self, entering: int, leaving: int, rate: float = 1.0, bias: float = 0.0):
+    def __init__(self, in_channels: int, out_channels: int, rate: float = 1.0, bias: float = 0.0):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(leaving, entering) / rate)
-        self.bias = nn.Parameter(torch.full((leaving,), bias / rate))
-        self.rate, self.gain = rate, rate / math.sqrt(entering)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels) / rate)
+        self.bias = nn.Parameter(torch.full((out_channels,), bias / rate))
+        self.rate, self.gain = rate, rate / math.sqrt(in_channels)
 
     def forward(self, values: Tensor) -> Tensor:
         return functional.linear(values, self.weight * self.gain, self.bias * self.rate)
 
 
 class Convolution(nn.Module):
-    """Features (B, entering, H, W) to (B, leaving, H, W), at an equalised learning rate."""
+    """Features (B, in_channels, H, W) to (B, out_channels, H, W), at an equalised learning rate."""
 
-    def __init__(self, entering: int, leaving: int, kernel: int, bias: bool = True):
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, bias: bool = True):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(leaving, entering, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(leaving)) if bias else None
-        self.gain = 1 / math.sqrt(entering * kernel**2)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.gain = 1 / math.sqrt(in_channels * kernel**2)
 
     def forward(self, features: Tensor) -> Tensor:
         return conv2d(features, self.weight * self.gain, self.bias, padding=self.weight.shape[3] // 2)
 
 
 class HalvingConvolution(Convolution):
-    """Features (B, entering, size, size) to (B, leaving, size / 2, size / 2): smoothed before pixels are left out."""
+    """Features (B, in_channels, size, size) to (B, out_channels, size / 2, size / 2): smoothed before pixels are left out."""
 
-    def __init__(self, entering: int, leaving: int, kernel: int, size: int, bias: bool = True):
-        super().__init__(entering, leaving, kernel, bias)
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, size: int, bias: bool = True):
+        super().__init__(in_channels, out_channels, kernel, bias)
         self.resample = HalveSize(size) if kernel == 1 else Smooth(size, 2)
         self.stride = 1 if kernel == 1 else 2
 
@@ -90,62 +89,60 @@ class ModulatedConvolution(nn.Module):
         demodulate: scale back.
     """
 
-    def __init__(self, entering: int, leaving: int, kernel: int, style_size: int, doubled_size: int | None = None, demodulate: bool = True):
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, style_size: int, doubled_size: int | None = None, demodulate: bool = True
+    ):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(leaving, entering, kernel, kernel))
-        self.affine = Linear(style_size, entering, bias=1.0)
-        self.gain = 1 / math.sqrt(entering * kernel**2)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.affine = Linear(style_size, in_channels, bias=1.0)
+        self.gain = 1 / math.sqrt(in_channels * kernel**2)
         self.smooth = Smooth(doubled_size + 1, 1) if doubled_size else None
         self.demodulate = demodulate
 
     def forward(self, features: Tensor, styles: Tensor) -> Tensor:
-        """Returns (B, leaving, H, W), or twice that size, of the features (B, entering, H, W) and styles (B, style_size)."""
+        """Returns (B, out_channels, H, W), or twice that size, of the features (B, in_channels, H, W) and styles (B, style_size)."""
         weight = self.weight * self.gain
         with full_precision(features.device):
-            scales = self.affine(styles)  # (B, entering)
+            scales = self.affine(styles)  # (B, in_channels)
             if self.demodulate:
-                power = functional.linear(scales.square(), weight.square().sum((2, 3)))  # (B, leaving)
+                power = functional.linear(scales.square(), weight.square().sum((2, 3)))  # (B, out_channels)
                 rescales = torch.rsqrt(power + EPSILON)
         features = features * scales[:, :, None, None].to(features.dtype)
         if self.smooth:
-            features = conv_transpose2d(features, weight.transpose(0, 1), stride=2)  # (B, leaving, 2H + 1, 2W + 1)
+            features = conv_transpose2d(features, weight.transpose(0, 1), stride=2)  # (B, out_channels, 2H + 1, 2W + 1)
             features = 4 * self.smooth(features)
         else:
             features = conv2d(features, weight, padding=weight.shape[3] // 2)
         if self.demodulate:
             features = features * rescales[:, :, None, None].to(features.dtype)
-        return features  # (B, leaving, H, W)
+        return features  # (B, out_channels, H, W)
 
 
 class StyledLayer(nn.Module):
     """A modulated convolution, noise, a bias, an activation."""
 
-    def __init__(self, entering: int, leaving: int, size: int, style_size: int, double: bool = False):
+    def __init__(self, in_channels: int, out_channels: int, size: int, style_size: int, double: bool = False):
         super().__init__()
-        self.convolution = ModulatedConvolution(entering, leaving, 3, style_size, size if double else None)
-        self.register_buffer("noise", torch.randn(1, 1, size, size))  # where chance has no place
+        self.convolution = ModulatedConvolution(in_channels, out_channels, 3, style_size, size if double else None)
+        self.register_buffer("noise", torch.randn(1, 1, size, size))  # used in evaluation mode
         self.noise_strength = nn.Parameter(torch.zeros(()))
-        self.bias = nn.Parameter(torch.zeros(leaving))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.size = size
 
-    def forward(self, features: Tensor, styles: Tensor) -> Tensor:
+    def forward(self, features: Tensor, styles: Tensor, noise: Tensor | None) -> Tensor:
+        """Returns features (B, out_channels, size, size). ``noise``: normal (B, 1, size, size); None for the fixed noise."""
         features = self.convolution(features, styles)
-        noise = self.draw_noise(features) if self.training else self.noise
-        features = features + (noise * self.noise_strength).to(features.dtype)
+        features = features + ((self.noise if noise is None else noise) * self.noise_strength).to(features.dtype)
         features = features + self.bias[:, None, None].to(features.dtype)
         return activate(features)
-
-    def draw_noise(self, features: Tensor) -> Tensor:
-        """Returns normal noise (B, 1, H, W) in the features' type."""
-        size, dtype, device = features.shape[2:], features.dtype, features.device
-        return draw(lambda count: torch.randn((count, 1, *size), dtype=dtype, device=device), len(features))
 
 
 class ToRGB(nn.Module):
     """What a resolution contributes to the picture: features to (B, 3, H, W)."""
 
-    def __init__(self, entering: int, style_size: int):
+    def __init__(self, in_channels: int, style_size: int):
         super().__init__()
-        self.convolution = ModulatedConvolution(entering, 3, 1, style_size, demodulate=False)
+        self.convolution = ModulatedConvolution(in_channels, 3, 1, style_size, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(3))
 
     def forward(self, features: Tensor, styles: Tensor) -> Tensor:
@@ -168,24 +165,21 @@ class Mapping(nn.Module):
             return values
 
 
-class Generator(nn.Module):
+class Generator(GeneratorNetwork):
     """Latents (B, latent_size) to images (B, 3, H, W).
 
-    In training, noise and the mixing of styles come from the device's default random generator; otherwise a latent always
-    gives the same image.
+    In training, noise and style mixing are random inputs; in evaluation mode a latent always gives the same image.
 
     Attributes:
-        truncation: ψ, outside training: styles stand so far from the average style, times their own distance. 0 gives one
-            face, 1 is none.
+        truncation: ψ, in evaluation mode: styles are scaled to this share of their distance from the average style. 0 gives one
+            face, 1 disables truncation.
     """
-
-    latent_distribution = "normal"
 
     def __init__(self, parameters: StyleGAN2Parameters, resolution: int):
         super().__init__()
         self.latent_size = size = parameters.latent_size
         self.truncation = 1.0
-        widths = thinning_widths("stylegan2", resolution, parameters.width)
+        widths = stage_widths("stylegan2", resolution, parameters.width)
         self.mapping = Mapping(size)
         self.register_buffer("average_style", torch.zeros(size))
         self.basis = nn.Parameter(torch.randn(1, widths[0], 4, 4))
@@ -195,58 +189,71 @@ class Generator(nn.Module):
         self.to_rgb = nn.ModuleList(ToRGB(width, size) for width in widths)
         self.doublings = nn.ModuleList(DoubleSize(4 * 2**stage) for stage in range(len(widths) - 1))
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, latent_size)."""
-        return self.synthesize(self.choose_styles(latents))
+    def draw_noise(self, count: int, random: torch.Generator, dtype: torch.dtype) -> Noise:
+        """Returns second latents for style mixing, the first layer that uses them, whether they are used, and each layer's noise."""
+        device = random.device
+        others = torch.randn((count, self.latent_size), generator=random, device=device)
+        changes = torch.randint(1, len(self.layers) + 1, (count,), generator=random, device=device)
+        is_mixed = torch.rand(count, generator=random, device=device) < MIXING
+        sizes = (layer.size for layer in self.layers)
+        noises = [torch.randn((count, 1, size, size), dtype=dtype, generator=random, device=device) for size in sizes]
+        return others, changes, is_mixed, *noises
 
-    def synthesize(self, styles: Tensor) -> Tensor:
-        """Returns images (B, 3, H, W) of a style for each layer and image, and one more for the last layer's picture: (layers + 1, B, latent_size)."""
+    def update_statistics(self, latents: Tensor) -> None:
+        """Moves the average style towards the mean style of the batch, of whose latents (B, latent_size) are this process's share."""
+        with torch.no_grad():
+            total = self.mapping(latents).sum(0)
+            processes = count_processes()
+            total = SumOverProcesses.apply(total) if processes > 1 else total
+            self.average_style.mul_(AVERAGE_DECAY).add_(total, alpha=(1 - AVERAGE_DECAY) / (len(latents) * processes))
+
+    def forward(self, latents: Tensor, noise: Noise = ()) -> Tensor:
+        """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, latent_size)."""
+        return self.synthesize(self.choose_styles(latents, noise[:3]), noise[3:])
+
+    def choose_styles(self, latents: Tensor, mixing: Noise = ()) -> Tensor:
+        """Returns a style per layer and image, and one for the last layer's picture: (layers + 1, B, latent_size).
+
+        Args:
+            mixing: in training, the first three tensors of ``draw_noise``: from an image's layer ``changes`` on, the style is another latent's.
+        """
+        count = len(self.layers) + 1
+        styles = self.mapping(latents)  # (B, latent_size)
+        if not self.training:
+            return torch.lerp(self.average_style, styles, self.truncation).expand(count, -1, -1)
+        others, changes, is_mixed = mixing
+        changes = torch.where(is_mixed, changes, count)
+        is_other = torch.arange(count, device=latents.device)[:, None] >= changes  # (layers + 1, B)
+        return torch.where(is_other[:, :, None], self.mapping(others), styles)
+
+    def synthesize(self, styles: Tensor, noises: Noise = ()) -> Tensor:
+        """Returns images (B, 3, H, W).
+
+        Args:
+            styles: (layers + 1, B, latent_size), one per layer and image, and one for the last layer's picture.
+            noises: one per layer; empty for the fixed noise.
+        """
+        noise = noises or [None] * len(self.layers)
         features = self.basis.expand(styles.shape[1], -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        features = self.layers[0](features, styles[0])
+        features = self.layers[0](features, styles[0], noise[0])
         images = self.to_rgb[0](features, styles[1])  # (B, 3, 4, 4)
         for stage, to_rgb in enumerate(self.to_rgb[1:], start=1):
-            features = self.layers[2 * stage - 1](features, styles[2 * stage - 1])
-            features = self.layers[2 * stage](features, styles[2 * stage])
+            for layer in (2 * stage - 1, 2 * stage):
+                features = self.layers[layer](features, styles[layer], noise[layer])
             with full_precision(features.device):
                 images = self.doublings[stage - 1](images)
             images = images + to_rgb(features, styles[2 * stage + 1])
         return images  # (B, 3, H, W)
 
-    def choose_styles(self, latents: Tensor) -> Tensor:
-        """Returns a style for each layer and image, and one more for the last layer's picture: (layers + 1, B, latent_size)."""
-        count = len(self.layers) + 1
-        styles = self.mapping(latents)  # (B, latent_size)
-        if not self.training:
-            return torch.lerp(self.average_style, styles, self.truncation).expand(count, -1, -1)
-        self.follow(styles.detach())
-        images, device = len(latents), latents.device
-        others = self.mapping(draw(lambda number: torch.randn((number, self.latent_size), device=device), images))
-        changes = draw(lambda number: torch.randint(1, count, (number,), device=device), images)  # the first layer with the other style
-        is_mixed = draw(lambda number: torch.rand(number, device=device), images) < MIXING
-        changes = torch.where(is_mixed, changes, count)
-        is_other = torch.arange(count, device=latents.device)[:, None] >= changes  # (layers + 1, B)
-        return torch.where(is_other[:, :, None], others, styles)
-
-    def follow(self, styles: Tensor) -> None:
-        """Moves the average style towards the mean of the whole batch's styles, of which (B, latent_size) are at hand."""
-        if whole_batch.is_repeat():
-            return
-        total = styles.sum(0)
-        if whole_batch.is_shared():
-            total = whole_batch.SumOverProcesses.apply(total)
-        if whole_batch.is_first():
-            self.average_style.mul_(AVERAGE_DECAY)
-        self.average_style.add_(total, alpha=(1 - AVERAGE_DECAY) / whole_batch.count_whole_batch(len(styles)))
-
 
 class ResidualBlock(nn.Module):
-    """Features (B, entering, size, size) to (B, leaving, size / 2, size / 2): two convolutions, and a linear way around them."""
+    """Features (B, in_channels, size, size) to (B, out_channels, size / 2, size / 2): two convolutions, and a linear way around them."""
 
-    def __init__(self, entering: int, leaving: int, size: int):
+    def __init__(self, in_channels: int, out_channels: int, size: int):
         super().__init__()
-        self.first = Convolution(entering, entering, 3)
-        self.second = HalvingConvolution(entering, leaving, 3, size)
-        self.around = HalvingConvolution(entering, leaving, 1, size, bias=False)
+        self.first = Convolution(in_channels, in_channels, 3)
+        self.second = HalvingConvolution(in_channels, out_channels, 3, size)
+        self.around = HalvingConvolution(in_channels, out_channels, 1, size, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         change = activate(self.first(features))
@@ -254,33 +261,32 @@ class ResidualBlock(nn.Module):
         return (self.around(features) + change) / math.sqrt(2)
 
 
-def append_deviation(features: Tensor) -> Tensor:
-    """Returns (B, C + 1, H, W): one more channel, how much the images in each group of four neighbours differ.
+def append_deviation(features: Tensor, group: int) -> Tensor:
+    """Returns (B, C + 1, H, W): the features and one more channel, how much the images of each group of neighbours differ.
 
-    A batch that fours do not divide is grouped in twos or ones. The groups are those of the whole batch: of neighbours, so that a
-    process mostly has them to itself; where its share cuts through them, it gathers the others' features.
+    Groups are formed over the full batch. Where a process's share is not a multiple of the group, it gathers the other processes'
+    features; in one process the groups become smaller instead.
     """
-    height, width = features.shape[2:]
-    group = math.gcd(whole_batch.count_whole_batch(len(features)), GROUP_IMAGES)
-    is_cut = len(features) % group > 0
-    groups = (whole_batch.gather(features) if is_cut else features).unflatten(0, (-1, group))  # (groups, images, C, H, W)
+    count, height, width = len(features), *features.shape[2:]
+    processes = count_processes()
+    is_split = count % group > 0 and processes > 1
+    start = distributed.get_rank() * count if is_split else 0
+    margins = [0, 0] * (features.ndim - 1) + [start, (processes - 1) * count - start]
+    batch = SumOverProcesses.apply(functional.pad(features, margins)) if is_split else features
+    groups = batch.unflatten(0, (-1, math.gcd(len(batch), group)))  # (groups, images, C, H, W)
     deviation = (groups.var(1, correction=0) + EPSILON).sqrt().mean((1, 2, 3))  # (groups,)
-    channel = deviation[:, None, None, None, None].expand(-1, group, 1, height, width).flatten(0, 1)  # (B, 1, H, W)
-    return torch.cat([features, whole_batch.narrow(channel) if is_cut else channel], 1)
+    channel = deviation[:, None, None, None, None].expand(-1, groups.shape[1], 1, height, width).flatten(0, 1)
+    return torch.cat([features, channel[start : start + count] if is_split else channel], 1)
 
 
-class Discriminator(nn.Module):
-    """Images (B, 3, H, W) to logits (B,), by residual blocks; it also sees how much neighbours in the batch differ.
-
-    Attributes:
-        group_images: so many neighbours have to stay together where a batch is taken in pieces.
-    """
+class Discriminator(DiscriminatorNetwork):
+    """Images (B, 3, H, W) to logits (B,), by residual blocks; it also sees how much neighbours in the batch differ."""
 
     group_images = GROUP_IMAGES
 
     def __init__(self, parameters: StyleGAN2Parameters, resolution: int):
         super().__init__()
-        widths = thinning_widths("stylegan2", resolution, parameters.width)[::-1]
+        widths = stage_widths("stylegan2", resolution, parameters.width)[::-1]
         self.from_rgb = Convolution(3, widths[0], 1)
         sizes = (resolution // 2**block for block in range(len(widths) - 1))
         self.blocks = nn.ModuleList(
@@ -290,13 +296,13 @@ class Discriminator(nn.Module):
         self.gather = Linear(16 * widths[-1], widths[-1])
         self.judge = Linear(widths[-1], 1)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
         """Returns logits (B,) of the images (B, 3, H, W): large for real ones."""
         features = activate(self.from_rgb(images))
         for block in self.blocks:
             features = block(features)
         with full_precision(images.device):
-            features = append_deviation(features.float())  # (B, width + 1, 4, 4)
+            features = append_deviation(features.float(), self.group_images)  # (B, width + 1, 4, 4)
             features = activate(self.last(features))
             features = activate(self.gather(features.flatten(1)))
             return self.judge(features).flatten()  # (B,)

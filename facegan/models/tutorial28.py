@@ -5,11 +5,13 @@ tutorial's size is 28 px; any multiple of 4 from 16 to 64 px works. The text giv
 of layers; kernel sizes, the depths between and the rate of dropout are chosen here.
 """
 
+import torch
 from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError
 from facegan.models.convolution import Conv2d
-from facegan.models.layers import BatchNorm2d, Dropout, initialize_as_keras, normalize_spectrum
+from facegan.models.layers import BatchNorm2d, Dropout, apply_layers, initialize_as_keras, normalize_spectrum
+from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Noise
 from facegan.models.parameters import Tutorial28Parameters
 
 SLOPE = 0.2
@@ -23,7 +25,7 @@ def check_resolution(resolution: int) -> None:
         )
 
 
-class Generator(nn.Module):
+class Generator(GeneratorNetwork):
     """Latents (B, latent_size) to images (B, 3, H, W): dense to 7×7×1024, then transposed convolutions to 512, 256, 128 and 3."""
 
     latent_distribution = "uniform"
@@ -34,6 +36,8 @@ class Generator(nn.Module):
         self.latent_size = parameters.latent_size
         width, start = parameters.width, resolution // 4
         depths = [width, width // 2, width // 4, width // 8]
+        sizes = [start, start, 2 * start, 2 * start]
+        self.dropped = [(depth, size, size) for depth, size in zip(depths, sizes, strict=True)]  # the features that dropout is applied to
 
         def finish(depth: int) -> list[nn.Module]:
             return [BatchNorm2d(depth), nn.LeakyReLU(SLOPE), Dropout(parameters.dropout)]
@@ -53,11 +57,19 @@ class Generator(nn.Module):
         )
         initialize_as_keras(self)
 
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.layers(latents)  # (B, 3, H, W) in [-1, 1]
+    def draw_noise(self, count: int, random: torch.Generator, dtype: torch.dtype) -> Noise:
+        """Returns a dropout mask for each of the first four layers' features."""
+        dropouts = [layer for layer in self.layers if isinstance(layer, Dropout) and layer.rate]
+        return tuple(
+            dropout.draw_mask(count, shape, random, dtype, channels_last=number > 0)  # convolutions return channels-last features
+            for number, (dropout, shape) in enumerate(zip(dropouts, self.dropped, strict=False))
+        )
+
+    def forward(self, latents: Tensor, noise: Noise = ()) -> Tensor:
+        return apply_layers(self.layers, latents, noise)  # (B, 3, H, W) in [-1, 1]
 
 
-class Discriminator(nn.Module):
+class Discriminator(DiscriminatorNetwork):
     """Images (B, 3, H, W) to logits (B,): four convolutions (28 → 14 → 14 → 7 → 7 px), then one number.
 
     The input layer has a leaky ReLU but no norm: without any nonlinearity it would melt into the second.
@@ -80,5 +92,5 @@ class Discriminator(nn.Module):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     self.layers[index] = normalize_spectrum(layer)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
         return self.layers(images).flatten()  # (B,)

@@ -1,12 +1,12 @@
-"""Differentiable augmentation: what the discriminator sees, so that it cannot learn a small data set by heart.
+"""Differentiable augmentation of everything that the discriminator sees, against overfitting to a small data set.
 
-In: images (B, 3, H, W) in [-1, 1], real or generated, and a strength from 0 to 1. Out: images of the same shape. Each kind of
-transformation befalls each image with a probability that is the strength, so below 1 the generator's own pictures stay
-un-augmented (Karras et al. 2020, "Training generative adversarial networks with limited data"); at 1, with the policy
-"color,translation,cutout", this is DiffAugment (Zhao et al. 2020).
+In: images (B, 3, H, W) in [-1, 1], real or generated, a strength from 0 to 1, and random numbers. Out: images of the same shape. Each
+transformation is applied to each image with a probability equal to the strength, so below 1 the generator's images stay unaugmented
+(Karras et al. 2020, "Training generative adversarial networks with limited data"); at 1, with the policy "color,translation,cutout", this
+is DiffAugment (Zhao et al. 2020).
 
-Everything can be differentiated twice, because gradient penalties are taken through it. Shapes are fixed and nothing waits
-for the host, so a CUDA graph can hold it. Random numbers come from the device's default generator.
+Everything can be differentiated twice, because gradient penalties are computed through it. Shapes are fixed and nothing waits for the
+host, so a CUDA graph can hold it.
 """
 
 import math
@@ -16,78 +16,97 @@ import torch
 from torch import Tensor
 
 from facegan.common.errors import FaceganError
-from facegan.models.whole_batch import draw
+from facegan.training.parameters import AUGMENTATIONS
 
-ADA_TARGET = 0.6  # mean sign of the discriminator on real images: above it, it knows them too well
-ADA_IMAGES = 500_000  # images in which the adaptive strength can go from 0 to 1
-ADA_LIMIT = 0.8  # beyond it rotated and shifted pictures begin to leak into the generator
+ADA_TARGET = 0.6  # mean sign of the discriminator's logits on real images; above it, the discriminator overfits
+ADA_IMAGES = 500_000  # images in which the adaptive strength can move from 0 to 1
+ADA_LIMIT = 0.8  # above it, rotated and shifted images begin to leak into the generator
+
+Numbers = dict[str, tuple[Tensor, Tensor]]  # by transformation: which images it is applied to, (B,) uniform; its own numbers (B, …)
 
 
 class Augmentation:
-    """A policy: which transformations there are. ``augmentation(images, strength)`` applies them.
+    """A policy: which transformations are applied, always in the order of ``AUGMENTATIONS``.
 
     Args:
-        policy: "none", "full", or some of the names in ``TRANSFORMATIONS`` separated by commas, such as DiffAugment's
-            "color,translation,cutout". The order of application is always that of ``TRANSFORMATIONS``.
+        policy: "none", "full", or names in ``AUGMENTATIONS`` separated by commas, such as DiffAugment's "color,translation,cutout".
 
     Raises:
         FaceganError: an unknown name.
     """
 
     def __init__(self, policy: str):
-        names = {"none": [], "full": list(TRANSFORMATIONS)}.get(policy, policy.split(","))
-        unknown = [name for name in names if name not in TRANSFORMATIONS]
+        names = {"none": [], "full": list(AUGMENTATIONS)}.get(policy, policy.split(","))
+        unknown = [name for name in names if name not in AUGMENTATIONS]
         if unknown:
-            choices = ", ".join(TRANSFORMATIONS)
+            choices = ", ".join(AUGMENTATIONS)
             raise FaceganError(
-                f"train.augment: expected none, full or some of {choices}, separated by commas; found {unknown[0]!r}; mend it"
+                f"train.augment: expected none, full or some of {choices}, separated by commas; found {unknown[0]!r}; fix it"
             )
-        self.color, self.cutout = "color" in names, "cutout" in names
-        self.motions = [motion for name, motion in MOTIONS.items() if name in names]
+        self.names = [name for name in AUGMENTATIONS if name in names]
 
-    def __call__(self, images: Tensor, strength: Tensor) -> Tensor:
-        """Returns the images, some of them transformed. ``strength``: a 0-dim tensor on the images' device."""
+    def draw(self, count: int, size: int, random: torch.Generator) -> Numbers:
+        """Returns the random numbers for ``count`` images of ``size`` pixels, on the random generator's device."""
 
-        def choose() -> Tensor:
-            return draw_uniform(images) < strength  # (B,); never at strength 0, always at 1
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=random, device=random.device)
 
-        if self.color:
-            images = torch.where(choose()[:, None, None, None], jitter_color(images), images)
-        if self.motions:
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=random, device=random.device)
+
+        def integers(limit: int, *shape: int) -> Tensor:
+            return torch.randint(-limit, limit + 1, shape, generator=random, device=random.device)
+
+        numbers = {
+            "color": lambda: uniform(3, count, 1, 1, 1).transpose(0, 1),
+            "flip": lambda: uniform(count),
+            "translation": lambda: integers(size // 8, 2, count).float().T,
+            "fractional_translation": lambda: normal(2, count).T * (size / 8),
+            "rotation": lambda: uniform(count),
+            "scale": lambda: normal(count),
+            "cutout": lambda: uniform(2, count, 1).transpose(0, 1) * size,
+        }
+        return {name: (uniform(count), numbers[name]()) for name in self.names}
+
+    def __call__(self, images: Tensor, strength: Tensor, numbers: Numbers) -> Tensor:
+        """Returns the images, some of them transformed.
+
+        Args:
+            strength: a 0-dim tensor on the images' device; at 0 nothing is transformed, at 1 everything.
+            numbers: from ``draw``.
+        """
+        chosen = {name: uniform < strength for name, (uniform, _) in numbers.items()}  # each (B,)
+        if "color" in numbers:
+            images = torch.where(chosen["color"][:, None, None, None], jitter_color(images, numbers["color"][1]), images)
+        motions = [name for name in numbers if name in MOTIONS]
+        if motions:
             matrices = torch.eye(3, device=images.device).expand(len(images), 3, 3)
             moved = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-            for motion in self.motions:
-                chosen = choose()
-                matrices = torch.where(chosen[:, None, None], multiply(matrices, motion(images)), matrices)
-                moved = moved | chosen
+            for name in motions:
+                matrices = torch.where(chosen[name][:, None, None], multiply(matrices, MOTIONS[name](numbers[name][1])), matrices)
+                moved = moved | chosen[name]
             images = torch.where(moved[:, None, None, None], warp(images, matrices), images)
-        if self.cutout:
-            images = torch.where(choose()[:, None, None, None], cut_out(images), images)
+        if "cutout" in numbers:
+            images = torch.where(chosen["cutout"][:, None, None, None], cut_out(images, numbers["cutout"][1]), images)
         return images  # (B, 3, H, W)
 
 
 def adapt(strength: Tensor, mean_sign: Tensor, images_since: int) -> Tensor:
-    """Returns the adaptive strength's next value (ADA): up while the discriminator is too sure of real images, else down.
+    """Returns the next adaptive strength (ADA): higher while the discriminator overfits to the real images, else lower.
 
     Args:
-        strength: the present one, a 0-dim tensor.
-        mean_sign: mean of sign(real_logits) since the last call, a 0-dim tensor; of sign(real_logits - fake_logits) where an
-            objective reads differences alone.
-        images_since: real images shown since the last call; ADA asks every fourth step.
+        strength: the current one, a 0-dim tensor.
+        mean_sign: mean of sign(real_logits) since the last call, a 0-dim tensor; of sign(real_logits - fake_logits) where an objective
+            depends on differences only.
+        images_since: real images shown since the last call; ADA adapts every fourth step.
     """
     step = torch.sign(mean_sign - ADA_TARGET) * images_since / ADA_IMAGES
     return torch.clamp(strength + step, 0, ADA_LIMIT)
 
 
-def draw_uniform(images: Tensor) -> Tensor:
-    """Returns a number in [0, 1) for each image: (B,)."""
-    return draw(lambda count: torch.rand(count, device=images.device), len(images))
-
-
-def jitter_color(images: Tensor) -> Tensor:
+def jitter_color(images: Tensor, numbers: Tensor) -> Tensor:
     """Changes brightness by ±0.5, saturation by ×[0, 2] and contrast by ×[0.5, 1.5], as DiffAugment does."""
-    numbers = draw(lambda count: torch.rand(3, count, 1, 1, 1, device=images.device, dtype=images.dtype), len(images), dim=1)
-    brightness, saturation, contrast = numbers  # each (B, 1, 1, 1)
+    brightness, saturation, contrast = numbers.unbind(1)  # each (B, 1, 1, 1), uniform
     images = images + brightness - 0.5
     grey = images.mean(1, keepdim=True)  # (B, 1, H, W)
     images = (images - grey) * (2 * saturation) + grey
@@ -95,76 +114,64 @@ def jitter_color(images: Tensor) -> Tensor:
     return (images - level) * (contrast + 0.5) + level
 
 
-# The motions return matrices (B, 3, 3), one for each of the images; see make_matrices.
+# Each motion turns its numbers into matrices (B, 3, 3), one per image; see ``make_matrices``.
 
 
-def flip(images: Tensor) -> Tensor:
-    """Mirrors every other image, left for right."""
-    sign = torch.where(draw_uniform(images) < 0.5, -1.0, 1.0)
-    return make_matrices((sign, 0, 0), (0, 1, 0))
+def flip(uniform: Tensor) -> Tensor:
+    """Mirrors half of the images, left to right."""
+    return make_matrices((torch.where(uniform < 0.5, -1.0, 1.0), 0, 0), (0, 1, 0))
 
 
-def translate_by_pixels(images: Tensor) -> Tensor:
-    """Moves images by whole pixels, up to an eighth of their size each way."""
-    reach = images.shape[3] // 8
-    x, y = draw(lambda count: torch.randint(-reach, reach + 1, (2, count), device=images.device), len(images), dim=1).float()
-    return make_matrices((1, 0, x), (0, 1, y))
+def translate(offsets: Tensor) -> Tensor:
+    """Moves images by (B, 2) pixels: by up to an eighth of their size in full pixels, or normally distributed with that deviation."""
+    return make_matrices((1, 0, offsets[:, 0]), (0, 1, offsets[:, 1]))
 
 
-def translate_by_fractions(images: Tensor) -> Tensor:
-    """Moves images by any distance, normally distributed with an eighth of their size as deviation."""
-    x, y = draw(lambda count: torch.randn(2, count, device=images.device), len(images), dim=1) * (images.shape[3] / 8)
-    return make_matrices((1, 0, x), (0, 1, y))
-
-
-def rotate(images: Tensor) -> Tensor:
-    """Turns images about their centre by any angle."""
-    angle = draw_uniform(images) * (2 * math.pi)
+def rotate(uniform: Tensor) -> Tensor:
+    """Rotates images around their centre by any angle."""
+    angle = uniform * (2 * math.pi)
     cosine, sine = torch.cos(angle), torch.sin(angle)
     return make_matrices((cosine, -sine, 0), (sine, cosine, 0))
 
 
-def scale(images: Tensor) -> Tensor:
-    """Zooms images about their centre by 2^(0.2 · normal)."""
-    factor = torch.exp2(0.2 * draw(lambda count: torch.randn(count, device=images.device), len(images)))
+def scale(normal: Tensor) -> Tensor:
+    """Scales images around their centre by 2^(0.2 · normal)."""
+    factor = torch.exp2(0.2 * normal)
     return make_matrices((factor, 0, 0), (0, factor, 0))
 
 
 MOTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "flip": flip,
-    "translation": translate_by_pixels,
-    "fractional_translation": translate_by_fractions,
+    "translation": translate,
+    "fractional_translation": translate,
     "rotation": rotate,
     "scale": scale,
 }
-TRANSFORMATIONS = ("color", *MOTIONS, "cutout")
 
 
 def make_matrices(*rows: tuple[Tensor | float, Tensor | float, Tensor | float]) -> Tensor:
-    """Returns (B, 3, 3), where each pixel of the new pictures lies in the old ones.
+    """Returns matrices (B, 3, 3) that map pixels of the new images to pixels of the old ones.
 
-    It lies at M·p for the pixel p = (x, y, 1), in pixels from the centre. Motions one after the other are the product of
-    their matrices, so that each image is interpolated once, however many befall it.
+    The pixel p = (x, y, 1), in pixels from the centre, comes from M·p. Several motions are the product of their matrices, so each image
+    is interpolated only once.
 
     Args:
-        rows: the first two of M, each entry one for all or one for each image (B,); the third is (0, 0, 1).
+        rows: the first two rows of M, each entry a number or one per image (B,); the third row is (0, 0, 1).
     """
     entries = [entry for row in (*rows, (0, 0, 1)) for entry in row]
-    some = next(entry for entry in entries if isinstance(entry, Tensor))
-    entries = [entry if isinstance(entry, Tensor) else torch.full_like(some, entry) for entry in entries]
-    return torch.stack(entries, 1).unflatten(1, (3, 3))
+    like = next(entry for entry in entries if isinstance(entry, Tensor))
+    return torch.stack([entry if isinstance(entry, Tensor) else torch.full_like(like, entry) for entry in entries], 1).unflatten(1, (3, 3))
 
 
 def multiply(first: Tensor, second: Tensor) -> Tensor:
-    """Returns the products of matrices (B, 3, 3), in float32 also under autocast, which would round ``@`` to whole pixels."""
+    """Returns the products of matrices (B, 3, 3) in float32; under autocast ``@`` would round positions to full pixels."""
     return (first[:, :, :, None] * second[:, None]).sum(2)
 
 
 def warp(images: Tensor, matrices: Tensor) -> Tensor:
-    """Returns square images whose pixel p is the old picture at M·p, interpolated linearly; outside it is grey (0).
+    """Returns square images whose pixel p is the old image at M·p, interpolated linearly; outside the image it is grey (0).
 
-    Written as a choice of pixels rather than with ``grid_sample``, whose gradient adds up in another order on every run on
-    CUDA; this one has a deterministic form.
+    Pixels are gathered by index, because the gradient of ``grid_sample`` is not deterministic on CUDA.
 
     Args:
         images: (B, 3, H, H).
@@ -187,11 +194,10 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
     return result.reshape(count, size, size, channels).permute(0, 3, 1, 2)  # (B, 3, H, H)
 
 
-def cut_out(images: Tensor) -> Tensor:
-    """Greys a square half as wide as the image, whose centre lies anywhere in it."""
+def cut_out(images: Tensor, centres: Tensor) -> Tensor:
+    """Greys a square half as wide as the image around ``centres`` (B, 2, 1), in pixels."""
     size = images.shape[3]
-    centre = draw(lambda count: torch.rand(2, count, 1, device=images.device), len(images), dim=1) * size
     position = torch.arange(size, device=images.device) + 0.5
-    inside = (position - centre).abs() <= size / 4  # (2, B, H)
-    hole = inside[0][:, None, :, None] & inside[1][:, None, None, :]  # (B, 1, H, W)
+    inside = (position - centres).abs() <= size / 4  # (B, 2, H)
+    hole = inside[:, 0, None, :, None] & inside[:, 1, None, None, :]  # (B, 1, H, W)
     return torch.where(hole, 0.0, images)

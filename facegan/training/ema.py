@@ -1,4 +1,4 @@
-"""The generator's exponential moving average (EMA): what is sampled, scored and published."""
+"""The exponential moving average (EMA) of the generator's weights, which is sampled, scored and published."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ CALIBRATION_BATCH = 64
 
 
 def decay_factor(batch: int, halflife_images: float) -> float:
-    """Returns the share of the old average that a step keeps: half of it is left after ``halflife_images``."""
+    """Returns the decay of one step: the old average has weight ½ after ``halflife_images`` images."""
     return 0.5 ** (batch / max(halflife_images, 1e-8))
 
 
@@ -21,7 +21,7 @@ def update_ema(ema: nn.Module, generator: nn.Module, decay: Tensor) -> None:
     with torch.no_grad():
         averages, weights = list(ema.parameters()), list(generator.parameters())
         if decay.device.type == "cpu":
-            torch._foreach_lerp_(averages, weights, [1 - decay] * len(weights))  # one rounding less than below
+            torch._foreach_lerp_(averages, weights, [1 - decay] * len(weights))  # one rounding fewer than below
         else:
             move_together(averages, weights, 1 - decay)
         buffers = list(ema.buffers())
@@ -30,21 +30,17 @@ def update_ema(ema: nn.Module, generator: nn.Module, decay: Tensor) -> None:
 
 
 def move_together(averages: list[Tensor], weights: list[Tensor], share: Tensor) -> None:
-    """Moves the averages by a share of the way to the weights: three kernels for all, where ``lerp`` takes one for each of them.
-
-    Args:
-        share: a 0-dim tensor on their device.
-    """
+    """Moves the averages by ``share`` (a 0-dim tensor) towards the weights: three kernels in all, where ``lerp`` needs one per tensor."""
     changes = torch._foreach_sub(weights, averages)
     torch._foreach_mul_(changes, share)
     torch._foreach_add_(averages, changes)
 
 
 def recalibrate_batch_norm(network: nn.Module, latents: Tensor) -> None:
-    """Estimates batch norm's statistics anew for averaged weights; does nothing to a network without batch norm.
+    """Estimates batch norm's statistics for averaged weights; does nothing to a network without batch norm.
 
-    The running statistics are those of the raw generator's activations. Under averaged weights they are wrong, and faces come
-    out grey and washed out, though distances may even fall.
+    The running statistics are those of the raw generator's activations. With averaged weights they are wrong, and faces look grey and
+    washed out, although distances may even improve.
 
     Args:
         latents: (N, latent_size); their activations' mean and variance become the statistics.

@@ -1,34 +1,33 @@
-"""The whole GAN game: one move of the discriminator, one of the generator (Goodfellow et al. 2014).
+"""The GAN game: the discriminator's loss and the generator's loss (Goodfellow et al. 2014).
 
-In: both networks, real and generated images. Out: each move's loss, ready for ``backward``, and the logits behind it. A move
-changes nobody's weights, and the generator's move computes no gradient of its opponent's weights.
+In: both networks, and the inputs of an update, random numbers included. Out: a loss, ready for ``backward``, and the logits. Both losses
+are pure functions: they change no weights and draw no random numbers, so a batch can be split in any way. The generator's loss computes no
+gradient of the discriminator's weights.
 """
 
 import dataclasses
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from facegan.models.whole_batch import see_rows
-from facegan.training.augmentation import Augmentation
+from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Noise
+from facegan.training.augmentation import Augmentation, Numbers
 from facegan.training.losses import Objective, gradient_penalty, interpolate, squared_gradient_norms
 
 
 @dataclasses.dataclass(frozen=True)
 class Game:
-    """What both networks agree on.
+    """The rules.
 
     Attributes:
         objective: both losses.
         penalty: "none"; "r1" on real images; "r1_r2" on real and generated ones; "wgan_gp" between them.
-        penalty_interval: the penalty is taken on every so manieth step, and weighs that many times as much there.
-        penalty_stride: and there on every so manieth image of the batch. Then each step can have its penalty for as little work as one
-            on every so manieth step, and Adam's steps are not torn between two sizes of gradients. The discriminator sees the
-            others apart from these, so above 1 it must judge each image by itself.
-        augmentation: what stands between any image and the discriminator.
-        fresh_batch: the generator's move gets real and generated images of its own, rather than those that the discriminator
-            has just learned from.
+        penalty_interval: the penalty is computed in every n-th step, multiplied by n there.
+        penalty_stride: and there for every n-th image of the batch. Each step then has a penalty for as little work as a full penalty in
+            every n-th step, and gradients have the same scale in every step. Requires a discriminator that judges each image alone.
+        augmentation: applied to every image before the discriminator.
+        fresh_batch: the generator's update uses real and generated images of its own, not those of the discriminator's update.
     """
 
     objective: Objective
@@ -39,72 +38,118 @@ class Game:
     fresh_batch: bool
 
 
-class StepValues(NamedTuple):
-    """What changes during training and both moves need, as 0-dim tensors on the training device."""
+class Values(NamedTuple):
+    """Scheduled values that both losses need, as 0-dim tensors on the training device."""
 
     gamma: Tensor
     strength: Tensor
 
 
-class Move(NamedTuple):
-    """A move's loss, a scalar to call ``backward`` on, and the logits (B,) behind it."""
+class View(NamedTuple):
+    """The random numbers of one pass through augmentation and discriminator."""
+
+    augmentation: Numbers
+    noise: Noise
+
+
+class Inputs(NamedTuple):
+    """The inputs of one update. The first dimension of every tensor is the image, so a microbatch is a slice of all of them.
+
+    Attributes:
+        real: (B, 3, H, W) in [-1, 1].
+        latents, noise: the generator's inputs.
+        fake: (B, 3, H, W), or None where the generator's loss generates the images itself.
+        real_view, fake_view, between_view: the random numbers of the discriminator's passes.
+        label_noise: (B, 2), where the objective has it.
+        share: (B, 1, 1, 1), where between real and generated images WGAN-GP looks.
+    """
+
+    real: Tensor
+    latents: Tensor
+    noise: Noise
+    fake: Tensor | None
+    real_view: View
+    fake_view: View
+    label_noise: Tensor | None = None
+    share: Tensor | None = None
+    between_view: View | None = None
+
+
+class Losses(NamedTuple):
+    """A loss, a scalar to call ``backward`` on, and the logits (B,) that it was computed from."""
 
     loss: Tensor
     real_logits: Tensor
     fake_logits: Tensor
 
 
-def discriminator_move(discriminator: nn.Module, game: Game, values: StepValues, real: Tensor, fake: Tensor, penalize: bool) -> Move:
-    """Tells real images from generated ones. Images: (B, 3, H, W) in [-1, 1]; the generator gets no gradient."""
+def discriminator_loss(discriminator: DiscriminatorNetwork, game: Game, values: Values, penalize: bool, inputs: Inputs) -> Losses:
+    """Returns the loss of telling real images from generated ones; the generator gets no gradient."""
     stride = game.penalty_stride if penalize else 1
-    some_real, some_real_logits, real_logits = judge(discriminator, game, values, real, stride, penalize)
-    some_fake, some_fake_logits, fake_logits = judge(discriminator, game, values, fake, stride, penalize and game.penalty == "r1_r2")
-    with see_rows(*(slice(first, None, stride) for first in range(stride))):  # the logits' order
-        loss = game.objective.discriminator(real_logits, fake_logits)
+    real = inputs.real.detach()[::stride].requires_grad_(penalize)  # the images with a penalty
+    fake = inputs.fake.detach()[::stride].requires_grad_(penalize and game.penalty == "r1_r2")
+    real_logits = judge(discriminator, game, values, inputs.real.detach(), inputs.real_view, stride, real)
+    fake_logits = judge(discriminator, game, values, inputs.fake.detach(), inputs.fake_view, stride, fake)
+    label_noise = () if inputs.label_noise is None else (every(stride, inputs.label_noise, range(stride)),)
+    all_real, all_fake = (logits[0] if stride == 1 else torch.cat(logits) for logits in (real_logits, fake_logits))
+    loss = game.objective.discriminator(all_real, all_fake, *label_noise)
     if penalize:
-        penalty = compute_penalty(discriminator, game, values, (some_real, some_real_logits), (some_fake, some_fake_logits))
+        penalty = compute_penalty(discriminator, game, values, inputs, (real, real_logits[0]), (fake, fake_logits[0]))
         loss = loss + game.penalty_interval * values.gamma * penalty
-    return Move(loss, real_logits.detach(), fake_logits.detach())
+    return Losses(loss, all_real.detach(), all_fake.detach())
+
+
+def generator_loss(generator: GeneratorNetwork, discriminator: DiscriminatorNetwork, game: Game, values: Values, inputs: Inputs) -> Losses:
+    """Returns the loss of making generated images pass for real ones; the discriminator gets no gradient."""
+    fake = generator(inputs.latents, inputs.noise).float() if inputs.fake is None else inputs.fake
+    discriminator.requires_grad_(False)
+    (fake_logits,) = judge(discriminator, game, values, fake, inputs.fake_view)
+    (real_logits,) = judge(discriminator, game, values, inputs.real, inputs.real_view) if game.objective.paired else (fake_logits,)
+    discriminator.requires_grad_(True)
+    loss = game.objective.generator(real_logits, fake_logits)
+    return Losses(loss, real_logits.detach(), fake_logits.detach())
 
 
 def judge(
-    discriminator: nn.Module, game: Game, values: StepValues, images: Tensor, stride: int, with_slopes: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns every so manieth of the images (B / stride, 3, H, W), their logits, and all logits (B,), these images' first.
+    discriminator: DiscriminatorNetwork,
+    game: Game,
+    values: Values,
+    images: Tensor,
+    view: View,
+    stride: int = 1,
+    penalized: Tensor | None = None,
+) -> list[Tensor]:
+    """Returns the logits of augmented images (B, 3, H, W), in float32.
 
-    Args:
-        with_slopes: whether gradients with respect to those images will be asked for.
+    With a stride, two lists of logits: of every n-th image, which ``penalized`` replaces, and of the others. The second pass is separate,
+    so that only the penalized images are differentiated twice.
     """
-    some = images.detach()[::stride].requires_grad_(with_slopes)
     if stride == 1:
-        logits = discriminator(game.augmentation(some, values.strength)).float()  # (B,)
-        return some, logits, logits
-    whole = images.detach().clone()  # in their own order, in which augmentation gives them their random numbers
-    whole[::stride] = some
-    seen = game.augmentation(whole, values.strength)  # (B, 3, H, W)
-    # a pass of their own, so that nothing of the others is differentiated twice
-    parts = [(slice(0, None, stride),), tuple(slice(first, None, stride) for first in range(1, stride))]
-    logits = []
-    for rows in parts:
-        with see_rows(*rows):
-            logits.append(discriminator(torch.cat([seen[row] for row in rows])).float())
-    return some, logits[0], torch.cat(logits)
+        images = images if penalized is None else penalized
+        return [discriminator(game.augmentation(images, values.strength, view.augmentation), view.noise).float()]  # (B,)
+    images = images.clone()
+    images[::stride] = penalized
+    seen = game.augmentation(images, values.strength, view.augmentation)  # (B, 3, H, W)
+    return [
+        discriminator(every(stride, seen, first), tuple(every(stride, numbers, first) for numbers in view.noise)).float()
+        for first in (range(1), range(1, stride))
+    ]  # (B / stride,), and the rest
 
 
-def generator_move(discriminator: nn.Module, game: Game, values: StepValues, real: Tensor, fake: Tensor) -> Move:
-    """Makes generated images pass for real ones. ``fake`` carries the generator's gradient."""
-    discriminator.requires_grad_(False)  # the opponent only judges; its weights' gradients would be thrown away
-    fake_logits = discriminator(game.augmentation(fake, values.strength)).float()  # (B,)
-    real_logits = discriminator(game.augmentation(real, values.strength)).float() if game.objective.paired else fake_logits  # (B,)
-    discriminator.requires_grad_(True)
-    loss = game.objective.generator(real_logits, fake_logits)
-    return Move(loss, real_logits.detach(), fake_logits.detach())
+def every(stride: int, values: Tensor, first: range) -> Tensor:
+    """Returns every n-th row from each of the first ones on."""
+    return torch.cat([values[start::stride] for start in first])
 
 
 def compute_penalty(
-    discriminator: nn.Module, game: Game, values: StepValues, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]
+    discriminator: DiscriminatorNetwork,
+    game: Game,
+    values: Values,
+    inputs: Inputs,
+    real: tuple[Tensor, Tensor],
+    fake: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """Returns the penalty, before its weight γ: a scalar. Gradients are taken with respect to the un-augmented images.
+    """Returns the penalty, before its weight γ: a scalar. Gradients are taken with respect to the images before augmentation.
 
     r1, r2: half the mean squared norm (Mescheder et al. 2018). wgan_gp: the mean of (norm - 1)² (Gulrajani et al. 2017).
 
@@ -112,8 +157,8 @@ def compute_penalty(
         real, fake: images (B, 3, H, W) that require a gradient, and their logits (B,).
     """
     if game.penalty == "wgan_gp":
-        between = interpolate(real[0], fake[0])  # (B, 3, H, W)
-        return gradient_penalty(lambda images: discriminator(game.augmentation(images, values.strength)), between, center=1).mean()
+        between = interpolate(real[0], fake[0], inputs.share)  # (B, 3, H, W)
+        return gradient_penalty(lambda images: judge(discriminator, game, values, images, inputs.between_view)[0], between, center=1).mean()
     penalty = squared_gradient_norms(real[1], real[0]).mean() / 2
     if game.penalty == "r1_r2":
         penalty = penalty + squared_gradient_norms(fake[1], fake[0]).mean() / 2

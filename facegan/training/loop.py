@@ -1,35 +1,40 @@
-"""Training: fetch, move, move, average, report, save.
+"""The training loop: load, step, log, score, picture, checkpoint, stop.
 
-In: shards of uint8 images, a model, ``TrainParameters``. Out: the model's folder (generator.safetensors with the averaged
-weights, discriminator.safetensors, progress/*.png from fixed latents), losses.csv and train.json. Killed at any instant, the same
-call goes on from its last checkpoint and ends in the same bytes; so does a longer run that goes on from a shorter one's end.
+In: shards of uint8 images, a model, ``TrainParameters``. Out: the model's folder (generator.safetensors with averaged weights,
+discriminator.safetensors, progress/*.png from fixed latents), losses.csv and train.json. After a kill at any point, the same call resumes
+from the last checkpoint and ends with byte-identical results; so does a longer run that continues from the end of a shorter one.
 """
 
 import dataclasses
 import math
-import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from facegan.common.errors import FaceganError
-from facegan.common.files import discard, replace_folder, write_json
 from facegan.common.pictures import save_png
 from facegan.common.progress import Progress
 from facegan.common.shards import open_split, read_index
+from facegan.common.signals import Interruption
 from facegan.models.parameters import ModelParameters
 from facegan.training.checkpoint import RunFolder
-from facegan.training.distributed import World
-from facegan.training.engine import Hardware
-from facegan.training.history import COLUMNS, describe_row, write_rows
+from facegan.training.hardware import Hardware
+from facegan.training.outcome import describe_row, draw_picture, write_metrics, write_model
 from facegan.training.parameters import TrainParameters
-from facegan.training.run import JUDGED, OpenQuickScore, Training
-from facegan.training.signals import Interruption
+from facegan.training.processes import World
+from facegan.training.trainer import JUDGED, QuickScore, Trainer
 
-CHECKPOINT_SECONDS = 20  # between two checkpoints, at least
-WAITING_SECONDS = 0.5  # between two looks at a lock
-MAX_REWINDS = 3  # of one run, when its numbers explode
-CHECKPOINT_SHARE = 0.01  # of the time may go into timed checkpoints, however slow the disk
+CHECKPOINT_SECONDS = 20  # minimum between two checkpoints
+CHECKPOINT_SHARE = 0.01  # of the time may be spent on timed checkpoints, however slow the disk
+LOCK_SECONDS = 0.5  # between two attempts to take a lock
+MAX_REWINDS = 3  # per run
+ROWS_BEFORE = 32  # a row of losses.csv covers at most this fraction (1/32) of the images seen before it,
+ROW_IMAGES = 10_000  # and at most this many images
+QUICK_SCORE_IMAGES = 200
+
+OpenQuickScore = Callable[[torch.Tensor, int, torch.device], QuickScore]  # real images (N, 3, H, W) in uint8, seed, device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Folders:
 
 
 class Interrupted(Exception):
-    """Training stopped for a signal, after a checkpoint. ``status``: the exit status that tells so."""
+    """Training was stopped by a signal, after a checkpoint. ``status``: the exit status for it."""
 
     def __init__(self, signal: int):
         super().__init__(f"stopped by signal {signal}")
@@ -58,34 +63,72 @@ def train(
     world: World,
     checkpoint_seconds: float,
     open_quick_score: OpenQuickScore,
+    accept_code_change: bool = False,
 ) -> None:
-    """Trains a generator, from the last checkpoint on where there is one, or from the end of a shorter run.
+    """Trains a generator, from the last checkpoint or the end of a shorter run if there is one.
 
     Args:
-        checkpoint_seconds: between two checkpoints, at least.
-        open_quick_score: makes the quick score, where the parameters ask for one.
+        checkpoint_seconds: minimum between two checkpoints.
+        open_quick_score: makes the quick score, if the parameters ask for one.
+        accept_code_change: continue a run that other code has started.
 
     Raises:
-        FaceganError: no images, numbers that keep exploding, a collapse, or a disk that takes no more.
+        FaceganError: no images, losses that are infinite or NaN again and again, a collapse, or a full disk.
         Interrupted: a signal; the same call resumes.
     """
-    training, run = prepare(folders, model, parameters, hardware, world, open_quick_score)
+    trainer, run = prepare(folders, model, parameters, hardware, world, open_quick_score)
     try:
         with Interruption() as interruption:
-            wait_for_others(world, run, interruption)
-            begin(training, run)
-            clock = Clock(training, checkpoint_seconds)
-            with Progress("training", training.end, "images", done=training.images_seen, quiet=not world.is_main) as progress:
-                while not training.is_over():
-                    run_step(training, run, clock, interruption, progress)
-        training.complete()
+            wait_for_lock(world, run, interruption)
+            restore(trainer, run, accept_code_change)
+            clock = Clock(trainer, checkpoint_seconds)
+            with Progress("training", count_end(parameters), "images", done=trainer.images_seen, quiet=not world.is_main) as progress:
+                run_loop(trainer, run, clock, interruption, progress)
+        trainer.complete()
         if run:
-            run.keep_as_finished(training.images_seen)
-            write_outcome(training, run, folders)
+            run.keep_as_finished(trainer.images_seen)
+            write_model(trainer, run, folders.model)
+            write_metrics(trainer, folders.metrics)
             run.tidy()
     finally:
         if run:
             run.release()
+
+
+def run_loop(trainer: Trainer, run: RunFolder | None, clock: "Clock", interruption: Interruption, progress: Progress) -> None:
+    """Trains until all images have been shown.
+
+    Raises:
+        Interrupted: after the checkpoint that a signal asked for.
+    """
+    parameters = trainer.parameters
+    while not is_over(trainer):
+        trainer.train_step()
+        progress.add(parameters.batch)
+
+        if is_row_due(trainer.images_seen, parameters.batch):
+            row = trainer.add_row()
+            if not all(math.isfinite(row[name]) for name in JUDGED):
+                rewind(trainer, run, progress)
+                continue
+            check_collapse(trainer, row, progress)
+            progress.annotate(describe_row(row))
+        if trainer.quick_score and is_due(trainer, parameters.score_every_images):
+            trainer.add_score()
+
+        picture_due = is_due(trainer, parameters.progress_images)
+        signal, clock_due = trainer.world.agree(interruption.check(), int(clock.is_checkpoint_due()))
+        if not (picture_due or signal or clock_due or is_over(trainer)):
+            continue
+        if not trainer.is_finite():
+            rewind(trainer, run, progress)
+            continue
+        if run and picture_due:
+            save_png(run.picture(trainer.images_seen), draw_picture(trainer))
+        if run:
+            clock.save(run, is_good=picture_due)
+        if signal:
+            raise Interrupted(signal)
 
 
 def finish(
@@ -96,30 +139,27 @@ def finish(
     world: World,
     open_quick_score: OpenQuickScore,
 ) -> int:
-    """Makes what ``train`` makes out of the last checkpoint of a run that was stopped, which stays as it is. Returns the images it has seen.
+    """Writes the results of a stopped run's last checkpoint; the run can still be resumed. Returns the images that it has seen.
 
     Raises:
-        FaceganError: no such run, or one that another process trains at this moment.
+        FaceganError: no such run, or another process is training it.
     """
-    training, run = prepare(folders, model, parameters, hardware, world, open_quick_score)
-    if not (folders.checkpoints / run.key).exists() or not run.acquire():
-        found = (
-            "one that another process trains" if (folders.checkpoints / run.key).exists() else "none with these parameters, code and data"
-        )
-        raise FaceganError(f"expected a stopped run in {folders.checkpoints}; found {found}; see train without --finish")
+    trainer, run = prepare(folders, model, parameters, hardware, world, open_quick_score)
+    if not run or not run.path.exists() or not run.acquire():
+        found = "one that another process is training" if run and run.path.exists() else "none with these parameters, code and data"
+        raise FaceganError(f"expected a stopped run in {folders.checkpoints}; found {found}; run train without --finish")
     try:
-        state, messages = run.load(training.find_fault, end=None)
+        state, messages = run.load(trainer.find_fault, end=None)
         print(*messages, sep="\n", end="\n" * bool(messages))
         if state is None or not state["images_seen"]:
-            raise FaceganError(
-                f"expected a stopped run with a checkpoint in {run.path}; found none after a first step; train on with the same command"
-            )
-        training.load_state(state)
-        training.complete()
-        write_outcome(training, run, folders)
+            raise FaceganError(f"expected a checkpoint after at least one step in {run.path}; found none; run train without --finish")
+        trainer.load_state_dict(state)
+        trainer.complete()
+        write_model(trainer, run, folders.model)
+        write_metrics(trainer, folders.metrics)
     finally:
         run.release()
-    return training.images_seen
+    return trainer.images_seen
 
 
 def prepare(
@@ -129,188 +169,154 @@ def prepare(
     hardware: Hardware,
     world: World,
     open_quick_score: OpenQuickScore,
-) -> tuple[Training, RunFolder | None]:
-    """Returns the run at its very beginning, and in the first process the folder of its checkpoints."""
+) -> tuple[Trainer, RunFolder | None]:
+    """Returns a new trainer, and in the main process the folder of the run's checkpoints."""
     index, images = read_index(folders.shards), open_split(folders.shards, "train")
     if not images:
-        raise FaceganError(f"expected training images in {folders.shards}; found none; look at its report.json")
-    training = Training(index, images, model, parameters, hardware, world, open_quick_score)
-    return training, RunFolder(folders.checkpoints, training.ingredients()) if world.is_main else None
+        raise FaceganError(f"expected training images in {folders.shards}; found none; see its report.json")
+    trainer = Trainer(index, images, model, parameters, hardware, world)
+    if not world.is_main:
+        return trainer, None
+    if parameters.score_every_images:
+        sample = take_first(images, QUICK_SCORE_IMAGES)
+        trainer.quick_score = open_quick_score(sample, parameters.seed, hardware.device)
+    return trainer, RunFolder(folders.checkpoints, trainer.ingredients())
 
 
-def wait_for_others(world: World, run: RunFolder | None, interruption: Interruption) -> None:
-    """Waits until no other process trains the same run; its result is then taken. All processes wait alike.
+def take_first(images: list[torch.Tensor], count: int) -> torch.Tensor:
+    """Returns the first ``count`` images of all shards, or all if there are fewer."""
+    sample: list[torch.Tensor] = []
+    for shard in images:
+        sample.append(shard[: count - sum(map(len, sample))])
+    return torch.cat(sample)
+
+
+def wait_for_lock(world: World, run: RunFolder | None, interruption: Interruption) -> None:
+    """Waits until no other process trains the same run; its result is then used. All processes wait together.
 
     Raises:
         Interrupted: a signal.
     """
-    told = False
+    has_printed = False
     while True:
         is_taken, signal = world.agree(int(run is not None and not run.acquire()), interruption.check())
         if signal:
             raise Interrupted(signal)
         if not is_taken:
             return
-        if run and not told:
-            print(f"another process trains this very run; waiting for its result (checkpoints in {run.path})", flush=True)
-            told = True
-        time.sleep(WAITING_SECONDS)
+        if run and not has_printed:
+            print(f"another process is training the same run; waiting for its result (checkpoints in {run.path})", flush=True)
+            has_printed = True
+        time.sleep(LOCK_SECONDS)
 
 
-def run_step(training: Training, run: RunFolder | None, clock: "Clock", interruption: Interruption, progress: Progress) -> None:
-    """One step, and after it whatever is due: a row, a look for collapse, a picture, a checkpoint, an end.
-
-    Raises:
-        Interrupted: after the checkpoint that a signal asked for.
-    """
-    training.step()
-    progress.add(training.parameters.batch)
-    if training.is_row_due():
-        row = training.add_row()
-        if not all(math.isfinite(row[name]) for name in JUDGED):
-            return rewind(training, run, progress)
-        check_collapse(training, row, progress)
-        progress.annotate(describe_row(row))
-
-    if training.quick_score and training.is_due(training.parameters.score_every_images):
-        training.add_score()
-    picture_due = training.is_due(training.parameters.progress_images)
-    signal, clock_due = training.world.agree(interruption.check(), int(clock.is_checkpoint_due()))
-    if not (picture_due or signal or clock_due or training.is_over()):
-        return None
-    if not training.is_finite():
-        return rewind(training, run, progress)
-    if run and picture_due:
-        save_png(run.picture(training.images_seen), training.draw_picture())
+def restore(trainer: Trainer, run: RunFolder | None, accept_code_change: bool) -> None:
+    """Loads the newest checkpoint, or writes the first, and prints which. All processes get the same state."""
     if run:
-        clock.save(run, is_good=picture_due)
-    if signal:
-        raise Interrupted(signal)
-    return None
-
-
-def begin(training: Training, run: RunFolder | None) -> None:
-    """Loads the newest checkpoint, or makes the first, and says which."""
-    if run:
-        state, messages = run.load(training.find_fault, training.end)
+        end = count_end(trainer.parameters)
+        state, messages = run.load(trainer.find_fault, end)
+        other = run.find_with_other_code() if state is None and accept_code_change else None
+        if other:
+            state, more = run.load_other(other.name, trainer.find_fault, end)
+            messages += more
         print(*messages, sep="\n", end="\n" * bool(messages))
         if state:
-            training.load_state(state)
-            where = f"{training.images_seen:,} of {training.end:,} images from {run.path}"
-            print(f"takes what an earlier call has trained: {where}" if training.is_over() else f"resumed at {where}", flush=True)
-            if training.images_seen and training.is_due(training.parameters.progress_images):
+            trainer.load_state_dict(state)
+            if other:
+                trainer.code_changes.append({"run": other.name, "at_images_seen": trainer.images_seen})
+                run.save(trainer.state_dict())
+            where = f"{trainer.images_seen:,} of {end:,} images from {other or run.path}"
+            print(f"uses the result of an earlier call: {where}" if is_over(trainer) else f"resumed at {where}", flush=True)
+            if trainer.images_seen and is_due(trainer, trainer.parameters.progress_images):
                 run.keep_as_good()  # a kill may have come between the checkpoint and this
         else:
             print(run.describe_others() or f"a new run; checkpoints in {run.path}", flush=True)
-            save_png(run.picture(0), training.draw_picture())
-            run.save(training.state())
+            save_png(run.picture(0), draw_picture(trainer))
+            run.save(trainer.state_dict())
             run.keep_as_good()
-    training.share_state()
+    trainer.share_state()
+
+
+def count_end(parameters: TrainParameters) -> int:
+    """Returns the images seen at the end, in full steps."""
+    return math.ceil(parameters.images / parameters.batch) * parameters.batch
+
+
+def is_over(trainer: Trainer) -> bool:
+    """Returns whether all images have been shown."""
+    return trainer.images_seen >= count_end(trainer.parameters)
+
+
+def is_due(trainer: Trainer, every_images: int) -> bool:
+    """Returns whether an event that happens every ``every_images`` images (in full steps) happens now; independent of the run's length."""
+    return trainer.images_seen % (math.ceil(every_images / trainer.parameters.batch) * trainer.parameters.batch) == 0
+
+
+def is_row_due(images_seen: int, batch: int) -> bool:
+    """Returns whether a row of losses.csv is due: after every step at first, then every second, fourth, …; independent of the run's length."""
+    steps = images_seen // batch
+    spacing = max(1, min(steps // ROWS_BEFORE, ROW_IMAGES // batch))
+    return steps % 2 ** (spacing.bit_length() - 1) == 0  # the largest power of two up to the spacing
 
 
 class Clock:
-    """Counts training time, and says when the next checkpoint is due: seldom enough to cost a hundredth of the time."""
+    """Measures training time, and decides when a checkpoint is due: rarely enough to cost 1% of the time."""
 
-    def __init__(self, training: Training, checkpoint_seconds: float):
-        self.training, self.spacing = training, checkpoint_seconds
+    def __init__(self, trainer: Trainer, checkpoint_seconds: float):
+        self.trainer, self.spacing = trainer, checkpoint_seconds
         self.last = self.last_checkpoint = time.monotonic()
         self.cost = 0.0
 
     def is_checkpoint_due(self) -> bool:
-        """Returns whether enough time has gone by since the last checkpoint."""
+        """Returns whether enough time has passed since the last checkpoint."""
         return time.monotonic() - self.last_checkpoint >= max(self.spacing, self.cost / CHECKPOINT_SHARE)
 
     def save(self, run: RunFolder, is_good: bool) -> None:
-        """Writes a checkpoint; ``is_good`` makes it the one to go back to."""
-        began = time.monotonic()
-        self.training.seconds += began - self.last
-        self.last = began
-        self.training.ema_generator()  # with batch norm's statistics of its own, so that the checkpoint alone makes faces
-        run.save(self.training.state())
+        """Writes a checkpoint; ``is_good`` makes it the one to rewind to."""
+        start = time.monotonic()
+        self.trainer.seconds += start - self.last
+        self.last = start
+        self.trainer.ema_generator()  # recalibrates batch norm, so that the checkpoint can be opened as a generator
+        run.save(self.trainer.state_dict())
         if is_good:
             run.keep_as_good()
         self.last_checkpoint = time.monotonic()
-        self.cost = self.last_checkpoint - began
+        self.cost = self.last_checkpoint - start
 
 
-def rewind(training: Training, run: RunFolder | None, progress: Progress) -> None:
-    """Goes back to the last good state, to draw other numbers from there; a few times, then gives up.
+def rewind(trainer: Trainer, run: RunFolder | None, progress: Progress) -> None:
+    """Restores the last good state and continues with other random numbers; a few times per run.
 
     Raises:
         FaceganError: it has happened too often.
     """
-    rewinds = [*training.rewinds, {"at_images_seen": training.images_seen}]
+    rewinds = [*trainer.rewinds, {"at_images_seen": trainer.images_seen}]
     if len(rewinds) > MAX_REWINDS:
         raise FaceganError(
-            f"expected finite losses; found them infinite or NaN at {training.images_seen:,} images, after going back {len(rewinds) - 1} times; "
+            f"expected finite losses; found infinite or NaN ones at {trainer.images_seen:,} images, after {len(rewinds) - 1} rewinds; "
             "lower train.lr, or set train.precision to fp32, or train.penalty to r1 with train.gamma 1"
         )
     if run:
-        training.load_state(run.load_good())
-        training.rewinds = rewinds
-        rewinds[-1]["to_images_seen"] = training.images_seen
-        run.save(training.state())
-    training.share_state()
-    progress.add(training.images_seen - progress.done)
-    rewinds = training.rewinds
+        trainer.load_state_dict(run.load_good())
+        trainer.rewinds = rewinds
+        rewinds[-1]["to_images_seen"] = trainer.images_seen
+        run.save(trainer.state_dict())
+    trainer.share_state()
+    progress.add(trainer.images_seen - progress.done)
+    rewinds = trainer.rewinds
     progress.say(
-        f"losses were infinite or NaN at {rewinds[-1]['at_images_seen']:,} images: back to {training.images_seen:,}, "
-        f"with another draw ({len(rewinds)} of at most {MAX_REWINDS})"
+        f"losses were infinite or NaN at {rewinds[-1]['at_images_seen']:,} images: rewound to {trainer.images_seen:,} images, "
+        f"continuing with other random numbers ({len(rewinds)} of at most {MAX_REWINDS} times)"
     )
 
 
-def check_collapse(training: Training, row: dict[str, float], progress: Progress) -> None:
-    """Asks the collapse detector about the new row. Raises FaceganError for a collapse, unless that is only to be told."""
-    verdict = training.collapse_detector.observe(row)
+def check_collapse(trainer: Trainer, row: dict[str, float], progress: Progress) -> None:
+    """Passes a new row to the collapse detector. Raises FaceganError for a collapse, unless the parameters only ask for a warning."""
+    verdict = trainer.collapse_detector.observe(row)
     if verdict is None:
         return
-    if training.parameters.on_collapse == "stop":
-        raise FaceganError(f"{verdict}; or go on regardless with train.on_collapse: warn")
-    if not training.warnings:
+    if trainer.parameters.on_collapse == "stop":
+        raise FaceganError(f"{verdict}; or continue anyway with train.on_collapse: warn")
+    if not trainer.warnings:
         progress.say(verdict)
-        training.warnings.append(f"{training.images_seen} images: {verdict}")
-
-
-def write_outcome(training: Training, run: RunFolder, folders: Folders) -> None:
-    """Writes the metrics, and the model's folder: beside its place first, then into it in one step, so that nothing of another run stays."""
-    with replace_folder(folders.model) as folder:
-        (folder / "progress").mkdir()
-        training.save_generators(folder)
-        for path in run.pictures(training.images_seen):
-            shutil.copyfile(path, folder / "progress" / path.name)
-        save_png(folder / "progress" / run.picture(training.images_seen).name, training.draw_picture())
-        write_json(folder / "training.json", describe_training(training))
-        write_metrics(training, folders.metrics)
-
-
-def write_metrics(training: Training, folder: Path) -> None:
-    """Writes losses.csv, quick_scores.csv and train.json; the scores of the model that goes go too."""
-    discard(folder / "evaluate.json")
-    write_rows(folder / "losses.csv", COLUMNS, training.rows)
-    write_rows(folder / "quick_scores.csv", ("images_seen", "score"), training.scores)
-    last = training.rows[-1]
-    figures = {
-        "images_seen": training.images_seen,
-        "images_per_second": training.images_seen / max(training.seconds, 1e-9),
-        "diversity": last["diversity"],
-    }
-    digits = {"images_seen": None, "images_per_second": 1}
-    finite = {name: value for name, value in figures.items() if math.isfinite(value)}  # JSON knows no NaN
-    write_json(folder / "train.json", {name: round(value, digits.get(name, 4)) for name, value in finite.items()})
-
-
-def describe_training(training: Training) -> dict[str, Any]:
-    """Returns what is no metric: the same for the same run, however often it was stopped."""
-    return {
-        "device": training.hardware.device.type,
-        "precision": str(training.hardware.precision).removeprefix("torch."),
-        "images_seen": training.images_seen,
-        "images_wanted": training.parameters.images,
-        "start_from": training.start,  # the files' hashes, wherever they lay
-        "rewinds": [
-            {"to_images_seen": rewind["to_images_seen"]} for rewind in training.rewinds
-        ],  # when it was noticed depends on the clock
-        "warnings": training.warnings,
-        "quick_score": training.quick_score and training.quick_score.name,
-        "parameters": {"model": training.model.as_plain(), "train": training.parameters.model_dump(mode="json", exclude={"start_from"})},
-    }
+        trainer.warnings.append(f"{trainer.images_seen} images: {verdict}")

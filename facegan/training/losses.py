@@ -2,46 +2,32 @@
 
 In: logits (B,) of real and of generated images, large where the discriminator D believes an image real; probabilities are
 σ(logit). Out: scalars to minimise. Everything is computed in float32 or wider, also under autocast, and nothing waits for
-the device, so a whole step can be captured in a CUDA graph. Random numbers come from torch's default generator.
+the device, so a complete step can be captured in a CUDA graph. Random numbers are arguments.
 
 With σ the logistic function, softplus(t) = log(1 + eᵗ), so −log σ(t) = softplus(−t) and −log(1 − σ(t)) = softplus(t): the
 logarithms of the papers never meet a zero here.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-from facegan.models.convolution import differentiate_inputs_alone
 from facegan.models.layers import full_precision
-from facegan.models.whole_batch import draw
 
 LABEL_NOISE = 0.05
 KERAS_LOGIT_LIMIT = 16.118095  # log((1 - 1e-7) / 1e-7): Keras clips probabilities to [1e-7, 1 - 1e-7]
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[..., Tensor]  # (real_logits, fake_logits), and label noise where the objective has it
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Returns the values in float32 at least: half precision has too few digits for a mean of small differences."""
+    """Returns the values in float32 or wider: half precision has too few digits for a mean of small differences."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def in_full_precision(loss: Loss) -> Loss:
-    """Hands the loss its logits in float32 at least."""
-
-    @functools.wraps(loss)
-    def widened(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return loss(at_least_float32(real_logits), at_least_float32(fake_logits))
-
-    return widened
-
-
-@in_full_precision
 def discriminator_cross_entropy(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Cross-entropy, the sum over both kinds: L_D = −E log D(x) − E log(1 − D(G(z))).
 
@@ -51,7 +37,6 @@ def discriminator_cross_entropy(real_logits: Tensor, fake_logits: Tensor) -> Ten
     return softplus(-real_logits).mean() + softplus(fake_logits).mean()
 
 
-@in_full_precision
 def generator_minimax(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """The original minimax loss: L_G = E log(1 − D(G(z))).
 
@@ -60,7 +45,6 @@ def generator_minimax(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return -softplus(fake_logits).mean()
 
 
-@in_full_precision
 def generator_non_saturating(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """The non-saturating loss: L_G = −E log D(G(z)).
 
@@ -69,7 +53,6 @@ def generator_non_saturating(real_logits: Tensor, fake_logits: Tensor) -> Tensor
     return softplus(-fake_logits).mean()
 
 
-@in_full_precision
 def discriminator_hinge(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Hinge loss, on logits t: L_D = E max(0, 1 − t(x)) + E max(0, 1 + t(G(z))).
 
@@ -79,7 +62,6 @@ def discriminator_hinge(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
 
 
-@in_full_precision
 def discriminator_wasserstein(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Wasserstein loss, on logits t: L_D = E t(G(z)) − E t(x).
 
@@ -89,13 +71,11 @@ def discriminator_wasserstein(real_logits: Tensor, fake_logits: Tensor) -> Tenso
     return fake_logits.mean() - real_logits.mean()
 
 
-@in_full_precision
 def generator_negative_logit(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """The generator's side of hinge and Wasserstein, on logits t: L_G = −E t(G(z))."""
     return -fake_logits.mean()
 
 
-@in_full_precision
 def discriminator_relativistic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Relativistic pairing loss, on logits t of pairs: L_D = E softplus(−(t(x) − t(G(z)))).
 
@@ -105,44 +85,45 @@ def discriminator_relativistic(real_logits: Tensor, fake_logits: Tensor) -> Tens
     return softplus(fake_logits - real_logits).mean()
 
 
-@in_full_precision
 def generator_relativistic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """The generator's side of the relativistic pairing loss: L_G = E softplus(t(x) − t(G(z)))."""
     return softplus(real_logits - fake_logits).mean()
 
 
-@in_full_precision
-def discriminator_noisy_labels(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Cross-entropy with noisy labels: L_D = E [−y log P − (1 − y) log(1 − P)], one mean over real and fake together.
+def discriminator_noisy_labels(real_logits: Tensor, fake_logits: Tensor, noise: Tensor) -> Tensor:
+    """Cross-entropy with noisy labels: L_D = E [−y log P − (1 − y) log(1 − P)], one mean over real and fake images.
 
-    P = σ(−logit) is the probability of being fake; y is 1 for a fake image and 0 for a real one, plus 0.05·u with u uniform
-    in [0, 1). The Keras human-face tutorial's (Chauhan 2020). Labels above 1 would drive fake logits to infinity; as in
-    Keras, probabilities are clipped at 1e-7, where the gradient ends.
+    P = σ(−logit) is the probability of being fake; y is 1 for a fake image and 0 for a real one, plus 0.05·u with u uniform in [0, 1).
+    From the Keras human-face tutorial (Chauhan 2020). Labels above 1 would drive fake logits to infinity; as in Keras, probabilities are
+    clipped at 1e-7, where the gradient vanishes.
+
+    Args:
+        noise: u, (B, 2): for the fake and for the real image of each pair.
     """
     fake_log_odds = -torch.cat([fake_logits, real_logits]).clamp(-KERAS_LOGIT_LIMIT, KERAS_LOGIT_LIMIT)  # (2B,)
     labels = torch.cat([torch.ones_like(fake_logits), torch.zeros_like(real_logits)])
-    dtype, device = labels.dtype, labels.device
-    noise = draw(lambda count: torch.rand((2, count), dtype=dtype, device=device), len(fake_logits), dim=1)
-    labels = labels + LABEL_NOISE * noise.flatten()
+    labels = labels + LABEL_NOISE * noise.T.flatten()
     return (softplus(fake_log_odds) - labels * fake_log_odds).mean()
 
 
-@in_full_precision
 def generator_noisy_labels(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """The generator's side of the noisy labels: fresh fakes against the label 0, with no noise; probabilities clipped."""
+    """The generator's side of the noisy labels: fresh fakes against the label 0, without noise; probabilities are clipped."""
     return softplus(-fake_logits.clamp(-KERAS_LOGIT_LIMIT, KERAS_LOGIT_LIMIT)).mean()
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What each network minimises: two functions of (real_logits (B,), fake_logits (B,)), each to a scalar.
+    """What each network minimises: functions of (real_logits (B,), fake_logits (B,)) in float32 or wider, to a scalar.
 
-    ``paired`` tells whether the generator's loss reads the real logits; where it does not, they may be anything of that shape.
+    Attributes:
+        paired: whether the generator's loss depends on the real logits.
+        noisy: whether the discriminator's loss takes a third argument, label noise (B, 2), uniform in [0, 1).
     """
 
     discriminator: Loss
     generator: Loss
     paired: bool = False
+    noisy: bool = False
 
 
 OBJECTIVES = {
@@ -151,46 +132,43 @@ OBJECTIVES = {
     "hinge": Objective(discriminator_hinge, generator_negative_logit),
     "wasserstein": Objective(discriminator_wasserstein, generator_negative_logit),
     "relativistic": Objective(discriminator_relativistic, generator_relativistic, paired=True),
-    "noisy_labels": Objective(discriminator_noisy_labels, generator_noisy_labels),
+    "noisy_labels": Objective(discriminator_noisy_labels, generator_noisy_labels, noisy=True),
 }
 
 
 def squared_gradient_norms(logits: Tensor, images: Tensor) -> Tensor:
     """Returns ‖∇t(x)‖² for each image, as (B,) in float32 or wider, ready to be differentiated again.
 
-    On real images it is R1, on generated ones R2 (Mescheder et al. 2018, "Which training methods for GANs do actually
+    On real images this is R1, on generated images R2 (Mescheder et al. 2018, "Which training methods for GANs do actually
     converge?", equation 9). The norm is over channels, height and width; the caller multiplies by γ/2 and takes the mean.
 
     Args:
         logits: (B,), computed from ``images``; an augmentation between the two is differentiated through.
         images: (B, 3, H, W), which require a gradient.
     """
-    # autocast would round what the network computed in float32
-    with full_precision(images.device), differentiate_inputs_alone():
-        (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, 3, H, W)
-    return at_least_float32(slopes).square().sum((1, 2, 3))  # (B,)
+    with full_precision(images.device):  # autocast would round what the network computed in float32
+        (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, 3, H, W)
+    return at_least_float32(gradients).square().sum((1, 2, 3))  # (B,)
 
 
 def gradient_penalty(network: Callable[[Tensor], Tensor], images: Tensor, center: float = 0.0) -> Tensor:
     """Returns (‖∇t(x)‖ − center)² for each image, as (B,) in float32 or wider, ready to be differentiated again.
 
-    Centre 1 on ``interpolate``d images is WGAN-GP (Gulrajani et al. 2017, equation 3; the caller multiplies by λ and takes
-    the mean). Centre 0 is ``squared_gradient_norms``.
+    Centre 1 on ``interpolate``d images is WGAN-GP (Gulrajani et al. 2017, equation 3; the caller multiplies by λ and takes the mean).
+    Centre 0 is ``squared_gradient_norms``.
 
     Args:
         network: images (B, 3, H, W) to logits (B,).
-        images: (B, 3, H, W); where they came from is left out of the graph.
+        images: (B, 3, H, W); they are detached from the graph that computed them.
     """
     images = images.detach().requires_grad_()
     squared_norms = squared_gradient_norms(network(images), images)  # (B,)
     if center == 0:
         return squared_norms
-    norms = (squared_norms + 1e-12).sqrt()  # the root's own slope is infinite at 0
+    norms = (squared_norms + 1e-12).sqrt()  # the root's own derivative is infinite at 0
     return (norms - center).square()
 
 
-def interpolate(real_images: Tensor, fake_images: Tensor) -> Tensor:
-    """Returns images (B, 3, H, W), each at a uniformly random place on the line between a real and a generated one."""
-    dtype, device = real_images.dtype, real_images.device
-    share = draw(lambda count: torch.rand(count, 1, 1, 1, device=device, dtype=dtype), len(real_images))
+def interpolate(real_images: Tensor, fake_images: Tensor, share: Tensor) -> Tensor:
+    """Returns images (B, 3, H, W) on the line between real and generated ones. ``share``: how far along it, (B, 1, 1, 1) in [0, 1]."""
     return real_images.lerp(fake_images.to(real_images.dtype), share)

@@ -13,7 +13,7 @@ from facegan.common.errors import FaceganError
 from facegan.common.shards import open_split
 from facegan.models.parameters import DCGANParameters
 from facegan.scoring.quick_score import QuickScore
-from facegan.training.engine import choose_hardware
+from facegan.training.hardware import choose_hardware
 from presets import read_preset
 
 POINTS = [

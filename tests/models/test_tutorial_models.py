@@ -8,8 +8,10 @@ from torch import nn
 
 from facegan.common.config import Section, read_values
 from facegan.common.errors import FaceganError
+from facegan.models.layers import Dropout
 from facegan.models.parameters import DCGANParameters, Keras128Parameters, ModelParameters, Tutorial28Parameters
 from facegan.models.registry import build_discriminator, build_generator, count_parameters
+from presets import apply
 
 FULL_SIZE = {
     # parameters of generator and discriminator at the tutorial's width
@@ -32,7 +34,7 @@ def build(name, resolution, arguments):
 def test_full_size_counts_and_shapes(name):
     resolution, arguments, in_generator, in_discriminator = FULL_SIZE[name]
     with torch.device("meta"):  # shapes alone, nothing is computed
-        generator, discriminator = build(name, resolution, arguments)
+        generator, discriminator = (network.eval() for network in build(name, resolution, arguments))
         images = generator(torch.empty(2, arguments.latent_size))
         assert images.shape == (2, 3, resolution, resolution)
         assert discriminator(images).shape == (2,)
@@ -44,16 +46,16 @@ def test_full_size_counts_and_shapes(name):
 def test_small_networks_run_both_ways(name):
     resolution, arguments = SMALL[name]
     generator, discriminator = build(name, resolution, arguments)
-    images = generator(torch.randn(4, arguments.latent_size))
+    images = apply(generator, torch.randn(4, arguments.latent_size))
     assert images.abs().max() <= 1
-    discriminator(images).sum().backward()
+    apply(discriminator, images).sum().backward()
     assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in generator.parameters())
 
 
 def shapes_between(network, images_or_latents, kind):
     """Returns the output's shape, without the batch, after each layer of that kind."""
     shapes = []
-    for layer in network.layers:
+    for layer in network.eval().layers:
         images_or_latents = layer(images_or_latents)
         if isinstance(layer, kind):
             shapes.append(tuple(images_or_latents.shape[1:]))
@@ -73,7 +75,7 @@ def test_keras128_layer_for_layer():
     assert [count_parameters(layer) for layer in discriminator.layers if count_parameters(layer)] == [7_168, *[1_048_832] * 4, 9_217]
     slopes = {layer.negative_slope for network in (generator, discriminator) for layer in network.layers if isinstance(layer, nn.LeakyReLU)}
     assert slopes == {0.3}
-    assert [layer.p for layer in discriminator.layers if isinstance(layer, nn.Dropout)] == [0.4]
+    assert [layer.rate for layer in discriminator.layers if isinstance(layer, Dropout)] == [0.4]
     assert not any(isinstance(module, nn.BatchNorm2d) for module in [*generator.modules(), *discriminator.modules()])
 
 
@@ -129,7 +131,9 @@ def test_dropout_only_in_training():
     resolution, arguments = SMALL["tutorial28"]
     generator = build_generator(arguments, resolution)
     latents = torch.rand(4, arguments.latent_size)
-    assert not torch.equal(generator(latents), generator(latents))
+    assert not torch.equal(apply(generator, latents, 0), apply(generator, latents, 1))
+    with pytest.raises(ValueError, match="draw_noise"):
+        generator(latents)
     generator.eval()
     assert torch.equal(generator(latents), generator(latents))
 
@@ -157,7 +161,7 @@ def test_impossible_resolution_is_told(name, resolution):
 def test_keras128_at_other_sizes(resolution):
     with torch.device("meta"):
         generator, discriminator = build("keras128", resolution, SMALL["keras128"][1])
-        assert discriminator(generator(torch.empty(2, 8))).shape == (2,)
+        assert discriminator.eval()(generator(torch.empty(2, 8))).shape == (2,)
 
 
 class Model(Section):

@@ -12,10 +12,10 @@ from projects import draw_pictures
 
 from facegan.common.shards import ShardWriter
 from facegan.models.parameters import DCGANParameters
-from facegan.training.distributed import World
-from facegan.training.engine import choose_hardware
+from facegan.training.hardware import choose_hardware
 from facegan.training.loop import Folders, finish, train
 from facegan.training.parameters import TrainParameters
+from facegan.training.processes import World
 from presets import read_preset
 
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link")

@@ -7,8 +7,8 @@ import torch
 from projects import copy_project, make_shards
 
 from facegan.common.shards import open_split
-from facegan.training import batches
-from facegan.training.batches import Batches, mix
+from facegan.training import data
+from facegan.training.data import Batches, mix
 
 CPU = torch.device("cpu")
 
@@ -51,7 +51,7 @@ def test_in_order_walks_through_the_files(shards):
 
 def test_images_that_stay_on_disk_are_the_same(shards, monkeypatch):
     resident = Batches(shards, "shuffled", 0, CPU)
-    monkeypatch.setattr(batches, "SHARE_OF_MEMORY", 0.0)
+    monkeypatch.setattr(data, "SHARE_OF_MEMORY", 0.0)
     mapped = Batches(shards, "shuffled", 0, CPU)
     assert resident.resident and not mapped.resident
     chosen = torch.tensor([49, 0, 20, 19, 39, 40, 0])
@@ -61,7 +61,7 @@ def test_images_that_stay_on_disk_are_the_same(shards, monkeypatch):
 
 def test_the_next_batch_is_read_ahead_and_is_the_same(shards, monkeypatch):
     resident = Batches(shards, "shuffled", 0, CPU)
-    monkeypatch.setattr(batches, "SHARE_OF_MEMORY", 0.0)
+    monkeypatch.setattr(data, "SHARE_OF_MEMORY", 0.0)
     mapped = Batches(shards, "shuffled", 0, CPU)
     reads = []
     read = mapped._read
@@ -76,7 +76,7 @@ def test_the_next_batch_is_read_ahead_and_is_the_same(shards, monkeypatch):
 
 
 def test_what_goes_wrong_while_reading_ahead_is_told(shards, monkeypatch):
-    monkeypatch.setattr(batches, "SHARE_OF_MEMORY", 0.0)
+    monkeypatch.setattr(data, "SHARE_OF_MEMORY", 0.0)
     mapped = Batches(shards, "shuffled", 0, CPU)
     mapped.read_ahead(lambda: [torch.tensor([1000])])
     with pytest.raises(IndexError):

@@ -15,9 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.step_counts import Counter
-from facegan.training.augmentation import TRANSFORMATIONS, Augmentation
-from facegan.training.engine import ADAPT_STEPS, Hardware, Settings, choose_hardware
-from presets import PRESETS, make_engine
+from facegan.training import trainer as trainer_module
+from facegan.training.augmentation import Augmentation
+from facegan.training.hardware import Hardware, choose_hardware
+from facegan.training.parameters import AUGMENTATIONS
+from facegan.training.trainer import ADAPT_STEPS
+from presets import PRESETS, Constant, make_trainer
 
 # the most convolutions, forward and backward, and the most kernels that a step with a penalty may take
 MOST = {
@@ -52,6 +55,12 @@ class NothingFromTheHost(TorchDispatchMode):
         return result
 
 
+class Capturable(Hardware):
+    """A device whose steps could be captured, but are not."""
+
+    is_capturable, uses_graph = True, False
+
+
 class MetaGenerator(torch.Generator):
     """A random generator of the meta device, which PyTorch has not."""
 
@@ -67,20 +76,23 @@ def test_a_step_stays_on_the_device_and_waits_for_nothing(preset, monkeypatch):
     monkeypatch.setattr(torch, "Generator", MetaGenerator)
     resolution = PRESETS[preset]["preprocess"]["resolution"]
     images = torch.empty(20 * BATCH, 3, resolution, resolution, dtype=torch.uint8, device=META)  # more than the steps below take
-    engine = make_engine(preset, Hardware(META, torch.float32), images, BATCH, capturable=True, train={"optimizer": "adam"})
-    settings = Settings(1e-3, 1e-3, (0.0, 0.9), gamma=1.0, strength=None, ema_decay=0.9)
-    inputs = engine.fetch(0)  # chosen on the CPU, before the graph
-    monkeypatch.setattr(engine, "fetch", lambda images_seen: inputs)
+    monkeypatch.setattr(trainer_module, "read_default_generator", lambda device: b"")
+    train = {"optimizer": "adam", "batch": BATCH, "augment_strength": "adaptive"}
+    trainer = make_trainer(preset, Capturable(META, torch.float32), images, train=train)
+    trainer.schedule = Constant(strength=None)
+    inputs = trainer.fetch()  # chosen on the CPU, before the graph
+    monkeypatch.setattr(trainer, "fetch", lambda: inputs)
     with NothingFromTheHost():
-        for step in (1, ADAPT_STEPS - 1, engine.game.penalty_interval):  # plain, adapting, with the penalty
-            engine.step(step * BATCH, 0, settings)
+        for step in (1, ADAPT_STEPS - 1, trainer.game.penalty_interval):  # plain, adapting, with the penalty
+            trainer.images_seen = step * BATCH
+            trainer.train_step()
     with Counter([]) as counter:
-        engine.run_step(inputs, engine.game.penalty != "none")
+        trainer.run_updates(inputs, trainer.game.penalty != "none")
     convolutions, kernels = MOST[preset]
     assert counter.large == 0
     assert counter.convolutions <= convolutions
     assert counter.kernels <= kernels
-    assert all(value.device == META for value in engine.tensors().values())
+    assert all(value.device == META for value in trainer.tensors().values())
 
 
 def test_such_a_check_notices_a_wait_and_a_number_of_the_host():
@@ -91,8 +103,9 @@ def test_such_a_check_notices_a_wait_and_a_number_of_the_host():
         torch.ones(2, device=META) + number
 
 
-@pytest.mark.parametrize("name", TRANSFORMATIONS)
+@pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_each_transformation_stays_on_the_device_and_waits_for_nothing(name):
     images, strength = torch.zeros(8, 3, 32, 32, device=META), torch.ones((), device=META)
     with NothingFromTheHost():
-        assert Augmentation(name)(images, strength).shape == (8, 3, 32, 32)
+        augmentation = Augmentation(name)
+        assert augmentation(images, strength, augmentation.draw(8, 32, MetaGenerator())).shape == (8, 3, 32, 32)

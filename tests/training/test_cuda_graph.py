@@ -6,8 +6,8 @@ Where there is no GPU these are skipped, and tests/training/test_capturable.py h
 import pytest
 import torch
 
-from facegan.training.engine import Hardware, Settings, choose_hardware
-from presets import KINDS, PRESETS, SIZES, make_engine
+from facegan.training.hardware import Hardware, choose_hardware
+from presets import KINDS, PRESETS, Constant, make_small_trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
 BATCH = 8
@@ -23,21 +23,19 @@ def hardware():
 
 def play(preset, hardware):
     """Returns everything that changed, after steps in which every rate changes too."""
-    width, resolution = SIZES[PRESETS[preset]["model"]["name"]]
-    images = torch.randint(256, (40, 3, resolution, resolution), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    engine = make_engine(preset, hardware, images, BATCH, capturable=True, model={"width": width})
+    trainer = make_small_trainer(preset, hardware, BATCH)
     adaptive = PRESETS[preset]["train"]["augment_strength"] == "adaptive"
     for step in range(STEPS):
         rate = 1e-3 / (1 + step)
         strength = None if adaptive else step / STEPS
-        engine.step(
-            step * BATCH, 0, Settings(rate, 2 * rate, (0.5, 0.9 + step / 1000), gamma=1 + step, strength=strength, ema_decay=1 - rate)
-        )
-    assert (engine.graphs is not None) == hardware.uses_graph
-    assert not hardware.uses_graph or (engine.graphs.graphs and not engine.graphs.has_failed)
+        rates = {"generator_lr": rate, "discriminator_lr": 2 * rate, "betas": (0.5, 0.9 + step / 1000)}
+        trainer.schedule = Constant(**rates, gamma=1 + step, strength=strength, ema_decay=1 - rate)
+        trainer.train_step()
+    assert (trainer.graphs is not None) == hardware.uses_graph
+    assert not hardware.uses_graph or (trainer.graphs.graphs and not trainer.graphs.has_failed)
     if PRESETS[preset]["model"]["name"] == "r3gan":
-        assert any(getattr(module, "groups", 1) > 1 for module in engine.networks.discriminator.modules())
-    return {name: value.cpu() for name, value in engine.tensors().items()}
+        assert any(getattr(module, "groups", 1) > 1 for module in trainer.discriminator.modules())
+    return {name: value.cpu() for name, value in trainer.tensors().items()}
 
 
 @pytest.mark.parametrize("preset", KINDS.values())

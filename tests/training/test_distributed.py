@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from play_presets import PROCESSES, STEPS, choose_batch
 from projects import ROOT, change_params, copy_project, environment, make_shards, run_stage, start_stage
 from safetensors.torch import load_file
+from train_presets import PROCESSES, STEPS, choose_batch
 from warm_python import WarmProcess
 
 from facegan.common.errors import FaceganError
-from facegan.training.distributed import check_processes
-from facegan.training.engine import choose_hardware
-from presets import KINDS, make_small_engine, measure_difference, play_steps
+from facegan.training.hardware import choose_hardware
+from facegan.training.processes import check_processes
+from presets import KINDS, make_small_trainer, measure_difference, run_steps
 
 MODEL = {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "batch"}
 FEW_STEPS = {"images": 96, "batch": 16, "precision": "fp32", "progress_images": 48, "lr": 1e-3}
@@ -70,15 +70,15 @@ def test_two_processes_equal_one_step_for_step(tmp_path, train):
 def shared(tmp_path_factory):
     """What four processes made of every kind of preset."""
     out = tmp_path_factory.mktemp("shared") / "outcomes.pt"
-    play(PROCESSES, Path(__file__).with_name("play_presets.py"), [str(out)], ROOT)
+    play(PROCESSES, Path(__file__).with_name("train_presets.py"), [str(out)], ROOT)
     return torch.load(out, weights_only=True)
 
 
 @pytest.mark.parametrize("preset", KINDS.values())
 def test_four_processes_move_every_kind_of_preset_as_one_does(preset, shared):
     """Noise, dropout, augmentation and groups of neighbours too: they belong to the whole batch."""
-    engine = make_small_engine(preset, choose_hardware("cpu", "fp32"), choose_batch(preset))
-    expected, found = play_steps(engine, STEPS), shared["outcomes"][preset]
+    trainer = make_small_trainer(preset, choose_hardware("cpu", "fp32"), choose_batch(preset))
+    expected, found = run_steps(trainer, STEPS), shared["outcomes"][preset]
     assert measure_difference(expected, found) < 2e-3
     torch.testing.assert_close(found["sums"], expected["sums"], rtol=1e-4, atol=1e-4)
 
@@ -149,4 +149,4 @@ def test_a_signal_to_the_launcher_ends_all_with_a_checkpoint(tmp_path):
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
-    assert out.count("the same command goes on") == 1
+    assert out.count("the same command resumes") == 1

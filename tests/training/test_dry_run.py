@@ -4,7 +4,7 @@ import pytest
 import torch
 from projects import change_params, copy_project, make_shards, run_stage
 
-from facegan.training.batches import free_memory
+from facegan.training.data import free_memory
 from facegan.training.dry_run import (
     FEWEST_STEPS,
     LONGEST_SECONDS,

@@ -8,9 +8,10 @@ from small_runs import Brightness, SmallRuns
 
 from facegan.common.progress import Progress
 from facegan.common.shards import ShardWriter
-from facegan.training.distributed import World
-from facegan.training.engine import STEP_SUMS, choose_hardware
+from facegan.training.hardware import choose_hardware
 from facegan.training.loop import prepare
+from facegan.training.processes import World
+from facegan.training.trainer import STEP_SUMS
 
 
 def make_grey(runs, count):
@@ -35,14 +36,14 @@ def test_pictures_that_are_all_alike_do_not_end_a_training(tmp_path, capsys):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_only_losses_among_a_steps_figures_decide(tmp_path, name, is_fine, value):
     training = make_training(tmp_path)
-    training.engine.step_sums[STEP_SUMS.index(name)] = value
+    training.step_sums[STEP_SUMS.index(name)] = value
     assert training.is_finite() == is_fine
 
 
 @pytest.mark.parametrize("role", ["generator", "discriminator", "ema"])
 def test_weights_decide(tmp_path, role):
     training = make_training(tmp_path)
-    weights = next(value for key, value in training.engine.tensors().items() if key.startswith(f"{role}.") and value.is_floating_point())
+    weights = next(value for key, value in training.tensors().items() if key.startswith(f"{role}.") and value.is_floating_point())
     weights[(0,) * weights.dim()] = math.nan
     assert not training.is_finite()
 
@@ -50,7 +51,7 @@ def test_weights_decide(tmp_path, role):
 def make_training(folder):
     runs = SmallRuns(folder)
     training, _ = prepare(runs.folders, runs.model(4), runs.parameters(), choose_hardware("cpu", "auto"), World(), Brightness)
-    training.step()
+    training.train_step()
     return training
 
 

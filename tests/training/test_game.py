@@ -1,48 +1,78 @@
-"""The game: a move changes its own network alone, and learns what it should."""
+"""The losses of the game: each gives gradients to its own network only, and the penalties have known values."""
+
+import math
 
 import pytest
 import torch
 from torch import nn
 
+from facegan.models.network import DiscriminatorNetwork
 from facegan.training.augmentation import Augmentation
-from facegan.training.game import Game, StepValues, discriminator_move, generator_move
+from facegan.training.game import Game, Inputs, Values, View, discriminator_loss, generator_loss
 from facegan.training.losses import OBJECTIVES
 
+VIEW = View({}, ())
 
-class Slope(nn.Module):
-    """A linear discriminator: its gradient with respect to an image is its weight, whatever the image."""
+
+class Linear(DiscriminatorNetwork):
+    """A linear discriminator: its gradient with respect to any image is its weight."""
 
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.linspace(-1, 1, 12).reshape(3, 2, 2))
 
-    def forward(self, images):
+    def forward(self, images, noise=()):
         return (images * self.weight).sum((1, 2, 3))
 
 
-def make_game(objective="non_saturating", penalty="none", interval=1, stride=1):
-    return Game(OBJECTIVES[objective], penalty, interval, stride, Augmentation("none"), fresh_batch=False)
+class Quadratic(Linear):
+    """A discriminator whose gradient is the image times its weight, so each image has its own penalty."""
+
+    def forward(self, images, noise=()):
+        return (images.square() * self.weight).sum((1, 2, 3)) / 2
+
+
+class Scaled(Augmentation):
+    """Multiplies images by a factor that the strength decides."""
+
+    def __init__(self, factor):
+        super().__init__("none")
+        self.factor = factor
+
+    def __call__(self, images, strength, numbers):
+        return self.factor * images
+
+
+def make_game(objective="non_saturating", penalty="none", interval=1, stride=1, augmentation=None):
+    return Game(OBJECTIVES[objective], penalty, interval, stride, augmentation or Augmentation("none"), fresh_batch=False)
 
 
 def make_values(gamma=0.0):
-    return StepValues(torch.tensor(gamma), torch.tensor(0.0))
+    return Values(torch.tensor(gamma), torch.tensor(0.0))
 
 
 @pytest.fixture
-def images():
-    torch.manual_seed(0)
-    return torch.randn(5, 3, 2, 2), torch.randn(5, 3, 2, 2)
+def inputs():
+    random = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(5, 3, 2, 2, generator=random), torch.randn(5, 3, 2, 2, generator=random)
+    label_noise, share = torch.rand(5, 2, generator=random), torch.rand(5, 1, 1, 1, generator=random)
+    return Inputs(real, torch.zeros(5, 1), (), fake, VIEW, VIEW, label_noise, share, VIEW)
+
+
+def compute(network, game, inputs, gamma=0.0, penalize=True):
+    inputs = inputs if game.objective.noisy else inputs._replace(label_noise=None)
+    return discriminator_loss(network, game, make_values(gamma), penalize, inputs)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_each_move_gives_gradients_to_its_own_network_only(objective):
-    generator, discriminator = nn.Linear(4, 12), Slope()
-    real, fake = torch.randn(5, 3, 2, 2), generator(torch.randn(5, 4)).view(5, 3, 2, 2)
-    discriminator_move(discriminator, make_game(objective), make_values(), real, fake, penalize=False).loss.backward()
+def test_each_loss_gives_gradients_to_its_own_network_only(objective, inputs):
+    generator, discriminator = nn.Linear(4, 12), Linear()
+    inputs = inputs._replace(fake=generator(torch.randn(5, 4)).view(5, 3, 2, 2))
+    compute(discriminator, make_game(objective), inputs, penalize=False).loss.backward()
     assert discriminator.weight.grad.abs().sum() > 0
     assert generator.weight.grad is None
     discriminator.weight.grad = None
-    generator_move(discriminator, make_game(objective), make_values(), real, fake).loss.backward()
+    generator_loss(generator, discriminator, make_game(objective), make_values(), inputs).loss.backward()
     assert discriminator.weight.grad is None
     assert generator.weight.grad.abs().sum() > 0
     assert discriminator.weight.requires_grad
@@ -57,50 +87,48 @@ def test_each_move_gives_gradients_to_its_own_network_only(objective):
     ],
 )
 @pytest.mark.parametrize("interval", [1, 16])
-def test_penalties_of_a_linear_discriminator_are_known(images, penalty, norms, interval):
-    network, values = Slope(), make_values(gamma=3.0)
-    game = make_game("hinge", penalty, interval)
-    without = discriminator_move(network, game, values, *images, penalize=False).loss
-    penalized = discriminator_move(network, game, values, *images, penalize=True).loss
+def test_penalties_of_a_linear_discriminator_are_known(inputs, penalty, norms, interval):
+    network, game = Linear(), make_game("hinge", penalty, interval)
+    without, penalized = (compute(network, game, inputs, gamma=3.0, penalize=penalize).loss for penalize in (False, True))
     expected = 3.0 * interval * norms(network.weight.detach().square().sum())
     torch.testing.assert_close(penalized - without, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("stride", "chosen"), [(1, [0, 1, 2, 3, 4]), (2, [0, 2, 4]), (4, [0, 4]), (5, [0])])
-def test_every_so_manieth_image_bears_the_penalty(images, stride, chosen):
-    """A quadratic discriminator: its gradient is the image times its weights, so each image has a penalty of its own."""
-
-    class Quadratic(Slope):
-        def forward(self, images):
-            return (images.square() * self.weight).sum((1, 2, 3)) / 2
-
+def test_every_nth_image_has_the_penalty(inputs, stride, chosen):
     network, game = Quadratic(), make_game("relativistic", "r1_r2", stride=stride)
-    plain = discriminator_move(network, game, make_values(), *images, penalize=False)
-    penalized = discriminator_move(network, game, make_values(gamma=3.0), *images, penalize=True)
-    squared = sum((kind[chosen] * network.weight.detach()).square().sum((1, 2, 3)).mean() for kind in images)
+    plain, penalized = compute(network, game, inputs, penalize=False), compute(network, game, inputs, gamma=3.0)
+    squared = sum((kind[chosen] * network.weight.detach()).square().sum((1, 2, 3)).mean() for kind in (inputs.real, inputs.fake))
     torch.testing.assert_close(penalized.loss - plain.loss, 3.0 * squared / 2)
     torch.testing.assert_close(penalized.real_logits.sort().values, plain.real_logits.sort().values)
-    pairs = [move.real_logits - move.fake_logits for move in (penalized, plain)]
+    pairs = [losses.real_logits - losses.fake_logits for losses in (penalized, plain)]
     torch.testing.assert_close(pairs[0].sort().values, pairs[1].sort().values)  # still the same pairs
 
 
-def test_a_penalty_can_be_learned_from(images):
-    network = Slope()
-    game = make_game("wasserstein", "r1")
-    loss = discriminator_move(network, game, make_values(gamma=2.0), *images, penalize=True).loss
-    loss.backward()
-    difference = (images[1] - images[0]).mean(0)  # the Wasserstein loss's own gradient
+def test_label_noise_stays_with_its_image(inputs):
+    """With a stride the logits have another order, and their noise too."""
+    network = Linear()
+    losses = [compute(network, make_game("noisy_labels", "r1", stride=stride), inputs).loss for stride in (1, 2)]
+    torch.testing.assert_close(losses[1], losses[0])
+
+
+def test_a_penalty_has_gradients(inputs):
+    network = Linear()
+    compute(network, make_game("wasserstein", "r1"), inputs, gamma=2.0).loss.backward()
+    difference = (inputs.fake - inputs.real).mean(0)  # the Wasserstein loss's own gradient
     torch.testing.assert_close(network.weight.grad, difference + 2.0 * network.weight.detach())
 
 
-def test_the_penalty_is_taken_on_images_before_their_augmentation(images):
-    """Through a contrast of ×k the gradient of D(augmented) with respect to the image is k times D's own."""
+def test_the_penalty_is_computed_on_images_before_augmentation(inputs):
+    """Through a factor of 2 the gradient of D(augmented) with respect to the image is twice D's own."""
+    network, game = Linear(), make_game("hinge", "r1", augmentation=Scaled(2))
+    losses = [compute(network, game, inputs, gamma=gamma).loss for gamma in (0.0, 1.0)]
+    torch.testing.assert_close(losses[1] - losses[0], 4 * network.weight.detach().square().sum() / 2)
 
-    class Doubling(Augmentation):
-        def __call__(self, images, strength):
-            return 2 * images
 
-    network = Slope()
-    game = Game(OBJECTIVES["hinge"], "r1", 1, 1, Doubling("none"), False)
-    loss = [discriminator_move(network, game, make_values(gamma), *images, penalize=True).loss for gamma in (0.0, 1.0)]
-    torch.testing.assert_close(loss[1] - loss[0], 4 * network.weight.detach().square().sum() / 2)
+def test_both_losses_see_both_kinds_of_images_augmented(inputs):
+    """An augmentation that greys every image leaves nothing to distinguish, and no gradient."""
+    network, game = Linear(), make_game("relativistic", "r1_r2", augmentation=Scaled(0))
+    for losses in (compute(network, game, inputs, gamma=1.0), generator_loss(nn.Identity(), network, game, make_values(), inputs)):
+        assert torch.equal(losses.real_logits, losses.fake_logits)
+        assert losses.loss.item() == pytest.approx(math.log(2))

@@ -3,7 +3,7 @@
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from facegan.training.graph_adam import GraphAdam
+from facegan.training.optimizers import GraphAdam
 
 RATES = [(1e-2, 0.0, 0.9), (1e-2, 0.5, 0.9), (3e-3, 0.5, 0.99), (3e-3, 0.9, 0.999)]
 

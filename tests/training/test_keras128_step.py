@@ -12,10 +12,10 @@ from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 
 from facegan.common.shards import ShardWriter, open_split, read_index
 from facegan.models.parameters import Keras128Parameters
-from facegan.training.batches import mix
-from facegan.training.distributed import World
-from facegan.training.engine import Hardware
-from facegan.training.run import KERAS_LR_DECAY, Training
+from facegan.training.data import mix
+from facegan.training.hardware import Hardware
+from facegan.training.schedules import KERAS_LR_DECAY
+from facegan.training.trainer import Trainer
 from presets import read_preset
 
 BATCH, STEPS, RESOLUTION, WIDTH, LATENT_SIZE = 4, 6, 48, 4, 3
@@ -73,7 +73,7 @@ def cross_entropy(labels, chances):
     return -(labels * chances.log() + (1 - labels) * (1 - chances).log()).mean()
 
 
-def make_training(tmp_path, clip):
+def make_trainer(tmp_path, clip):
     random = np.random.default_rng(0)
     with ShardWriter(tmp_path, RESOLUTION) as writer:
         for _ in range(10):  # two and a half batches: the walk through the images wraps round
@@ -83,12 +83,12 @@ def make_training(tmp_path, clip):
     parameters = read_preset("celeba128_keras_taught", train=changes).train
     hardware = Hardware(torch.device("cpu"), torch.float32)
     model = Keras128Parameters(width=WIDTH, latent_size=LATENT_SIZE, dropout=0.0)
-    training = Training(read_index(tmp_path), open_split(tmp_path, "train"), model, parameters, hardware, World(), open_quick_score=None)
+    trainer = Trainer(read_index(tmp_path), open_split(tmp_path, "train"), model, parameters, hardware)
     with torch.no_grad():
-        for network, gain in ((training.networks.generator, 1.5), (training.networks.discriminator, 2.5)):
+        for network, gain in ((trainer.generator, 1.5), (trainer.discriminator, 2.5)):
             for parameter in network.parameters():
                 parameter.mul_(gain)  # Glorot's weights make tiny networks whose gradients no clip would ever touch
-    return training
+    return trainer
 
 
 def images_of_step(step, images):
@@ -98,9 +98,9 @@ def images_of_step(step, images):
 
 @pytest.mark.parametrize("clip", [1.0, 0.01])
 def test_steps_are_keras_steps(tmp_path, clip):
-    training = make_training(tmp_path, clip)
-    images = training.engine.batches.images.clone()
-    generator, discriminator = read_weights(training.networks.generator), read_weights(training.networks.discriminator)
+    trainer = make_trainer(tmp_path, clip)
+    images = trainer.batches.images.clone()
+    generator, discriminator = read_weights(trainer.generator), read_weights(trainer.discriminator)
     first = [weight.detach().clone() for weight in generator + discriminator]
     for_generator, for_discriminator = KerasRMSprop(generator), KerasRMSprop(discriminator)
     steepest = 0.0
@@ -119,8 +119,8 @@ def test_steps_are_keras_steps(tmp_path, clip):
         misleading = torch.zeros(BATCH).double()
         steepest = max(steepest, slope, for_generator.step(cross_entropy(misleading, chance_of_fake(discriminator, fake)), clip))
 
-        training.step()
-        taken = [*training.networks.generator.parameters(), *training.networks.discriminator.parameters()]
+        trainer.train_step()
+        taken = [*trainer.generator.parameters(), *trainer.discriminator.parameters()]
         for own, reference in zip(taken, generator + discriminator, strict=True):
             torch.testing.assert_close(own.detach().double(), reference.detach(), rtol=0, atol=1e-5)
     moved = [(weight.detach() - before).abs().max().item() for weight, before in zip(generator + discriminator, first, strict=True)]

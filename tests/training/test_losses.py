@@ -1,4 +1,4 @@
-"""Objectives and penalties against values computed by hand, and against what theory says their optima are."""
+"""Objectives and penalties against values computed independently, and against what theory says their optima are."""
 
 import math
 
@@ -18,13 +18,14 @@ def mean(values):
     return sum(values) / len(values)
 
 
-def play(name, real=REAL, fake=FAKE, dtype=torch.float64):
-    real, fake = torch.tensor(real, dtype=dtype), torch.tensor(fake, dtype=dtype)
-    return OBJECTIVES[name].discriminator(real, fake), OBJECTIVES[name].generator(real, fake)
+def compute(name, real=REAL, fake=FAKE, noise=0.0):
+    real, fake, objective = torch.tensor(real, dtype=torch.float64), torch.tensor(fake, dtype=torch.float64), OBJECTIVES[name]
+    extra = (torch.as_tensor(noise, dtype=torch.float64).expand(len(real), 2),) if objective.noisy else ()
+    return objective.discriminator(real, fake, *extra), objective.generator(real, fake)
 
 
 CROSS_ENTROPY = -mean([math.log(sigmoid(t)) for t in REAL]) - mean([math.log(1 - sigmoid(t)) for t in FAKE])
-BY_HAND = {
+EXPECTED = {
     "non_saturating": (CROSS_ENTROPY, -mean([math.log(sigmoid(t)) for t in FAKE])),
     "minimax": (CROSS_ENTROPY, mean([math.log(1 - sigmoid(t)) for t in FAKE])),
     "hinge": ((0 + 1.5 + 0.75) / 3 + (0 + 1.75 + 4) / 3, -2.75 / 3),
@@ -36,38 +37,28 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_losses_are_their_equations(name):
-    discriminator_loss, generator_loss = play(name)
-    assert discriminator_loss.item() == pytest.approx(BY_HAND[name][0], abs=1e-12)
-    assert generator_loss.item() == pytest.approx(BY_HAND[name][1], abs=1e-12)
+    discriminator_loss, generator_loss = compute(name)
+    assert discriminator_loss.item() == pytest.approx(EXPECTED[name][0], abs=1e-12)
+    assert generator_loss.item() == pytest.approx(EXPECTED[name][1], abs=1e-12)
 
 
 def test_noisy_labels_are_keras_cross_entropy():
-    torch.manual_seed(3)
-    loss, generator_loss = play("noisy_labels")
-    torch.manual_seed(3)
-    noise = 0.05 * torch.rand(6, dtype=torch.float64)
-    labels = [1 + noise[i].item() for i in range(3)] + [noise[i].item() for i in range(3, 6)]
-    probabilities = [sigmoid(-t) for t in FAKE + REAL]  # of being fake, as the tutorial has it
-    by_hand = mean([-y * math.log(p) - (1 - y) * math.log(1 - p) for y, p in zip(labels, probabilities, strict=True)])
-    assert loss.item() == pytest.approx(by_hand, abs=1e-12)
+    noise = torch.rand(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))  # of the fake and the real image of a pair
+    loss, generator_loss = compute("noisy_labels", noise=noise)
+    labels = [1 + 0.05 * noise[i, 0].item() for i in range(3)] + [0.05 * noise[i, 1].item() for i in range(3)]
+    probabilities = [sigmoid(-t) for t in FAKE + REAL]  # of being fake, as in the tutorial
+    expected = mean([-y * math.log(p) - (1 - y) * math.log(1 - p) for y, p in zip(labels, probabilities, strict=True)])
+    assert loss.item() == pytest.approx(expected, abs=1e-12)
     assert generator_loss.item() == pytest.approx(-mean([math.log(1 - sigmoid(-t)) for t in FAKE]), abs=1e-12)
 
 
 def test_noisy_labels_stop_where_keras_clips():
     logits = torch.tensor([-KERAS_LOGIT_LIMIT - 0.1], requires_grad=True)
-    torch.manual_seed(0)
-    OBJECTIVES["noisy_labels"].discriminator(torch.zeros(1), logits).backward()
-    assert logits.grad.item() == 0  # a label above 1 would otherwise push it on for ever
+    OBJECTIVES["noisy_labels"].discriminator(torch.zeros(1), logits, torch.full((1, 2), 0.5)).backward()
+    assert logits.grad.item() == 0  # a label above 1 would otherwise push it further and further
     assert sigmoid(-KERAS_LOGIT_LIMIT) == pytest.approx(1e-7, rel=1e-6)
-
-
-def test_noisy_labels_want_the_mean_label():
-    torch.manual_seed(0)
-    logits = torch.full((100_000,), math.log(0.975 / 0.025), requires_grad=True)  # P(fake) = 0.025, the mean label of a real image
-    OBJECTIVES["noisy_labels"].discriminator(logits, torch.zeros(100_000)).backward()
-    assert abs(logits.grad.sum().item()) < 1e-4
 
 
 # Two distributions over three places, as eight draws each
@@ -80,8 +71,8 @@ def best_discriminator(name, real=P, fake=Q, start=0.0, steps=3000, lr=0.5):
     logits = torch.full((3,), start, dtype=torch.float64, requires_grad=True)
     for _ in range(steps):
         loss = OBJECTIVES[name].discriminator(logits[real], logits[fake])
-        (slope,) = torch.autograd.grad(loss, logits)
-        logits = (logits - lr * slope).detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss, logits)
+        logits = (logits - lr * gradient).detach().requires_grad_()
     return logits.detach(), loss.item()
 
 
@@ -100,13 +91,13 @@ def test_minimax_optimum_is_minus_log_4():
 
 
 def test_minimax_generator_learns_nothing_from_a_sure_discriminator_where_the_other_does():
-    slopes = {}
+    gradients = {}
     for name in ("minimax", "non_saturating"):
         logits = torch.tensor([-12.0], requires_grad=True)
         OBJECTIVES[name].generator(logits, logits).backward()
-        slopes[name] = abs(logits.grad.item())
-    assert slopes["minimax"] < 1e-5
-    assert slopes["non_saturating"] > 0.99
+        gradients[name] = abs(logits.grad.item())
+    assert gradients["minimax"] < 1e-5
+    assert gradients["non_saturating"] > 0.99
 
 
 def test_hinge_optimum():
@@ -120,7 +111,7 @@ def test_hinge_optimum():
 def test_wasserstein_is_the_earth_movers_distance():
     real = torch.tensor([0.0, 1.0, 5.0], dtype=torch.float64)
     fake = real + 2.5
-    slope_one = -real, -fake  # the best function of slope at most 1 falls along the way that the earth is moved
+    slope_one = -real, -fake  # the best function with a slope of at most 1
     assert -OBJECTIVES["wasserstein"].discriminator(*slope_one).item() == pytest.approx(2.5)
 
 
@@ -132,28 +123,22 @@ def test_relativistic_optimum_is_log_2():
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_losses_of_half_precision_logits_are_float32(name):
-    discriminator_loss, generator_loss = play(name, dtype=torch.bfloat16)
-    assert discriminator_loss.dtype == generator_loss.dtype == torch.float32
-
-
-@pytest.mark.parametrize("name", OBJECTIVES)
 def test_losses_stay_finite_at_extreme_logits(name):
-    assert all(torch.isfinite(loss) for loss in play(name, real=[-1e4, 1e4], fake=[1e4, -1e4], dtype=torch.float32))
+    assert all(torch.isfinite(loss) for loss in compute(name, real=[-1e4, 1e4], fake=[1e4, -1e4]))
 
 
 def quadratic(factor):
-    return lambda images: (factor * images.square()).sum((1, 2, 3)) / 2  # its slope is factor · image
+    return lambda images: (factor * images.square()).sum((1, 2, 3)) / 2  # its gradient is factor · image
 
 
-def test_penalty_is_the_squared_slope_and_differentiable():
+def test_penalty_is_the_squared_gradient_norm_and_differentiable():
     images = torch.randn(4, 3, 2, 2, dtype=torch.float64)
     factor = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
     penalty = gradient_penalty(quadratic(factor), images)
     squared_norms = images.square().sum((1, 2, 3))
     assert torch.allclose(penalty, 9 * squared_norms)
-    (slope,) = torch.autograd.grad(penalty.sum(), factor)
-    assert slope.item() == pytest.approx(6 * squared_norms.sum().item())  # d(factor²)/d(factor) = 2 · factor
+    (gradient,) = torch.autograd.grad(penalty.sum(), factor)
+    assert gradient.item() == pytest.approx(6 * squared_norms.sum().item())  # d(factor²)/d(factor) = 2 · factor
     leaves = images.clone().requires_grad_()
     assert torch.equal(squared_gradient_norms(quadratic(factor)(leaves), leaves), penalty)
 
@@ -164,7 +149,7 @@ def test_penalty_around_one():
     assert torch.allclose(gradient_penalty(quadratic(2.0), images, center=1), (2 * norms - 1).square())
 
 
-def test_penalty_around_one_has_a_finite_slope_on_a_flat_function():
+def test_penalty_around_one_has_a_finite_gradient_on_a_flat_function():
     factor = torch.tensor(0.0, requires_grad=True)
     gradient_penalty(quadratic(factor), torch.ones(2, 3, 2, 2), center=1).sum().backward()
     assert torch.isfinite(factor.grad)
@@ -179,11 +164,6 @@ def test_penalty_of_a_network_in_bfloat16_is_float32():
     assert network[0].weight.grad.abs().sum() > 0
 
 
-def test_interpolation_lies_on_the_line():
-    torch.manual_seed(0)
-    real, fake = torch.zeros(1000, 3, 2, 2), torch.ones(1000, 3, 2, 2)
-    shares = interpolate(real, fake)
-    assert (shares.flatten(1) == shares[:, :1, 0, 0]).all()  # one share an image
-    assert shares.min() >= 0 and shares.max() <= 1
-    assert shares.mean().item() == pytest.approx(0.5, abs=0.03)
-    assert shares.var().item() == pytest.approx(1 / 12, abs=0.01)
+def test_interpolated_images_are_on_the_line():
+    share = torch.rand(5, 1, 1, 1)
+    assert torch.equal(interpolate(torch.zeros(5, 3, 2, 2), torch.ones(5, 3, 2, 2), share), share.expand(5, 3, 2, 2))

@@ -5,10 +5,10 @@ import torch
 from projects import copy_project, make_shards, run_stage
 
 from facegan.common.errors import FaceganError
-from facegan.training.distributed import World
-from facegan.training.engine import choose_hardware
-from facegan.training.microbatch import choose_size, cut, find_unit
-from presets import KINDS, PRESETS, make_small_engine, measure_difference, play_steps
+from facegan.training.hardware import choose_hardware
+from facegan.training.microbatch import choose_size, find_unit, split
+from facegan.training.processes import World
+from presets import KINDS, PRESETS, make_small_trainer, measure_difference, run_steps
 
 HARDWARE = choose_hardware("cpu", "fp32")
 BATCH, PIECE, STEPS = 8, 4, 3
@@ -27,37 +27,36 @@ def test_pieces_move_both_networks_as_the_whole_batch_does(preset, train):
     """With penalties, pairs, augmentation, dropout, noise and groups of neighbours: all random numbers are the whole batch's."""
     if train.get("penalty_stride", 1) > 1 and PRESETS[preset]["model"]["name"] == "stylegan2":
         pytest.skip("its discriminator compares images, so none can be judged apart")
-    whole, pieces = (make_small_engine(preset, HARDWARE, BATCH, microbatch=size, **train) for size in (None, PIECE))
+    whole, pieces = (make_small_trainer(preset, HARDWARE, BATCH, microbatch=size, **train) for size in ("auto", PIECE))
     assert (len(whole.pieces), len(pieces.pieces)) == (1, 2)
-    expected, found = play_steps(whole, STEPS), play_steps(pieces, STEPS)
+    expected, found = run_steps(whole, STEPS), run_steps(pieces, STEPS)
     assert measure_difference(expected, found) < 2e-3
     torch.testing.assert_close(found["sums"], expected["sums"], rtol=1e-4, atol=1e-4)
 
 
 def test_such_a_check_notices_other_random_numbers():
     """The measure above is near 1 where the outcome is another one: here, of another seed."""
-    one, other = (make_small_engine("celeba64_stylegan2", HARDWARE, BATCH) for _ in range(2))
-    other.seed = 1
-    assert measure_difference(play_steps(one, STEPS), play_steps(other, STEPS)) > 0.2
+    one, other = (make_small_trainer("celeba64_stylegan2", HARDWARE, BATCH, seed=seed) for seed in range(2))
+    assert measure_difference(run_steps(one, STEPS), run_steps(other, STEPS)) > 0.2
 
 
 @pytest.mark.parametrize(
-    ("preset", "unit", "reason"),
-    [("celeba64_dcgan", 8, "batch norm"), ("celeba64_stylegan2", 4, "compares"), ("celeba64_r3gan", 1, None), ("demo", 4, "penalty")],
+    ("preset", "unit"),
+    [("celeba64_dcgan", 8), ("celeba64_stylegan2", 4), ("celeba64_r3gan", 1), ("demo", 4)],
 )
-def test_what_has_to_stay_together_does(preset, unit, reason):
-    engine = make_small_engine(preset, HARDWARE, BATCH)
-    assert find_unit(engine.networks, engine.game.penalty_stride, BATCH, BATCH) == unit
-    if reason:
-        with pytest.raises(FaceganError, match=rf"train\.microbatch: expected auto or at least {unit} .*{reason}"):
-            engine.set_microbatch(unit - 1)
+def test_what_has_to_stay_together_does(preset, unit):
+    trainer = make_small_trainer(preset, HARDWARE, BATCH)
+    assert find_unit(trainer.generator, trainer.discriminator, trainer.game.penalty_stride, BATCH) == unit
+    if unit > 1:
+        with pytest.raises(FaceganError, match=rf"train\.microbatch: expected auto or at least {unit} "):
+            trainer.set_microbatch(unit - 1)
 
 
 def test_a_penalty_on_some_images_asks_for_a_discriminator_that_judges_each_by_itself():
     with pytest.raises(FaceganError, match=r"train\.penalty_stride: expected 1"):
-        make_small_engine("celeba64_stylegan2", HARDWARE, BATCH, penalty_stride=2)
+        make_small_trainer("celeba64_stylegan2", HARDWARE, BATCH, penalty_stride=2)
     with pytest.raises(FaceganError, match=r"train\.penalty_stride: expected a divisor of each process's 2 images"):
-        make_small_engine("celeba64_r3gan", HARDWARE, BATCH, World(0, 4), penalty_stride=4)
+        make_small_trainer("celeba64_r3gan", HARDWARE, BATCH, World(0, 4), penalty_stride=4)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +71,7 @@ def test_a_penalty_on_some_images_asks_for_a_discriminator_that_judges_each_by_i
     ],
 )
 def test_pieces_are_few_and_equal_and_cover_the_share(share, microbatch, unit, sizes):
-    pieces = cut(share, microbatch, unit)
+    pieces = split(share, microbatch, unit)
     assert [piece.stop - piece.start for piece in pieces] == sizes
     assert [piece.start for piece in pieces] == [sum(sizes[:index]) for index in range(len(sizes))]
 

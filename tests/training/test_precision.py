@@ -12,8 +12,8 @@ from facegan.common.errors import FaceganError
 from facegan.models.latents import generate_images
 from facegan.models.layers import full_precision
 from facegan.models.registry import build_discriminator
-from facegan.training.engine import Settings, choose_hardware
-from presets import KINDS, SIZES, make_small_engine, read_preset
+from facegan.training.hardware import choose_hardware
+from presets import KINDS, SIZES, make_small_trainer, read_preset
 
 PRODUCTS = ("mv", "mm", "addmm", "bmm", "convolution", "convolution_backward")
 
@@ -55,7 +55,7 @@ def test_cuda_autocast_rounds_convolutions_and_leaves_spectral_norm_and_the_smal
         torch.set_autocast_dtype("cuda", torch.bfloat16)
         try:
             with Products() as products:
-                discriminator(torch.zeros(4, 3, resolution, resolution, device="cuda"))
+                discriminator.eval()(torch.zeros(4, 3, resolution, resolution, device="cuda"))
         finally:
             torch.set_autocast_enabled("cuda", False)
     convolutions = {shape[2]: dtype for name, shape, dtype in products.seen if name == "convolution"}
@@ -68,9 +68,9 @@ def test_cuda_autocast_rounds_convolutions_and_leaves_spectral_norm_and_the_smal
 
 def test_a_penalty_keeps_float32_what_the_network_computed_in_it():
     """Its first derivative is taken while autocast is on, which would cast the products in it; the smallest maps are to stay."""
-    engine = make_small_engine("celeba64_r3gan", choose_hardware("cpu", "bf16"), 4)
+    trainer = make_small_trainer("celeba64_r3gan", choose_hardware("cpu", "bf16"), 4)
     with Products() as products:
-        engine.step(0, 0, Settings(1e-3, 1e-3, (0.0, 0.9), gamma=1.0, strength=0.3, ema_decay=0.9))
+        trainer.train_step()
     linear = {dtype for name, _, dtype in products.seen if name in ("mm", "addmm")}  # the first and the last layer: in float32
     assert linear == {torch.float32}
     smallest = {dtype for name, shape, dtype in products.seen if name.startswith("convolution") and shape[2:] == (4, 4)}
@@ -131,10 +131,10 @@ class NoDouble(TorchDispatchMode):
 @pytest.mark.parametrize("preset", KINDS.values())
 def test_nothing_in_a_step_or_a_picture_needs_float64(preset):
     """Apple's GPUs have none."""
-    engine = make_small_engine(preset, choose_hardware("cpu", "fp32"), 4)
+    trainer = make_small_trainer(preset, choose_hardware("cpu", "fp32"), 4)
     with NoDouble():
-        engine.step(0, 0, Settings(1e-3, 1e-3, (0.0, 0.9), gamma=1.0, strength=0.3, ema_decay=0.9))
-        generate_images(engine.networks.ema.eval(), torch.zeros(2, engine.networks.ema.latent_size))
+        trainer.train_step()
+        generate_images(trainer.ema.eval(), torch.zeros(2, trainer.ema.latent_size))
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="an Apple GPU is here")

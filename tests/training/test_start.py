@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 from small_runs import Brightness, SmallRuns
 
 from facegan.common.errors import FaceganError
-from facegan.training.distributed import World
-from facegan.training.engine import choose_hardware
+from facegan.training.hardware import choose_hardware
 from facegan.training.loop import prepare
+from facegan.training.processes import World
 
 
 def prepare_run(runs, width=4, **changes):
@@ -32,7 +32,7 @@ def runs(tmp_path):
 
 def test_networks_and_average_are_taken_over_and_the_rest_begins_anew(runs, earlier):
     training, _ = prepare_run(runs, start_from=str(earlier))
-    tensors = training.engine.tensors()
+    tensors = training.tensors()
     for role, file in (("generator", "generator"), ("ema", "generator"), ("discriminator", "discriminator")):
         for name, value in load_file(earlier / f"{file}.safetensors").items():
             assert torch.equal(tensors[f"{role}.{name}"], value), (role, name)
@@ -67,7 +67,7 @@ def runs_of_another_length(folder):
 
 def test_another_architecture_is_told_with_what_would_fit(runs, earlier):
     with pytest.raises(
-        FaceganError, match=r"train.start_from: expected a run of this model .* found another; what fits it is model.width: 4$"
+        FaceganError, match=r"train.start_from: expected a run of this model .* found another; use the values of that run: model.width: 4$"
     ):
         prepare_run(runs, width=8, start_from=str(earlier))
 

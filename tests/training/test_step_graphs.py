@@ -1,7 +1,7 @@
-"""Where a step cannot be captured as a CUDA graph, training goes on without, with the same numbers.
+"""If a step cannot be captured as a CUDA graph, training continues eagerly with the same result.
 
-No GPU is needed: PyTorch's own capture fails where there is none, which is one such failure; the others are made by a capture
-that breaks off at its end, as CUDA's does, after warm-up steps have changed everything.
+No GPU is needed: without one, PyTorch's own capture fails; the other failures happen at the end of a simulated capture, after warm-up
+steps have changed everything.
 """
 
 import contextlib
@@ -9,15 +9,15 @@ import contextlib
 import pytest
 import torch
 
-from facegan.training.engine import Hardware, choose_hardware
-from presets import make_small_engine, play_steps
+from facegan.training.hardware import Hardware, choose_hardware
+from presets import make_small_trainer, run_steps
 
 CPU = choose_hardware("cpu", "fp32")
 PRESET = "celeba64_stylegan2"  # with and without a penalty, and with random numbers of every kind
 
 
 class Captured(Hardware):
-    """A CPU on which steps are to be captured."""
+    """A CPU on which steps should be captured."""
 
     uses_graph = True
 
@@ -58,8 +58,8 @@ def break_capture(monkeypatch):
 
 
 def play(hardware):
-    engine = make_small_engine(PRESET, hardware, 4)
-    return play_steps(engine, 3), engine
+    trainer = make_small_trainer(PRESET, hardware, 4)
+    return run_steps(trainer, 3), trainer
 
 
 def assert_equal(found, expected):
@@ -70,12 +70,12 @@ def assert_equal(found, expected):
 def test_a_capture_that_breaks_off_changes_nothing(break_capture, capsys):
     expected, _ = play(CPU)
     break_capture(broken_capture)
-    found, engine = play(Captured(CPU.device, CPU.precision))
+    found, trainer = play(Captured(CPU.device, CPU.precision))
     assert_equal(found, expected)
-    assert engine.graphs.has_failed
-    told = capsys.readouterr().out
-    assert told.count("\n") == 1
-    assert "operation failed due to a previous error during capture): going on without" in told
+    assert trainer.graphs.has_failed
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    assert "operation failed due to a previous error during capture" in printed
 
 
 def test_a_step_that_fails_half_way_through_its_capture_leaves_no_gradients(break_capture):
@@ -83,7 +83,7 @@ def test_a_step_that_fails_half_way_through_its_capture_leaves_no_gradients(brea
 
     @contextlib.contextmanager
     def interrupted(graph, pool, capture_error_mode):
-        average, calls = engine.world.__class__.average_gradients, []
+        average, calls = trainer.world.__class__.average_gradients, []
 
         def fail(world, parameters):
             calls.append(1)
@@ -92,20 +92,20 @@ def test_a_step_that_fails_half_way_through_its_capture_leaves_no_gradients(brea
             average(world, parameters)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine.world.__class__, "average_gradients", fail)
+            patch.setattr(trainer.world.__class__, "average_gradients", fail)
             yield
 
     break_capture(interrupted)
-    engine = make_small_engine(PRESET, Captured(CPU.device, CPU.precision), 4)
-    assert_equal(play_steps(engine, 3), expected)
+    trainer = make_small_trainer(PRESET, Captured(CPU.device, CPU.precision), 4)
+    assert_equal(run_steps(trainer, 3), expected)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, so that a capture would not fail")
 def test_pytorchs_own_failure_without_a_gpu_is_such_a_failure(capsys):
     expected, _ = play(CPU)
-    found, engine = play(Captured(CPU.device, CPU.precision))
+    found, trainer = play(Captured(CPU.device, CPU.precision))
     assert_equal(found, expected)
-    assert engine.graphs.has_failed
+    assert trainer.graphs.has_failed
     assert "could not be captured" in capsys.readouterr().out
 
 

@@ -1,6 +1,6 @@
-"""Plays a few steps of every kind of preset as one of several processes, for tests of what they agree on.
+"""Runs a few steps of every kind of preset as one of several processes, for tests that compare the results.
 
-python tests/training/play_presets.py OUT    # with torchrun's environment variables; the first process writes OUT
+python tests/training/train_presets.py OUT    # with torchrun's environment variables; the main process writes OUT
 """
 
 import sys
@@ -10,15 +10,15 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 import torch  # noqa: E402 (the paths above must come first)
 
-from facegan.training.distributed import join_world, leave_world  # noqa: E402
-from facegan.training.engine import choose_hardware  # noqa: E402
-from presets import KINDS, PRESETS, make_small_engine, play_steps  # noqa: E402
+from facegan.training.hardware import choose_hardware  # noqa: E402
+from facegan.training.processes import join_world, leave_world  # noqa: E402
+from presets import KINDS, PRESETS, make_small_trainer, run_steps  # noqa: E402
 
 PROCESSES, STEPS = 4, 3
 
 
 def choose_batch(preset: str) -> int:
-    """Returns a batch of which each process has two images, which cuts through groups of neighbours, or one with a penalty and others."""
+    """Returns a batch size for which each process has two images, less than a group of neighbours, or one group with a penalty."""
     stride = PRESETS[preset]["train"]["penalty_stride"]
     return PROCESSES * (2 if stride == 1 else stride)
 
@@ -26,7 +26,7 @@ def choose_batch(preset: str) -> int:
 if __name__ == "__main__":
     hardware = choose_hardware("cpu", "fp32")
     world = join_world(hardware.device)
-    outcomes = {name: play_steps(make_small_engine(name, hardware, choose_batch(name), world), STEPS) for name in KINDS.values()}
+    outcomes = {name: run_steps(make_small_trainer(name, hardware, choose_batch(name), world), STEPS) for name in KINDS.values()}
     if world.is_main:
         timeout = torch.distributed.distributed_c10d._get_default_group()._get_backend(hardware.device).options._timeout
         torch.save({"outcomes": outcomes, "timeout_seconds": timeout.total_seconds()}, sys.argv[1])

@@ -1,8 +1,7 @@
-"""Several processes, one training: who is who, gradients averaged, decisions shared.
+"""Several processes that train together: ranks, averaged gradients, common decisions.
 
-Every process holds both networks and sees its share of each batch. After a move they average their gradients in one flat
-all-reduce, so all take the same step. That is exact with gradient penalties, which DistributedDataParallel's hooks are not
-made for.
+Every process holds both networks and processes its share of each batch. Before an optimizer step all processes average their gradients in
+one flat all-reduce, so all take the same step. Unlike DistributedDataParallel's hooks, this is exact with gradient penalties.
 """
 
 import dataclasses
@@ -22,15 +21,15 @@ from torch import Tensor, distributed
 from facegan.common.devices import find_device
 from facegan.common.errors import FaceganError
 
-# A process that waits longer than this for the others takes them for dead. The first one may have weights to download or a slow
-# disk to write to meanwhile; a process that really died is found by the launcher at once.
+# After this time without an answer from the others, a process gives up. The main process may download weights or write to a slow disk in
+# the meantime; the launcher notices a dead process immediately.
 TIMEOUT_SECONDS = 20 * 60
-SHUTDOWN_SECONDS = 8  # what the others get to end in, once one has died
+SHUTDOWN_SECONDS = 8  # for the other processes to end after one has died
 
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """This process among its children: ``rank`` of ``size``. ``control`` carries decisions, over the network's CPU side."""
+    """The processes: this one is ``rank`` of ``size``. ``control`` is the group for decisions, on the CPU."""
 
     rank: int = 0
     size: int = 1
@@ -38,11 +37,11 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one process that writes files and talks."""
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     def share(self, batch: int) -> slice:
-        """Returns which part of a whole batch is this process's."""
+        """Returns the rows of a batch that this process handles."""
         part = batch // self.size
         return slice(self.rank * part, (self.rank + 1) * part)
 
@@ -64,7 +63,7 @@ class World:
         return values
 
     def agree(self, *decisions: int) -> tuple[int, ...]:
-        """Returns, for each decision, the largest that any process made; all processes return the same."""
+        """Returns, for each decision, the largest value of any process; all processes return the same."""
         if self.size == 1:
             return decisions
         votes = torch.tensor(decisions)
@@ -72,7 +71,7 @@ class World:
         return tuple(votes.tolist())
 
     def broadcast(self, facts: dict[str, Any], tensors: Iterable[Tensor]) -> dict[str, Any]:
-        """Returns the first process's facts (values that JSON can hold), and copies its tensors into everybody's."""
+        """Returns the main process's facts (JSON values), and copies its tensors to all processes."""
         if self.size == 1:
             return facts
         for tensor in tensors:
@@ -86,55 +85,57 @@ class World:
 
 
 def join_world(device: torch.device) -> World:
-    """Returns this process's place, and joins the others where ``WORLD_SIZE`` says there are any (torchrun's variables)."""
+    """Connects to the other processes if there are any, as torchrun's environment variables say."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
-    patience = datetime.timedelta(seconds=TIMEOUT_SECONDS)
+    timeout = datetime.timedelta(seconds=TIMEOUT_SECONDS)
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     check_processes(local_rank + 1, device.type)
     if device.type == "cuda":
         torch.cuda.set_device(local_rank)
-        distributed.init_process_group("nccl", timeout=patience)
-        control = distributed.new_group(backend="gloo", timeout=patience)
+        distributed.init_process_group("nccl", timeout=timeout)
+        control = distributed.new_group(backend="gloo", timeout=timeout)
     else:
-        distributed.init_process_group("gloo", timeout=patience)
+        distributed.init_process_group("gloo", timeout=timeout)
         control = None
     return World(distributed.get_rank(), size, control)
 
 
 def check_processes(processes: int, device: str) -> None:
-    """Raises FaceganError when so many processes on this machine cannot have a device each. ``device``: as the parameters have it."""
+    """Raises FaceganError if this machine does not have a device for each process. ``device``: the parameter."""
     device = find_device().type if device == "auto" else device
     if device == "mps" and processes > 1:
-        raise FaceganError(f"train.processes: expected 1 on an Apple GPU, which processes cannot share; found {processes}; change it")
+        raise FaceganError(f"train.processes: expected 1 on an Apple GPU, which cannot be shared; found {processes}; change it")
     if device == "cuda" and processes > torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise FaceganError(
-            f"train.processes: expected at most one for each of this machine's CUDA GPUs ({count}); found {processes}; lower it, or set train.device to cpu"
+            f"train.processes: expected at most one per CUDA GPU of this machine ({count}); found {processes}; "
+            "lower it, or set train.device to cpu"
         )
 
 
 def leave_world(world: World) -> None:
-    """Ends the connection to the other processes."""
+    """Disconnects from the other processes."""
     if world.size > 1:
         distributed.destroy_process_group()
 
 
 def is_launched() -> bool:
-    """Returns whether this process is one of several already, started by us or by torchrun."""
+    """Returns whether this process was started as one of several, by ``launch`` or by torchrun."""
     return "WORLD_SIZE" in os.environ
 
 
 def launch(processes: int) -> int:
-    """Runs this very command in so many processes on this machine; returns the exit status.
+    """Runs this command in ``processes`` processes on this machine; returns the exit status.
 
-    The first that fails ends all. A signal to this process is meant for all of them; see ``facegan.training.signals``.
+    If one fails, all are ended. A signal is passed on to all of them. Unlike ``torch.distributed.run``, this returns the exit status
+    that DVC and shells expect after a signal, prints one line per error, and starts three seconds faster.
 
     Raises:
         FaceganError: one of the processes died.
     """
-    from facegan.training.signals import Interruption
+    from facegan.common.signals import Interruption
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -162,14 +163,14 @@ def launch(processes: int) -> int:
 
 
 def signal_all(children: list[subprocess.Popen], number: int) -> None:
-    """Sends the signal to each process that still runs."""
+    """Sends a signal to every running process."""
     for child in children:
         if child.poll() is None:
             child.send_signal(number)
 
 
 def end_all(children: list[subprocess.Popen]) -> list[int]:
-    """Waits for the processes to end, kills those that take too long, and returns their exit statuses."""
+    """Waits for the processes to end, kills those that do not, and returns their exit statuses."""
     deadline = time.monotonic() + SHUTDOWN_SECONDS
     while any(child.poll() is None for child in children) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -1,37 +1,36 @@
-"""Endless batches of real images, as a pure function of (seed, images_seen).
+"""Batches of real images, as a function of (seed, images_seen).
 
-In: the shards' images in uint8. Out: uint8 batches (B, 3, H, W) on the training device. Which image comes next depends on
-nothing but the seed and how many came before, so a resumed run needs no other memory of the data's order, and several
-processes agree on it without talking.
+In: the shards' images in uint8. Out: uint8 batches (B, 3, H, W) on the training device. The order of the images depends only on the seed
+and on the number of images before, so a resumed run needs no other state, and several processes agree without communication.
 """
 
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-MEMORY_FILE = Path("/proc/meminfo")
-SHARE_OF_MEMORY = 0.5  # the data set may fill this much of the device's free memory; the networks need the rest
+from facegan.common.devices import free_memory
+
+SHARE_OF_MEMORY = 0.5  # of the device's free memory may be used for the data set; the networks need the rest
 
 
 def mix(*numbers: int) -> int:
-    """Returns a seed below 2^63 that depends on all the numbers; near numbers give unrelated seeds."""
+    """Returns a seed below 2^63 that depends on all numbers; similar numbers give unrelated seeds."""
     text = ",".join(map(str, numbers)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
 
 
 class Batches:
-    """The order of the images, and the images themselves, near the training device.
+    """The order of the images, and the images themselves.
 
     Args:
         shards: uint8 tensors (n, 3, H, W), mapped from files.
-        order: "shuffled" draws a new permutation for each epoch; "in_order" walks through the files as they are.
-        seed: which permutations.
-        device: where batches go. The whole data set goes there too when it fits into half of the free memory; else it stays
-            mapped, and each batch is read and sent on its own, the next one by a thread while the device computes.
+        order: "shuffled" uses a new permutation for each epoch; "in_order" uses the order of the files.
+        seed: of the permutations.
+        device: of the batches. The complete data set is copied there if it fits into half of the free memory; otherwise it stays mapped,
+            and batches are read one at a time, the next one by a thread while the device computes.
     """
 
     def __init__(self, shards: list[Tensor], order: str, seed: int, device: torch.device):
@@ -39,21 +38,21 @@ class Batches:
         self.order = order
         self.seed = seed
         self.device = device
-        self.permutations: dict[int, Tensor] = {}  # the last two epochs'
+        self.permutations: dict[int, Tensor] = {}  # of the last two epochs
         self.ahead: list[tuple[Tensor, Future[Tensor]]] = []  # indices, and their images
         size = sum(shard.nbytes for shard in shards)
         self.resident = size <= SHARE_OF_MEMORY * free_memory(device)
         if self.resident:
             self.images = torch.empty((self.count, *shards[0].shape[1:]), dtype=torch.uint8, device=device)  # (N, 3, H, W)
             for place, shard in zip(self.images.split([len(shard) for shard in shards]), shards, strict=True):
-                place.copy_(shard)  # one at a time, so that the device never holds them twice
+                place.copy_(shard)  # one at a time, so that the device never has them twice
         else:
             self.shards = shards
             self.starts = torch.tensor([0, *(len(shard) for shard in shards)]).cumsum(0)
             self.reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
 
     def choose(self, images_seen: int, batch: int) -> Tensor:
-        """Returns the indices (batch,) of the images that follow the first ``images_seen``, across epochs where need be."""
+        """Returns the indices (batch,) of the images that follow the first ``images_seen``, across epochs if necessary."""
         pieces, position = [], images_seen
         while position < images_seen + batch:
             epoch, start = divmod(position, self.count)
@@ -65,21 +64,21 @@ class Batches:
     def take(self, indices: Tensor) -> Tensor:
         """Returns the images (B, 3, H, W) in uint8 at these indices, on the training device."""
         if self.resident:
-            return self.images.index_select(0, indices.to(self.device))  # on a CPU twenty times as fast as self.images[indices]
+            return self.images.index_select(0, indices.to(self.device))  # 20 times as fast on a CPU as self.images[indices]
         found = next((images for place, images in self.ahead if torch.equal(place, indices)), None)
         return (found.result() if found else self._read(indices)).to(self.device, non_blocking=True)
 
     def read_ahead(self, choose: Callable[[], list[Tensor]]) -> None:
-        """Begins to read what will be taken next, where images have to be read.
+        """Starts to read the next images, if they have to be read.
 
         Args:
-            choose: returns the indices of each batch that will be asked for.
+            choose: returns the indices of the next batches.
         """
         if not self.resident:
             self.ahead = [(indices, self.reader.submit(self._read, indices)) for indices in choose()]
 
     def _read(self, indices: Tensor) -> Tensor:
-        """Returns the images (B, 3, H, W) at these indices in main memory, from where a GPU can fetch them by itself."""
+        """Returns the images (B, 3, H, W) at these indices in main memory, pinned if they go to a GPU."""
         shard_of = torch.bucketize(indices, self.starts[1:], right=True)
         picked = torch.empty((len(indices), *self.shards[0].shape[1:]), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         for shard in shard_of.unique().tolist():
@@ -94,13 +93,3 @@ class Batches:
             last = dict(list(self.permutations.items())[-1:])
             self.permutations = {**last, epoch: order.to(self.device) if self.resident else order}
         return self.permutations[epoch]
-
-
-def free_memory(device: torch.device) -> int:
-    """Returns the bytes that are free on the device (for the CPU: of main memory)."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    if MEMORY_FILE.exists():
-        lines = dict(line.split(":") for line in MEMORY_FILE.read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    return 4 << 30  # where the system does not tell: half of a small laptop's

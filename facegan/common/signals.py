@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and a vanished parent, as a question that a loop can ask between two steps."""
+"""SIGINT, SIGTERM and the end of DVC, as a flag that a loop checks between two steps."""
 
 import os
 import signal
@@ -9,10 +9,10 @@ WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Within this context SIGINT and SIGTERM are noted instead of ending the process: ``signal`` is the number, or 0.
+    """Within this context SIGINT and SIGTERM are recorded instead of ending the process: ``signal`` is the number, or 0.
 
-    Under DVC the process also watches its parents: when DVC is killed, nobody is left to take the outcome, so that counts as
-    a SIGTERM. Started by hand it does not, since a shell may be closed on a training that is meant to go on.
+    Under DVC the process also watches its parents: when DVC is killed, nothing will collect the results, so this counts as a SIGTERM.
+    Without DVC it does not, because a shell may be closed while training continues.
     """
 
     def __enter__(self) -> "Interruption":
@@ -26,23 +26,23 @@ class Interruption:
             signal.signal(number, handler)
 
     def check(self) -> int:
-        """Returns the signal that asks for an end, or 0."""
+        """Returns the signal that asks training to stop, or 0."""
         if not self.signal and self.parents and find_parents() != self.parents:
             self.signal = signal.SIGTERM
         return self.signal
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal:  # asked twice: the person does not want to wait
+        if self.signal:  # asked twice: do not wait for the checkpoint
             raise KeyboardInterrupt
         self.signal = number
 
 
 def find_parents() -> list[int]:
-    """Returns the process ids of the parent and, where the system tells, of the grandparent: DVC runs us through a shell."""
+    """Returns the process ids of the parent and, where the system reports it, of the grandparent: DVC runs stages through a shell."""
     parent = os.getppid()
     status = Path(f"/proc/{parent}/stat")
     try:
         fields = status.read_text().rsplit(")", 1)[1].split()
-    except OSError:  # not Linux, or the parent ended this instant
+    except OSError:  # not Linux, or the parent has just ended
         return [parent]
     return [parent, int(fields[1])]
