@@ -18,12 +18,12 @@ import command
 from facegan.common.files import discard
 from facegan.parameters import read_parameters
 from facegan.training.hardware import choose_hardware
-from facegan.training.loop import CHECKPOINT_SECONDS, Folders, Interrupted, finish, train
+from facegan.training.loop import CHECKPOINT_SECONDS, Folders, Interrupted, finish, prepare, train
 from facegan.training.parameters import TrainParameters
 from facegan.training.processes import World, check_processes, is_launched, join_world, launch, leave_world
 
 MORE_MEMORY = (
-    "set train.microbatch to a small number such as 8, which takes a batch in pieces of so many images to the same outcome; "
+    "set train.microbatch to a small number such as 8, which splits a batch into pieces of 8 images with the same result; "
     "or lower train.batch or model.width"
 )
 
@@ -43,18 +43,15 @@ def main(arguments: argparse.Namespace) -> None:
 
         print(dry_run(folders, parameters.model, train_parameters, parameters.preprocess.resolution, hardware, open_quick_score))
         return
-    if arguments.finish:
-        images_seen = finish(folders, parameters.model, train_parameters, hardware, World(), open_quick_score)
-        print(
-            f"made {arguments.model / 'generator.safetensors'} of the run's {images_seen:,} images; the run goes on with the same command without --finish;"
-        )
-        print(f"for scores and pictures by DVC:  dvc exp run -S train.images={images_seen}")
-        return
-    if not arguments.model.exists():  # DVC has taken the earlier model away; if this training fails, its scores would stay
+    if not arguments.model.exists() and not alone:  # DVC has removed the earlier model; if this training fails, its scores would stay
         discard(arguments.metrics / "evaluate.json")
-    world = join_world(hardware.device)
+    world = World() if alone else join_world(hardware.device)
     try:
-        train(folders, parameters.model, train_parameters, hardware, world, arguments.checkpoint_seconds, open_quick_score)
+        trainer, run = prepare(folders, parameters.model, train_parameters, hardware, world, open_quick_score)
+        if arguments.finish:
+            finish(trainer, run, folders)
+        else:
+            train(trainer, run, folders, arguments.checkpoint_seconds, arguments.accept_code_change)
     except Interrupted as interruption:
         if world.is_main:
             print(f"{interruption}; a checkpoint is in {arguments.checkpoints}; the same command resumes from it", flush=True)
@@ -62,11 +59,15 @@ def main(arguments: argparse.Namespace) -> None:
     finally:
         leave_world(world)
     if world.is_main:
-        print(f"made {arguments.model / 'generator.safetensors'}, its progress pictures beside it, and {arguments.metrics / 'losses.csv'}")
+        made = f"{arguments.model / 'generator.safetensors'}, progress pictures next to it, and {arguments.metrics / 'losses.csv'}"
+        print(f"wrote {made}, after {trainer.images_seen:,} images")
+    if arguments.finish:
+        print("to continue the run, use the same command without --finish; for scores and pictures of this state with DVC:")
+        print(f"    dvc exp run -S train.images={trainer.images_seen}")
 
 
 def resolve_start(parameters: TrainParameters) -> TrainParameters:
-    """Returns the parameters with the place that ``start_from`` means: in the project, else in the person's own folder of it."""
+    """Returns the parameters with the full path of ``start_from``: in this copy of the project, else in the user's own."""
     if parameters.start_from is None:
         return parameters
     places = [root / os.path.expanduser(parameters.start_from) for root in (command.ROOT, command.HOME)]
@@ -77,7 +78,7 @@ def resolve_start(parameters: TrainParameters) -> TrainParameters:
 def open_quick_score(*arguments):
     """Returns a ``QuickScore`` with these arguments.
 
-    Training gets it handed in, and so knows nothing of scoring: a change there leaves every trained generator as it is.
+    It is passed to training, which does not import scoring, so a change there does not invalidate trained generators.
     """
     from facegan.scoring.quick_score import QuickScore
 
@@ -88,13 +89,14 @@ if __name__ == "__main__":
     parser = command.parser(__doc__)
     root = command.ROOT
     parser.add_argument("--shards", type=Path, default=root / "data/shards", help="the images (default: data/shards)")
-    parser.add_argument("--model", type=Path, default=root / "data/model", help="where the generator goes (default: data/model)")
-    parser.add_argument("--metrics", type=Path, default=root / "metrics", help="where losses and figures go (default: metrics)")
+    parser.add_argument("--model", type=Path, default=root / "data/model", help="output folder of the generator (default: data/model)")
+    parser.add_argument("--metrics", type=Path, default=root / "metrics", help="output folder of losses and figures (default: metrics)")
     parser.add_argument("--checkpoints", type=Path, default=command.HOME / ".checkpoints", help="resumable state (default: .checkpoints)")
     parser.add_argument(
-        "--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, help="between two checkpoints, at least (default: %(default)s)"
+        "--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, help="minimum between two checkpoints (default: %(default)s)"
     )
+    parser.add_argument("--accept-code-change", action="store_true", help="resume a run although the code has changed since it started")
     instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--dry-run", action="store_true", help="say what would happen, and stop")
-    instead.add_argument("--finish", action="store_true", help="train no further: make the outcome of a stopped run's last checkpoint")
+    instead.add_argument("--dry-run", action="store_true", help="print what would happen, and exit")
+    instead.add_argument("--finish", action="store_true", help="write the results of a stopped run's last checkpoint, without training")
     command.run(main, parser.parse_args(), MORE_MEMORY)

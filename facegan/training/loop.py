@@ -21,7 +21,7 @@ from facegan.common.signals import Interruption
 from facegan.models.parameters import ModelParameters
 from facegan.training.checkpoint import RunFolder
 from facegan.training.hardware import Hardware
-from facegan.training.outcome import describe_row, draw_picture, write_metrics, write_model
+from facegan.training.outcome import describe_row, draw_picture, write_outcome
 from facegan.training.parameters import TrainParameters
 from facegan.training.processes import World
 from facegan.training.trainer import JUDGED, QuickScore, Trainer
@@ -55,40 +55,65 @@ class Interrupted(Exception):
         self.status = 128 + signal
 
 
-def train(
+def prepare(
     folders: Folders,
     model: ModelParameters,
     parameters: TrainParameters,
     hardware: Hardware,
     world: World,
-    checkpoint_seconds: float,
     open_quick_score: OpenQuickScore,
-    accept_code_change: bool = False,
-) -> None:
+) -> tuple[Trainer, RunFolder | None]:
+    """Returns a new trainer, and in the main process the folder of the run's checkpoints.
+
+    Args:
+        open_quick_score: makes the quick score, if the parameters ask for one.
+
+    Raises:
+        FaceganError: no images, or parameters that the trainer rejects.
+    """
+    index, images = read_index(folders.shards), open_split(folders.shards, "train")
+    if not images:
+        raise FaceganError(f"expected training images in {folders.shards}; found none; see its report.json")
+    trainer = Trainer(index, images, model, parameters, hardware, world)
+    if not world.is_main:
+        return trainer, None
+    if parameters.score_every_images:
+        trainer.quick_score = open_quick_score(take_first(images, QUICK_SCORE_IMAGES), parameters.seed, hardware.device)
+    return trainer, RunFolder(folders.checkpoints, trainer.ingredients())
+
+
+def take_first(images: list[torch.Tensor], count: int) -> torch.Tensor:
+    """Returns the first ``count`` images of all shards, or all if there are fewer."""
+    sample: list[torch.Tensor] = []
+    for shard in images:
+        sample.append(shard[: count - sum(map(len, sample))])
+    return torch.cat(sample)
+
+
+def train(trainer: Trainer, run: RunFolder | None, folders: Folders, checkpoint_seconds: float, accept_code_change: bool = False) -> None:
     """Trains a generator, from the last checkpoint or the end of a shorter run if there is one.
 
     Args:
+        trainer, run: from ``prepare``.
         checkpoint_seconds: minimum between two checkpoints.
-        open_quick_score: makes the quick score, if the parameters ask for one.
         accept_code_change: continue a run that other code has started.
 
     Raises:
-        FaceganError: no images, losses that are infinite or NaN again and again, a collapse, or a full disk.
+        FaceganError: losses that are infinite or NaN again and again, a collapse, or a full disk.
         Interrupted: a signal; the same call resumes.
     """
-    trainer, run = prepare(folders, model, parameters, hardware, world, open_quick_score)
     try:
         with Interruption() as interruption:
-            wait_for_lock(world, run, interruption)
+            wait_for_lock(trainer.world, run, interruption)
             restore(trainer, run, accept_code_change)
             clock = Clock(trainer, checkpoint_seconds)
-            with Progress("training", count_end(parameters), "images", done=trainer.images_seen, quiet=not world.is_main) as progress:
+            total, done = count_end(trainer.parameters), trainer.images_seen
+            with Progress("training", total, "images", done, quiet=not trainer.world.is_main) as progress:
                 run_loop(trainer, run, clock, interruption, progress)
         trainer.complete()
         if run:
             run.keep_as_finished(trainer.images_seen)
-            write_model(trainer, run, folders.model)
-            write_metrics(trainer, folders.metrics)
+            write_outcome(trainer, run, folders.model, folders.metrics)
             run.tidy()
     finally:
         if run:
@@ -131,22 +156,14 @@ def run_loop(trainer: Trainer, run: RunFolder | None, clock: "Clock", interrupti
             raise Interrupted(signal)
 
 
-def finish(
-    folders: Folders,
-    model: ModelParameters,
-    parameters: TrainParameters,
-    hardware: Hardware,
-    world: World,
-    open_quick_score: OpenQuickScore,
-) -> int:
-    """Writes the results of a stopped run's last checkpoint; the run can still be resumed. Returns the images that it has seen.
+def finish(trainer: Trainer, run: RunFolder, folders: Folders) -> None:
+    """Writes the results of a stopped run's last checkpoint; the run can still be resumed.
 
     Raises:
         FaceganError: no such run, or another process is training it.
     """
-    trainer, run = prepare(folders, model, parameters, hardware, world, open_quick_score)
-    if not run or not run.path.exists() or not run.acquire():
-        found = "one that another process is training" if run and run.path.exists() else "none with these parameters, code and data"
+    if not run.path.exists() or not run.acquire():
+        found = "one that another process is training" if run.path.exists() else "none with these parameters, code and data"
         raise FaceganError(f"expected a stopped run in {folders.checkpoints}; found {found}; run train without --finish")
     try:
         state, messages = run.load(trainer.find_fault, end=None)
@@ -155,40 +172,9 @@ def finish(
             raise FaceganError(f"expected a checkpoint after at least one step in {run.path}; found none; run train without --finish")
         trainer.load_state_dict(state)
         trainer.complete()
-        write_model(trainer, run, folders.model)
-        write_metrics(trainer, folders.metrics)
+        write_outcome(trainer, run, folders.model, folders.metrics)
     finally:
         run.release()
-    return trainer.images_seen
-
-
-def prepare(
-    folders: Folders,
-    model: ModelParameters,
-    parameters: TrainParameters,
-    hardware: Hardware,
-    world: World,
-    open_quick_score: OpenQuickScore,
-) -> tuple[Trainer, RunFolder | None]:
-    """Returns a new trainer, and in the main process the folder of the run's checkpoints."""
-    index, images = read_index(folders.shards), open_split(folders.shards, "train")
-    if not images:
-        raise FaceganError(f"expected training images in {folders.shards}; found none; see its report.json")
-    trainer = Trainer(index, images, model, parameters, hardware, world)
-    if not world.is_main:
-        return trainer, None
-    if parameters.score_every_images:
-        sample = take_first(images, QUICK_SCORE_IMAGES)
-        trainer.quick_score = open_quick_score(sample, parameters.seed, hardware.device)
-    return trainer, RunFolder(folders.checkpoints, trainer.ingredients())
-
-
-def take_first(images: list[torch.Tensor], count: int) -> torch.Tensor:
-    """Returns the first ``count`` images of all shards, or all if there are fewer."""
-    sample: list[torch.Tensor] = []
-    for shard in images:
-        sample.append(shard[: count - sum(map(len, sample))])
-    return torch.cat(sample)
 
 
 def wait_for_lock(world: World, run: RunFolder | None, interruption: Interruption) -> None:

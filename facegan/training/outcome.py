@@ -24,8 +24,8 @@ def draw_picture(trainer: Trainer) -> np.ndarray:
     return make_grid(faces, columns=math.ceil(math.sqrt(len(faces))))
 
 
-def write_model(trainer: Trainer, run: RunFolder, model: Path) -> None:
-    """Writes the model's folder next to its place, and replaces the old one in one step, so nothing of another run stays."""
+def write_outcome(trainer: Trainer, run: RunFolder, model: Path, metrics: Path) -> None:
+    """Writes the model's folder next to its place, and replaces the old one in one step, so nothing of another run stays; and the metrics."""
     with replace_folder(model) as folder:
         generator = trainer.ema_generator()
         save_generator(folder / "generator.safetensors", generator, trainer.make_card(trainer.images_seen))
@@ -39,6 +39,7 @@ def write_model(trainer: Trainer, run: RunFolder, model: Path) -> None:
             best = min(trainer.scores, key=lambda row: row["score"])
             generator.load_state_dict(trainer.best)
             save_generator(folder / "best.safetensors", generator, trainer.make_card(int(best["images_seen"])))
+        write_metrics(trainer, metrics)
 
 
 def describe_training(trainer: Trainer) -> dict[str, Any]:

@@ -134,7 +134,9 @@ def test_a_latent_gives_the_same_image_outside_training_and_others_in_it():
 
 def test_styles_mix_in_nine_tenths_of_training_images():
     generator = make_generator().train()
-    styles = generator.choose_styles(torch.randn(1000, 32), generator.draw_noise(1000, torch.Generator(), torch.float32)[:3])  # (layers + 1, B, latent_size)
+    styles = generator.choose_styles(
+        torch.randn(1000, 32), generator.draw_noise(1000, torch.Generator(), torch.float32)[:3]
+    )  # (layers + 1, B, latent_size)
     changes = (styles[1:] != styles[:-1]).any(2).sum(0)  # how often each image's style changes on the way up
     assert changes.max() == 1
     assert changes.float().mean().item() == pytest.approx(0.9, abs=0.03)

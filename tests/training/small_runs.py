@@ -12,10 +12,12 @@ from projects import draw_pictures
 
 from facegan.common.shards import ShardWriter
 from facegan.models.parameters import DCGANParameters
+from facegan.training.checkpoint import RunFolder
 from facegan.training.hardware import choose_hardware
-from facegan.training.loop import Folders, finish, train
+from facegan.training.loop import Folders, finish, prepare, train
 from facegan.training.parameters import TrainParameters
 from facegan.training.processes import World
+from facegan.training.trainer import Trainer
 from presets import read_preset
 
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link")
@@ -49,15 +51,19 @@ class SmallRuns:
         small = {"images": 48, "batch": 8, "progress_images": 24, "device": "cpu", "score_every_images": 40}
         return read_preset("demo", train=small | changes).train
 
-    def train(self, width: int = 4, checkpoint_seconds: float = 0, **changes: Any) -> dict[str, str]:
+    def train(self, width: int = 4, checkpoint_seconds: float = 0, accept_code_change: bool = False, **changes: Any) -> dict[str, str]:
         """Trains, and returns the outcome's hashes."""
-        parameters = self.parameters(**changes)
-        hardware = choose_hardware("cpu", "auto")
-        train(self.folders, self.model(width), parameters, hardware, World(), checkpoint_seconds, Brightness)
+        train(*self.prepare(width, **changes), self.folders, checkpoint_seconds, accept_code_change)
         return self.hashes()
 
     def finish(self, width: int = 4, **changes: Any) -> int:
-        return finish(self.folders, self.model(width), self.parameters(**changes), choose_hardware("cpu", "auto"), World(), Brightness)
+        """Writes the results of a stopped run; returns the images that it has seen."""
+        trainer, run = self.prepare(width, **changes)
+        finish(trainer, run, self.folders)
+        return trainer.images_seen
+
+    def prepare(self, width: int = 4, **changes: Any) -> tuple[Trainer, RunFolder]:
+        return prepare(self.folders, self.model(width), self.parameters(**changes), choose_hardware("cpu", "auto"), World(), Brightness)
 
     def model(self, width: int) -> DCGANParameters:
         return DCGANParameters(width=width, latent_size=16, discriminator_norm="spectral")

@@ -8,15 +8,13 @@ import time
 
 import pytest
 import torch
-from small_runs import Brightness, SmallRuns, in_a_fork
+from small_runs import SmallRuns, in_a_fork
 
 from facegan.common.errors import FaceganError
 from facegan.models.checkpoint_file import read_checkpoint, write_checkpoint
 from facegan.models.generator_file import load_generator
 from facegan.training.checkpoint import FINISHED_STATES, has_state
-from facegan.training.hardware import choose_hardware
-from facegan.training.loop import Interrupted, is_row_due, prepare
-from facegan.training.processes import World
+from facegan.training.loop import Interrupted, is_row_due
 
 BEGINNING, SHORT, LONG = 8, 56, 104  # images; none of the ends lies where a picture or a score is due anyway
 
@@ -43,11 +41,6 @@ def stop_at(runs, picture, **parameters):
 def at_once(tmp_path_factory):
     """The outcomes of a short and of a long run, each by itself."""
     return {images: SmallRuns(tmp_path_factory.mktemp("once")).train(images=images) for images in (SHORT, LONG)}
-
-
-@pytest.fixture
-def runs(tmp_path):
-    return SmallRuns(tmp_path)
 
 
 def test_a_longer_run_goes_on_to_the_same_bytes(runs, at_once, capsys):
@@ -104,7 +97,7 @@ def test_only_the_newest_ends_are_kept_and_of_the_others_nothing(runs):
 
 def test_the_length_counts_where_a_schedule_counts_on_it(runs):
     def key(**changes):
-        return prepare_run(runs, **changes)[1].key
+        return runs.prepare(**changes)[1].key
 
     plain = {"penalty": "r1_r2", "gamma": 1.0}
     assert key(images=100, **plain) == key(images=200, **plain)
@@ -115,10 +108,6 @@ def test_the_length_counts_where_a_schedule_counts_on_it(runs):
     assert key(images=100, **scheduled) == key(images=200, **scheduled)
     constant = {"penalty": "r1", "gamma": "auto"}
     assert key(images=100, **constant) == key(images=200, **constant)
-
-
-def prepare_run(runs, **changes):
-    return prepare(runs.folders, runs.model(4), runs.parameters(**changes), choose_hardware("cpu", "auto"), World(), Brightness)
 
 
 def test_rows_become_less_frequent():

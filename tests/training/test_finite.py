@@ -4,13 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from small_runs import Brightness, SmallRuns
+from small_runs import SmallRuns
 
 from facegan.common.progress import Progress
 from facegan.common.shards import ShardWriter
-from facegan.training.hardware import choose_hardware
-from facegan.training.loop import prepare
-from facegan.training.processes import World
 from facegan.training.trainer import STEP_SUMS
 
 
@@ -50,7 +47,7 @@ def test_weights_decide(tmp_path, role):
 
 def make_training(folder):
     runs = SmallRuns(folder)
-    training, _ = prepare(runs.folders, runs.model(4), runs.parameters(), choose_hardware("cpu", "auto"), World(), Brightness)
+    training, _ = runs.prepare()
     training.train_step()
     return training
 

@@ -40,6 +40,14 @@ def test_such_a_check_notices_other_random_numbers():
     assert measure_difference(run_steps(one, STEPS), run_steps(other, STEPS)) > 0.2
 
 
+def test_a_network_that_draws_its_own_random_numbers_is_rejected(monkeypatch):
+    trainer = make_small_trainer("demo", HARDWARE, BATCH)
+    forward = trainer.generator.forward
+    monkeypatch.setattr(trainer.generator, "forward", lambda latents, noise: forward(latents + torch.randn(1)))
+    with pytest.raises(FaceganError, match="draw_noise"):
+        trainer.train_step()
+
+
 @pytest.mark.parametrize(
     ("preset", "unit"),
     [("celeba64_dcgan", 8), ("celeba64_stylegan2", 4), ("celeba64_r3gan", 1), ("demo", 4)],

@@ -5,16 +5,9 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_runs import Brightness, SmallRuns
+from small_runs import SmallRuns
 
 from facegan.common.errors import FaceganError
-from facegan.training.hardware import choose_hardware
-from facegan.training.loop import prepare
-from facegan.training.processes import World
-
-
-def prepare_run(runs, width=4, **changes):
-    return prepare(runs.folders, runs.model(width), runs.parameters(**changes), choose_hardware("cpu", "auto"), World(), Brightness)
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +18,8 @@ def earlier(tmp_path_factory):
     return runs.folders.model
 
 
-@pytest.fixture
-def runs(tmp_path):
-    return SmallRuns(tmp_path)
-
-
 def test_networks_and_average_are_taken_over_and_the_rest_begins_anew(runs, earlier):
-    training, _ = prepare_run(runs, start_from=str(earlier))
+    training, _ = runs.prepare(start_from=str(earlier))
     tensors = training.tensors()
     for role, file in (("generator", "generator"), ("ema", "generator"), ("discriminator", "discriminator")):
         for name, value in load_file(earlier / f"{file}.safetensors").items():
@@ -52,11 +40,11 @@ def test_it_changes_the_outcome_and_a_stopped_run_goes_on_to_the_same_bytes(runs
 def test_the_files_content_is_part_of_the_run_and_their_place_is_not(runs, earlier, tmp_path):
     moved = tmp_path / "elsewhere"
     shutil.copytree(earlier, moved)
-    key = prepare_run(runs, start_from=str(earlier))[1].key
-    assert prepare_run(runs, start_from=str(moved))[1].key == key
+    key = runs.prepare(start_from=str(earlier))[1].key
+    assert runs.prepare(start_from=str(moved))[1].key == key
     shutil.copy(runs_of_another_length(tmp_path), moved / "generator.safetensors")
-    assert prepare_run(runs, start_from=str(moved))[1].key != key
-    assert prepare_run(runs)[1].key != key
+    assert runs.prepare(start_from=str(moved))[1].key != key
+    assert runs.prepare()[1].key != key
 
 
 def runs_of_another_length(folder):
@@ -69,7 +57,7 @@ def test_another_architecture_is_told_with_what_would_fit(runs, earlier):
     with pytest.raises(
         FaceganError, match=r"train.start_from: expected a run of this model .* found another; use the values of that run: model.width: 4$"
     ):
-        prepare_run(runs, width=8, start_from=str(earlier))
+        runs.prepare(width=8, start_from=str(earlier))
 
 
 @pytest.mark.parametrize("missing", ["generator.safetensors", "discriminator.safetensors"])
@@ -77,11 +65,11 @@ def test_a_folder_without_both_files_is_told(runs, earlier, tmp_path, missing):
     shutil.copytree(earlier, tmp_path / "part")
     (tmp_path / "part" / missing).unlink()
     with pytest.raises(FaceganError, match=rf"train.start_from: expected the model folder of an earlier run.*; found no .*{missing}"):
-        prepare_run(runs, start_from=str(tmp_path / "part"))
+        runs.prepare(start_from=str(tmp_path / "part"))
 
 
 def test_a_generator_in_the_discriminators_place_is_told(runs, earlier, tmp_path):
     shutil.copytree(earlier, tmp_path / "mixed")
     shutil.copy(earlier / "generator.safetensors", tmp_path / "mixed" / "discriminator.safetensors")
     with pytest.raises(FaceganError, match="expected the weights of a dcgan"):
-        prepare_run(runs, start_from=str(tmp_path / "mixed"))
+        runs.prepare(start_from=str(tmp_path / "mixed"))
