@@ -21,6 +21,8 @@ from pathlib import Path
 
 import yaml
 
+from facegan.common.config import read_yaml
+
 TESTS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TESTS.parent), str(TESTS)]
 
@@ -38,7 +40,7 @@ def make_project(folder: Path) -> Path:
     project = copy_project(
         folder, {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "spectral"}, images=160, progress_images=80
     )
-    params = yaml.safe_load((project / "params.yaml").read_text())
+    params = read_yaml(project / "params.yaml")
     params["data"]["count"] = 120
     params["evaluate"] |= {"images": 24, "memorisation_images": 24}
     params["sample"]["count"] = 4

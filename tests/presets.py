@@ -5,11 +5,10 @@ import json
 from typing import Any
 
 import torch
-import yaml
 from import_closure import ROOT
 from torch import Tensor
 
-from facegan.common.config import read_values
+from facegan.common.config import read_values, read_yaml
 from facegan.common.shards import Index
 from facegan.models.network import Network
 from facegan.parameters import Parameters
@@ -18,7 +17,7 @@ from facegan.training.processes import World
 from facegan.training.schedules import StepValues
 from facegan.training.trainer import Trainer
 
-PRESETS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "presets").glob("*.yaml"))}
+PRESETS = {path.stem: read_yaml(path) for path in sorted((ROOT / "presets").glob("*.yaml"))}
 LENGTHS = {"batch", "images", "schedule_images", "progress_images", "ema_halflife_images"}
 # of presets that differ only in photos, width and lengths, one stands for all
 KINDS = {

@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 from warm_python import WarmProcess
 
+from facegan.common.config import read_yaml
 from facegan.common.shards import ShardWriter
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +23,7 @@ def copy_project(folder: Path, model: dict[str, Any] | None = None, preset: str 
     project = folder / "project"
     for part in ("facegan", "stages", "presets"):
         shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
-    params, chosen = (yaml.safe_load((ROOT / "presets" / f"{name}.yaml").read_text()) for name in ("demo", preset))
+    params, chosen = (read_yaml(ROOT / "presets" / f"{name}.yaml") for name in ("demo", preset))
     params |= {"model": chosen["model"], "train": chosen["train"]}
     params["model"] = model or {**params["model"], "width": 8}
     params["preprocess"]["resolution"] = 32
@@ -33,7 +34,7 @@ def copy_project(folder: Path, model: dict[str, Any] | None = None, preset: str 
 
 def change_params(project: Path, section: str = "train", **changes: Any) -> None:
     """Changes some of the copy's parameters of one section."""
-    params = yaml.safe_load((project / "params.yaml").read_text())
+    params = read_yaml(project / "params.yaml")
     params[section] |= changes
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 

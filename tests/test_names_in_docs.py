@@ -8,8 +8,10 @@ import pytest
 import yaml
 from projects import ROOT
 
+from facegan.common.config import read_yaml
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PRESETS = [yaml.safe_load(path.read_text()) for path in (ROOT / "presets").glob("*.yaml")]
+PRESETS = [read_yaml(path) for path in (ROOT / "presets").glob("*.yaml")]
 PARAMETERS = {f"{section}.{key}" for preset in PRESETS for section, values in preset.items() for key in values}
 SECTIONS = {name.split(".")[0] for name in PARAMETERS}
 FOLDERS = "facegan|stages|docs|tests|benchmarks|presets|pretrained|start|\\.dvc"

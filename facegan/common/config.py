@@ -1,7 +1,7 @@
-"""From params.yaml to frozen pydantic models, with every problem told at once and in words.
+"""Reading params.yaml into frozen pydantic models, with all problems in one message.
 
-In: the path of a YAML file, and the model that says what it holds. Out: that model. Each package has its own section's model in a
-module ``parameters``, free of heavy imports; ``facegan.parameters`` puts them together.
+In: the path of a YAML file, and the model that describes its content. Out: that model. The model of each package's section is in its module
+``parameters``, which has no heavy imports; ``facegan.parameters`` combines them.
 """
 
 import difflib
@@ -18,33 +18,25 @@ from pydantic_core import ErrorDetails
 
 from facegan.common.errors import FaceganError, printable
 
-LARGEST_FILE_BYTES = 1_000_000  # of parameters; what is larger is no such file
+LARGEST_FILE_BYTES = 100_000
+MOST_BRACKETS = 500  # deeply nested brackets take PyYAML minutes
+MOST_PROBLEMS = 20  # listed in a message
 LONGEST_VALUE = 200  # characters of a value in a message
-
-
-def read_number(value: Any) -> Any:
-    """Returns a text such as ``2e-4`` as the number that it is: YAML 1.1 takes it for a text, for want of a point."""
-    if isinstance(value, str) and value[:1] in "+-.0123456789":
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+REMEDY = "fix it, or start from a complete file: cp presets/demo.yaml params.yaml"
 
 
 def read_whole_number(value: Any) -> Any:
-    """Returns ``1e5`` and ``100000.0`` as the whole number that they are."""
-    number = read_number(value)
-    return int(number) if isinstance(number, float) and math.isfinite(number) and number.is_integer() else number
+    """Returns ``1e5`` as an integer; other values unchanged."""
+    return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
 
 
-Number = Annotated[FiniteFloat, BeforeValidator(read_number)]
+Number = FiniteFloat
 WholeNumber = Annotated[int, BeforeValidator(read_whole_number)]
 Seed = Annotated[WholeNumber, Ge(0), Lt(2**63)]
 
 
 class Section(BaseModel):
-    """A part of the parameters: frozen, without unknown keys, and of exact types (no text for a number, no number for a bool)."""
+    """A section of the parameters: frozen, without unknown keys, and with exact types (no text for a number, no number for a bool)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
@@ -56,16 +48,16 @@ class Section(BaseModel):
         return self
 
     def problems(self) -> Iterator[str]:
-        """Yields what the fields do wrong together, as «field: expected …; found …»."""
+        """Yields conflicts between fields, as «field: expected …; found …»."""
         yield from ()
 
     def as_plain(self) -> dict[str, Any]:
-        """Returns the fields as values that JSON can hold."""
+        """Returns the fields as JSON values."""
         return self.model_dump(mode="json")
 
 
 def find_path_problems(key: str, path: str | None) -> Iterator[str]:
-    """Yields why a text can be no path of a file, on any system; for ``Section.problems``."""
+    """Yields why a text cannot be a file path on any system; for ``Section.problems``."""
     if path is not None and "\0" in path:
         yield f"{key}: expected a path; found one with a zero byte in it"
 
@@ -78,94 +70,126 @@ class ConfigurationError(FaceganError):
 
     def __init__(self, where: str, problems: list[str]):
         self.problems = problems
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__(f"{count} in {where}; nothing was run", *(f"  {problem}" for problem in problems))
+        count = "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"
+        listed = [f"  {problem}" for problem in problems[:MOST_PROBLEMS]]
+        more = [f"  and {len(problems) - MOST_PROBLEMS:,} more"] if len(problems) > MOST_PROBLEMS else []
+        super().__init__(f"{count} in {where}; nothing was run", *listed, *more)
+
+
+class Loader(yaml.SafeLoader):
+    """Reads YAML 1.2's core schema, as DVC does; PyYAML's own loader reads YAML 1.1, where 010 is 8, yes is true and 1:0 is 60.
+
+    Whatever the two versions read differently stays a text, which no number or switch accepts.
+    """
+
+    yaml_implicit_resolvers: dict[str, Any] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Returns the next node. Raises YAMLError for an alias (*name)."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias (*name); write out every value")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Returns the mapping. Raises YAMLError for a key that occurs twice."""
+        result = super().construct_mapping(node, deep=True)
+        keys = [key.value for key, _ in node.value]
+        if len(result) < len(keys) or any(not isinstance(key, str) for key in result):
+            repeated = next((key for key in keys if keys.count(key) > 1), None)
+            problem = f"the key {repeated} twice" if repeated else "a key that is not a name"
+            raise yaml.YAMLError(f"{problem}, in line {node.start_mark.line + 1} or below")
+        return result
+
+
+for tag, pattern, first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", "~nN\0"),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
+):
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), [*first, ""] if tag == "null" else list(first))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Returns the content of a YAML file that holds a mapping.
+    """Returns the content of a YAML file that contains a mapping.
 
     Raises:
-        FaceganError: no such file, not text in UTF-8, not YAML, or no mapping.
+        FaceganError: no such file, not UTF-8, not YAML, not a mapping, or too large.
     """
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE_BYTES + 1)
     except OSError as error:
-        raise FaceganError(
-            f"expected the parameters in {path}; found: {error.strerror}; take some: cp presets/demo.yaml params.yaml"
-        ) from None
-    remedy = "mend it, or take a whole one: cp presets/demo.yaml params.yaml"
-    if len(content) > LARGEST_FILE_BYTES:
-        raise FaceganError(f"expected parameters of at most {LARGEST_FILE_BYTES:,} bytes in {path}; found more; {remedy}")
+        raise FaceganError(f"expected the parameters in {path}; found: {error.strerror}; try cp presets/demo.yaml params.yaml") from None
+    if len(content) > LARGEST_FILE_BYTES or content.count(b"[") + content.count(b"{") > MOST_BRACKETS:
+        limits = f"at most {LARGEST_FILE_BYTES:,} bytes and {MOST_BRACKETS} brackets"
+        raise FaceganError(f"expected parameters of {limits} in {path}; found more; {REMEDY}")
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content.decode("utf-8-sig"), yaml.SafeLoader)):
-            raise FaceganError(f"expected every value written out in {path}; found an alias (*name); {remedy}")
-        values = yaml.safe_load(content.decode("utf-8-sig"))
+        values = yaml.load(content.decode("utf-8-sig"), Loader)
     except UnicodeDecodeError as error:
-        raise FaceganError(f"expected a text in UTF-8 in {path}; found other bytes ({error.reason}); {remedy}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: an impossible date
+        raise FaceganError(f"expected text in UTF-8 in {path}; found other bytes ({error.reason}); {REMEDY}") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # TypeError: a list as a key
         reason = printable(" ".join(str(error).split()))[:LONGEST_VALUE] or type(error).__name__
-        raise FaceganError(f"expected YAML in {path}; found {reason}; mend that line") from None
+        raise FaceganError(f"expected YAML in {path}; found {reason}; fix that line") from None
     if not isinstance(values, dict):
         found = {type(None): "nothing", list: "a list"}.get(type(values), "a single value")
-        raise FaceganError(f"expected sections such as data: and train: in {path}; found {found}; {remedy}")
+        raise FaceganError(f"expected sections such as data: and train: in {path}; found {found}; {REMEDY}")
     return values
 
 
 def read_values(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind:
-    """Returns ``kind`` filled from the values.
+    """Returns ``kind`` with the values.
 
     Args:
-        where: what to call their place in a message, such as "params.yaml".
+        where: the name of their source in a message, such as "params.yaml".
 
     Raises:
-        ConfigurationError: unknown or missing keys, wrong types, impossible values; all of them at once.
+        ConfigurationError: unknown or missing keys, wrong types, impossible values; all of them together.
     """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError(where, describe_problems(kind, values, error.errors())) from None
+        raise ConfigurationError(where, describe_problems(kind, values, error.errors(include_url=False))) from None
 
 
 def describe_problems(kind: type[BaseModel], values: Mapping[str, Any], errors: list[ErrorDetails]) -> list[str]:
-    """Returns pydantic's errors in words, one line for each key that is wrong."""
+    """Returns pydantic's errors, one line per key, with the value that was found."""
     problems: list[str] = []
     expected: dict[tuple, list[str]] = {}
-    known: dict[tuple, list[str]] = {}  # the words that a key may have
     for error in errors:
-        place = error["loc"]
+        place = (*error["loc"], "name") if error["type"].startswith("union_tag") else error["loc"]
+        key = find_key(values, place, missing=error["type"] == "missing")
         if error["type"] == "value_error":
-            prefix = "".join(f"{name}." for name in find_key(values, place))
+            prefix = "".join(f"{show(step)}." for step in key)
             problems += [f"{prefix}{line}" for line in str(error["ctx"]["error"]).splitlines()]
+        elif len(problems) + len(expected) >= MOST_PROBLEMS:
+            problems.append("")  # counted, not shown: looking for similar names takes time
         elif error["type"] == "extra_forbidden":
-            problems.append(describe_unknown(".".join(map(show, find_key(values, place))), place[-1], list_fields(kind, place[:-1])))
+            known = list_fields(kind, place[:-1])
+            name = ".".join(map(show, key or place))
+            problems.append(f"{name}: expected one of {', '.join(known)}; found an unknown key{suggest(place[-1], known)}")
         else:
-            if error["type"].startswith("union_tag"):
-                place = (*place, "name")
-            key = find_key(values, place, missing=error["type"] == "missing" and isinstance(place[-1], str))
             phrases = expected.setdefault(key, [])
             phrases += [phrase for phrase in [describe_expected(error)] if phrase not in phrases]
-            words = error.get("ctx", {})
-            known.setdefault(key, []).extend(re.findall(r"'([^']+)'", words.get("expected", "") + words.get("expected_tags", "")))
+    described = []
     for key, phrases in expected.items():
         found = look_up(values, key)
-        hint = suggest(found, known[key]) if isinstance(found, str) else ""
-        problems.append(f"{'.'.join(map(show, key))}: expected {' or '.join(phrases)}; found {show_value(found)}{hint}")
-    return problems
+        hint = suggest(found, re.findall(r"'([^']+)'", " ".join(phrases))) if isinstance(found, str) else ""
+        described.append(f"{'.'.join(map(show, key))}: expected {' or '.join(phrases)}; found {show_value(found)}{hint}")
+    return described + problems
 
 
 MISSING = object()
 
 
-def find_key(values: Any, place: tuple, missing: bool = False) -> tuple:
-    """Returns that beginning of pydantic's place of an error that leads to a key of the file; the rest names types within a union."""
+def find_key(values: Any, place: tuple, missing: bool) -> tuple:
+    """Returns the part of pydantic's location of an error that names keys of the file; the rest names types within a union."""
     key: list[Any] = []
     for step in place:
         if isinstance(values, Mapping) and step in values:
             values = values[step]
             key.append(step)
-        elif missing and step == place[-1]:
+        elif missing and step == place[-1] and isinstance(step, str):
             key.append(step)
     return tuple(key)
 
@@ -178,7 +202,7 @@ def look_up(values: Any, key: tuple) -> Any:
 
 
 def list_fields(kind: Any, place: tuple) -> list[str]:
-    """Returns the keys that are known at pydantic's place of an error, which names a union's choice by its tag."""
+    """Returns the known keys at pydantic's location of an error, which names a union's choice by its tag."""
     for step in place:
         if isinstance(kind, type):
             kind = kind.model_fields[step].annotation
@@ -188,49 +212,27 @@ def list_fields(kind: Any, place: tuple) -> list[str]:
 
 
 def describe_expected(error: ErrorDetails) -> str:
-    """Returns what was expected, in words."""
-    context = error.get("ctx", {})
-    if error["type"] == "missing" and isinstance(error["loc"][-1], int):
-        return "a longer list"
-    bounds = {
-        "greater_than": "above {gt}",
-        "greater_than_equal": "of at least {ge}",
-        "less_than": "below {lt}",
-        "less_than_equal": "of at most {le}",
-    }
-    if error["type"] in bounds:
-        return "a number " + bounds[error["type"]].format(**context)
+    """Returns what was expected, in pydantic's words where they are plain."""
     phrases = {
-        "literal_error": "{expected}",
         "union_tag_invalid": "{expected_tags}",
         "union_tag_not_found": "a name",
-        "int_type": "a whole number",
-        "float_type": "a number",
-        "finite_number": "a finite number",
-        "bool_type": "true or false",
-        "string_type": "a text",
-        "string_unicode": "a text of whole characters",
         "tuple_type": "a list",
         "too_short": "a list of {min_length}",
         "too_long": "a list of {max_length}",
-        "missing": "a value",
+        "missing": "a longer list" if isinstance(error["loc"][-1], int) else "a value",
+        "bool_type": "true or false",
+        "string_type": "text",
         "model_type": "keys and values",
         "model_attributes_type": "keys and values",
-        "dict_type": "keys and values",
         "none_required": "null",
     }
-    return phrases.get(error["type"], error["msg"]).format(**context).replace("'", "")
-
-
-def describe_unknown(where: str, key: Any, known: Iterable[str]) -> str:
-    """Returns the message for a key that means nothing."""
-    known = list(known)
-    return f"{where}: expected one of {', '.join(known)}; found an unknown key{suggest(key, known)}"
+    phrase = phrases.get(error["type"], error["msg"].removeprefix("Input should be "))
+    return phrase.format(**error.get("ctx", {})) if error["type"] in phrases else phrase
 
 
 def suggest(word: Any, known: Iterable[str]) -> str:
-    """Returns «; did you mean …?», or nothing when no known word is near."""
-    near = difflib.get_close_matches(str(word), list(known), n=1)
+    """Returns «; did you mean …?», or nothing if no known word is similar."""
+    near = difflib.get_close_matches(str(word)[:LONGEST_VALUE], list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -240,9 +242,8 @@ def show(step: Any) -> str:
 
 
 def show_value(value: Any) -> str:
-    """Returns a value for a message, as YAML writes it."""
+    """Returns a value for a message."""
     if value is MISSING:
         return "nothing; add it"
-    if value is None:
-        return "null"
-    return printable(repr(value))[:LONGEST_VALUE]
+    text = "null" if value is None else printable(repr(value))
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"

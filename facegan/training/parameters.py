@@ -1,13 +1,12 @@
 """The section ``train`` of the parameters."""
 
-import difflib
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import Strict
 
-from facegan.common.config import Number, Section, Seed, WholeNumber, find_path_problems
+from facegan.common.config import Number, Section, Seed, WholeNumber, find_path_problems, suggest
 
 AUGMENTATIONS = ("color", "flip", "translation", "fractional_translation", "rotation", "scale", "cutout")
 
@@ -90,8 +89,7 @@ class TrainParameters(Section):
             yield f"penalty_stride: expected 1 with wgan_gp, which looks between all pairs of images; found {self.penalty_stride}"
         if self.penalty == "none" and self.gamma not in ("auto", 0.0):
             yield f"gamma: expected 0 without a penalty; found {self.gamma}"
-        for name in self.augment.split(","):
-            if self.augment not in ("none", "full") and name not in AUGMENTATIONS:
-                near = difflib.get_close_matches(name, AUGMENTATIONS, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                yield f"augment: expected none, full or some of {', '.join(AUGMENTATIONS)}, separated by commas; found {name!r}{hint}"
+        unknown = [] if self.augment in ("none", "full") else [name for name in self.augment.split(",") if name not in AUGMENTATIONS]
+        if unknown:
+            choices = f"none, full or some of {', '.join(AUGMENTATIONS)}, separated by commas"
+            yield f"augment: expected {choices}; found {unknown[0][:40]!r}{suggest(unknown[0], AUGMENTATIONS)}"

@@ -1,4 +1,4 @@
-"""Parameters: every problem at once, in words; nothing guessed."""
+"""Parameters: all problems in one message, and nothing guessed."""
 
 from typing import Annotated, Literal, get_args
 
@@ -9,13 +9,13 @@ from import_closure import ROOT
 from projects import copy_project, run_stage
 from pydantic import Strict, ValidationError
 
-from facegan.common.config import ConfigurationError, Number, Section, WholeNumber, read_values
+from facegan.common.config import ConfigurationError, Number, Section, WholeNumber, read_values, read_yaml
+from facegan.common.errors import FaceganError
 from facegan.parameters import Parameters
 from facegan.scoring.extractors import EXTRACTORS
 from facegan.scoring.parameters import ExtractorName
-from facegan.training.augmentation import AUGMENTATIONS
 from facegan.training.losses import OBJECTIVES
-from facegan.training.parameters import AUGMENTATIONS, TrainParameters
+from facegan.training.parameters import TrainParameters
 from presets import PRESETS, change, read_preset
 
 
@@ -39,6 +39,11 @@ def read(**changes):
     return read_values(Example, {**GOOD, **changes}, "params.yaml")
 
 
+def read_text(folder, text):
+    (folder / "params.yaml").write_text(text)
+    return read_yaml(folder / "params.yaml")
+
+
 def refuse(**changes) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         read(**changes)
@@ -52,51 +57,75 @@ def test_good_values_become_a_frozen_model():
         result.rate = 1.0
 
 
-@pytest.mark.parametrize("text", ["2e-4", "1E-3", ".5"])
-def test_a_number_that_yaml_reads_as_text_is_a_number(text):
-    assert read(rate=text).rate == float(text)
+@pytest.mark.parametrize(("text", "value"), [("2e-4", 2e-4), ("1E-3", 1e-3), (".5", 0.5), ("7", 7.0)])
+def test_numbers_are_read_as_yaml_1_2_defines_them(tmp_path, text, value):
+    assert read(**read_text(tmp_path, f"rate: {text}")).rate == value
 
 
-@pytest.mark.parametrize("value", ["1e5", 1e5, 100_000, "100000"])
-def test_a_whole_number_may_be_written_as_people_write_it(value):
-    assert read(count=value).count == 100_000
+@pytest.mark.parametrize("text", ["1e5", "100000", "1.0e+5"])
+def test_an_integer_may_be_written_with_an_exponent(tmp_path, text):
+    assert read(**read_text(tmp_path, f"count: {text}")).count == 100_000
+
+
+@pytest.mark.parametrize("text", ["count: 010", "flag: yes", "flag: off", "count: 1:0", "count: 1_000", "count: 0x1F", "count: 2020-01-01"])
+def test_what_yaml_1_1_and_1_2_read_differently_is_refused(tmp_path, text):
+    assert len(refuse(**read_text(tmp_path, text))) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("a: 1\na: 2", "the key a twice"), ("a: {b: 1, b: 2}", "the key b twice"), ("null: 2", "not a name"), ("a: &x 1\nb: *x", "an alias")],
+)
+def test_repeated_keys_and_aliases_are_refused(tmp_path, text, found):
+    with pytest.raises(FaceganError, match=found):
+        read_text(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["x: " + "[" * 90_000, "{" * 3_000, "#" * 2_000_000])
+def test_files_that_would_take_minutes_are_refused(tmp_path, text):
+    with pytest.raises(FaceganError, match="expected parameters of at most"):
+        read_text(tmp_path, text)
+
+
+def test_thousands_of_problems_are_counted_and_a_few_are_listed():
+    with pytest.raises(ConfigurationError) as caught:
+        read_values(Example, {f"key{number}": 1 for number in range(2_000)}, "params.yaml")
+    message = str(caught.value)
+    assert message.startswith("2,005 problems") and message.endswith("and 1,985 more") and message.count("\n") < 30
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"rate": "fast"}, "rate: expected a number; found 'fast'"),
-        ({"rate": "nan"}, "rate: expected a number; found 'nan'"),
+        ({"rate": "fast"}, "rate: expected a valid number; found 'fast'"),
         ({"rate": float("inf")}, "rate: expected a finite number; found inf"),
-        ({"rate": True}, "rate: expected a number; found True"),
-        ({"rate": -1}, "rate: expected a number above 0; found -1"),
-        ({"rate": None}, "rate: expected a number; found null"),
-        ({"count": 1.5}, "count: expected a whole number; found 1.5"),
-        ({"count": 0}, "count: expected a number of at least 1; found 0"),
-        ({"share": 1.1}, "share: expected a number of at most 1; found 1.1"),
-        ({"crop": "middle"}, "crop: expected none or square or a list; found 'middle'"),
-        ({"crop": [1, 2, 3]}, "crop: expected none or square or a list of 2; found [1, 2, 3]"),
+        ({"rate": True}, "rate: expected a valid number; found True"),
+        ({"rate": -1}, "rate: expected greater than 0; found -1"),
+        ({"rate": None}, "rate: expected a valid number; found null"),
+        ({"count": 1.5}, "count: expected a valid integer; found 1.5"),
+        ({"count": 0}, "count: expected greater than or equal to 1; found 0"),
+        ({"crop": "middle"}, "crop: expected 'none' or 'square' or a list; found 'middle'"),
+        ({"crop": [1, 2, 3]}, "crop: expected 'none' or 'square' or a list of 2; found [1, 2, 3]"),
         ({"flag": 1}, "flag: expected true or false; found 1"),
-        ({"flag": "yes"}, "flag: expected true or false; found 'yes'"),
         ({"cuont": 1}, "cuont: expected one of rate, count, share, crop, flag; found an unknown key; did you mean count?"),
-        ({"rate": "\x1b[31mred"}, "rate: expected a number; found '\\x1b[31mred'"),
+        ({"rate": "\x1b[31mred"}, "rate: expected a valid number; found '\\x1b[31mred'"),
     ],
 )
-def test_what_does_not_fit_is_told(changes, problem):
+def test_wrong_values_are_reported_with_what_was_found(changes, problem):
     assert refuse(**changes) == [problem]
 
 
-def test_a_missing_key_is_told():
+def test_a_missing_key_is_reported():
     with pytest.raises(ConfigurationError) as caught:
         read_values(Example, {key: value for key, value in GOOD.items() if key != "rate"}, "params.yaml")
     assert caught.value.problems == ["rate: expected a value; found nothing; add it"]
 
 
-def test_fields_that_do_not_go_together_are_told_all():
+def test_all_conflicts_between_fields_are_reported():
     assert refuse(share=1) == ["share: expected less than 1 with a flag; found 1", "flag: expected false with a share of 1; found true"]
 
 
-def test_all_problems_of_all_sections_are_told_at_once():
+def test_problems_of_all_sections_are_reported_together():
     values = change(
         "celeba64_dcgan",
         data={"count": 0},
@@ -107,58 +136,58 @@ def test_all_problems_of_all_sections_are_told_at_once():
     del values["sample"]["seed"]
     with pytest.raises(ConfigurationError) as caught:
         read_values(Parameters, values, "params.yaml")
-    told = "\n".join(caught.value.problems)
+    reported = "\n".join(caught.value.problems)
     for problem in (
-        "data.count: expected a number of at least 1; found 0",
+        "data.count: expected greater than or equal to 1; found 0",
         "model.widht: expected one of name, width, latent_size, discriminator_norm; found an unknown key; did you mean width?",
-        "train.lr: expected a number or a list; found 'fast'",
+        "train.lr: expected a valid number or a list; found 'fast'",
         "sample.seed: expected a value; found nothing; add it",
-        "evaluate.extractor: expected inception, ",
+        "evaluate.extractor: expected 'inception', ",
         "found 'inceptoin'; did you mean inception?",
     ):
-        assert problem in told
+        assert problem in reported
 
 
-def test_a_penalty_between_images_is_taken_on_all_of_them():
+def test_wgan_gp_needs_all_images():
     between = {"objective": "wasserstein", "penalty": "wgan_gp"}
     with pytest.raises(ConfigurationError, match=r"train.penalty_stride: expected 1 with wgan_gp, .*; found 4"):
         read_preset("demo", train=between)
     assert read_preset("demo", train=between | {"penalty_stride": 1}).train.penalty == "wgan_gp"
 
 
-def test_an_unknown_model_is_told():
-    with pytest.raises(ConfigurationError, match=r"model.name: expected dcgan, .*; found 'stylegan3'; did you mean stylegan2?"):
+def test_an_unknown_model_is_reported():
+    with pytest.raises(ConfigurationError, match=r"model.name: expected 'dcgan', .*; found 'stylegan3'; did you mean stylegan2?"):
         read_preset("demo", model={"name": "stylegan3"})
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "value", "told"),
+    ("section", "key", "value", "problem"),
     [
-        ("model", "width", 10_000_000, "of at most 16384"),
-        ("model", "latent_size", 3_000_000, "of at most 16384"),
-        ("train", "batch", 10**9, "of at most 65536"),
-        ("train", "processes", 10**9, "of at most 1024"),
-        ("train", "seed", 2**70, "below 9223372036854775808"),
-        ("sample", "seed", 2**70, "below 9223372036854775808"),
-        ("sample", "count", 10**12, "of at most 1000000"),
-        ("evaluate", "images", 10**12, "of at most 1000000"),
-        ("data", "count", 10**12, "of at most 1000000"),
-        ("preprocess", "resolution", 10**6, "of at most 512"),
+        ("model", "width", 10_000_000, "less than or equal to 16384"),
+        ("model", "latent_size", 3_000_000, "less than or equal to 16384"),
+        ("train", "batch", 10**9, "less than or equal to 65536"),
+        ("train", "processes", 10**9, "less than or equal to 1024"),
+        ("train", "seed", 2**70, "less than 9223372036854776000"),
+        ("sample", "seed", 2**70, "less than 9223372036854776000"),
+        ("sample", "count", 10**12, "less than or equal to 1000000"),
+        ("evaluate", "images", 10**12, "less than or equal to 1000000"),
+        ("data", "count", 10**12, "less than or equal to 1000000"),
+        ("preprocess", "resolution", 10**6, "less than or equal to 512"),
         ("data", "path", "a\0b", "found one with a zero byte in it"),
         ("evaluate", "weights", "a\0b", "found one with a zero byte in it"),
         ("train", "start_from", "a\0b", "found one with a zero byte in it"),
-        ("train", "start_from", "a\ud800b", "expected a text of whole characters; found"),
+        ("train", "start_from", "a\ud800b", "found 'a\\ud800b'"),
     ],
 )
-def test_what_no_machine_has_is_told_before_anything_is_done(section, key, value, told):
+def test_every_number_has_bounds(section, key, value, problem):
     with pytest.raises(ConfigurationError) as caught:
         read_preset("demo", **{section: {key: value}})
-    [problem] = caught.value.problems
-    assert problem.startswith(f"{section}.{key}: expected ") and told in problem
+    [reported] = caught.value.problems
+    assert reported.startswith(f"{section}.{key}: expected ") and problem in reported
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_is_a_whole_params_file(name):
+def test_every_preset_is_a_complete_params_file(name):
     assert read_preset(name)
     demo = PRESETS["demo"]
     assert list(PRESETS[name]) == list(demo)
@@ -169,44 +198,40 @@ def test_every_preset_is_a_whole_params_file(name):
     assert text.startswith("# ") and "_" not in "".join(filter(str.isdigit, text))
 
 
-def test_the_parameters_in_use_are_the_demos():
+def test_params_yaml_is_the_demo():
     assert (ROOT / "params.yaml").read_bytes() == (ROOT / "presets" / "demo.yaml").read_bytes()
 
 
-def test_the_readmes_first_line_changes_something():
+def test_the_readmes_first_experiment_changes_something():
     assert PRESETS["demo"]["train"]["lr"] != 2e-4 and read_preset("demo").train.lr != 2e-4
 
 
-def test_names_are_those_that_the_code_knows():
+def test_parameters_accept_the_names_that_the_code_knows():
     assert set(get_args(ExtractorName)) == set(EXTRACTORS)
-    assert set(AUGMENTATIONS) == set(AUGMENTATIONS)
     assert set(get_args(TrainParameters.model_fields["objective"].annotation)) == set(OBJECTIVES)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "found"),
     [
         (b"", "found nothing"),
         (b"- a\n- b\n", "found a list"),
         (b"42\n", "found a single value"),
         (b"data: [1,\n", "expected YAML"),
-        (b"\xff\xfed\x00a\x00", "expected a text in UTF-8"),
+        (b"\xff\xfed\x00a\x00", "expected text in UTF-8"),
         (b"\x00\x01\x02", "expected YAML"),
-        (b"[" * 1500, "expected YAML"),
-        (b"a: &a [x]\nb: *a\n", "expected every value written out"),
-        (b"data: 2020-99-99\n", "expected YAML"),
+        (b"[" * 400, "expected YAML"),
         (b"data: {}\n", "problems in params.yaml"),
         (b"data: 7\n", "data: expected keys and values; found 7"),
-        (b"#" * 2_000_000, "at most 1,000,000 bytes"),
     ],
-    ids=["empty", "list", "scalar", "torn", "utf16", "binary", "deep", "alias", "date", "missing", "no section", "large"],
+    ids=["empty", "list", "scalar", "truncated", "utf16", "binary", "deep", "missing", "no section"],
 )
-def test_a_file_that_is_none_is_told_without_a_traceback(tmp_path, content, told):
+def test_a_file_that_is_no_parameters_is_reported_without_a_traceback(tmp_path, content, found):
     project = copy_project(tmp_path)
     (project / "params.yaml").write_bytes(content)
     result = run_stage(project, "download")
     assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert told in result.stderr
+    assert found in result.stderr
     assert not (project / "data").exists()
 
 
@@ -218,10 +243,10 @@ def test_a_stage_runs_in_a_locale_that_is_not_utf8(tmp_path):
     assert result.returncode == 1 and "run the download stage again" in result.stderr
 
 
-def test_a_wrong_number_of_a_later_stage_is_told_by_the_first(tmp_path):
+def test_every_stage_checks_all_sections(tmp_path):
     project = copy_project(tmp_path)
-    params = yaml.safe_load((project / "params.yaml").read_text())
+    params = read_yaml(project / "params.yaml")
     params["sample"]["truncation"] = -1
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     result = run_stage(project, "download")
-    assert result.returncode == 1 and "sample.truncation: expected a number above 0; found -1" in result.stderr
+    assert result.returncode == 1 and "sample.truncation: expected greater than 0; found -1" in result.stderr

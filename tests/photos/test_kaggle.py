@@ -18,6 +18,7 @@ import yaml
 from fake_kaggle import FakeKaggle
 from projects import copy_project, start_stage
 
+from facegan.common.config import read_yaml
 from facegan.common.errors import FaceganError
 from facegan.photos.sources.kaggle import fetch_kaggle, find_cache, read_retry_after
 
@@ -50,7 +51,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def choose_data_set(project: Path, slug: str) -> None:
-    params = yaml.safe_load((project / "params.yaml").read_text())
+    params = read_yaml(project / "params.yaml")
     params["data"] |= {"source": "kaggle", "path": slug}
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 from projects import copy_project, run_stage
 
-from facegan.common.config import ConfigurationError
+from facegan.common.config import ConfigurationError, read_yaml
 from facegan.photos.sources import DataParameters
 from facegan.photos.sources.avatars import draw_avatars, draw_faces
 from facegan.photos.store import open_photos
@@ -35,7 +35,7 @@ def project(original: Path, tmp_path: Path) -> Path:
 
 def set_data(project: Path, **data: Any) -> None:
     """Changes the copy's section data."""
-    params = yaml.safe_load((project / "params.yaml").read_text())
+    params = read_yaml(project / "params.yaml")
     params["data"] |= data
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
@@ -228,8 +228,8 @@ def read_data(**data: Any) -> DataParameters:
         ({"source": "archive"}, "data.path: expected a zip file for the source archive; found null"),
         ({"source": "kaggle"}, "data.path: expected Kaggle's owner/dataset for the source kaggle; found null"),
         ({"source": "kaggle", "path": "faces"}, "data.path: expected owner/dataset"),
-        ({"source": "web"}, "data.source: expected avatars, kaggle, folder or archive; found 'web'"),
-        ({"count": 0}, "data.count: expected a number of at least 1; found 0"),
+        ({"source": "web"}, "data.source: expected 'avatars', 'kaggle', 'folder' or 'archive'; found 'web'"),
+        ({"count": 0}, "data.count: expected greater than or equal to 1; found 0"),
         ({"limit": 0}, "data.limit: expected a number of at least 1"),
     ],
 )

@@ -17,6 +17,8 @@ from import_closure import ROOT
 from projects import run_stage
 from warm_python import make_python
 
+from facegan.common.config import read_yaml
+
 STAGES = ("download", "preprocess", "reference", "train", "evaluate", "sample")
 IDENTITY = {
     f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "A Tester"), ("EMAIL", "tester@example.org"))
@@ -45,7 +47,7 @@ def project(tmp_path_factory) -> Iterator[Path]:
         (project / name).parent.mkdir(exist_ok=True)
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, project / name)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = read_yaml(ROOT / "params.yaml")
     params["data"]["count"] = 120
     params["model"] = {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "spectral"}
     params["train"] |= {"images": 480, "batch": 16, "progress_images": 160}

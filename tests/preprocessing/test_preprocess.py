@@ -21,7 +21,7 @@ from PIL import Image
 from projects import ROOT, start_stage
 from sklearn.datasets import load_sample_image
 
-from facegan.common.config import ConfigurationError
+from facegan.common.config import ConfigurationError, read_yaml
 from facegan.common.errors import FaceganError
 from facegan.common.shards import Index, open_split
 from facegan.parameters import read_parameters
@@ -257,7 +257,7 @@ def run_script(*arguments: str) -> tuple[int, str, str]:
 
 
 def write_params(path: Path, **changes) -> Path:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = read_yaml(ROOT / "params.yaml")
     params["preprocess"] |= changes
     path.write_text(yaml.safe_dump(params))
     return path

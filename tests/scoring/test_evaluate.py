@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 from projects import change_params, copy_project, draw_pictures, make_shards, run_stage
 
+from facegan.common.config import read_yaml
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import from_bytes
 from facegan.common.shards import ShardWriter
@@ -194,7 +195,7 @@ def make_scorable_project(folder, hold_out=True):
 
 def run_evaluate(project, **overrides):
     """Runs the stage with other values in the section evaluate, and returns what it wrote: the metrics and the report."""
-    params = yaml.safe_load((project / "params.yaml").read_text())
+    params = read_yaml(project / "params.yaml")
     params["evaluate"] |= overrides
     (project / "other.yaml").write_text(yaml.safe_dump(params))
     done = run_stage(project, "evaluate", "--params", "other.yaml")

@@ -85,7 +85,7 @@ def test_the_card_rebuilds_the_generator(trained):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lr": -1.0}, "train.lr: expected a number above 0"),
+        ({"lr": -1.0}, "train.lr: expected greater than 0"),
         ({"batch": 16, "processes": 3}, "train.batch: expected a multiple of processes (3); found 16"),
     ],
 )
