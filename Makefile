@@ -47,12 +47,12 @@ lint: .venv/installed-dev
 	.venv/bin/pip install -q --disable-pip-version-check -r requirements.txt -c constraints.txt
 	touch $@
 
-.venv/installed-%: requirements-%.txt .venv/installed
+.venv/installed-%: requirements-%.txt requirements/%.txt .venv/installed
 	.venv/bin/pip install -q --disable-pip-version-check -r $< -c constraints.txt
 	touch $@
 
 # The page's libraries hold others back (Pillow below 13), so they live apart.
-.venv-studio/installed: requirements-studio.txt
+.venv-studio/installed: requirements-studio.txt requirements/studio.txt requirements.txt
 	$(PYTHON) -m venv .venv-studio
 	.venv-studio/bin/pip install -q --disable-pip-version-check -r requirements-studio.txt
 	touch $@

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from facegan.sampling.library import FaceGenerator
 
+__version__ = "0.1.0"
+
 
 def load(path: Any, device: str = "cpu") -> "FaceGenerator":
     """Returns the generator in a generator.safetensors, ready to draw faces.
