@@ -40,7 +40,7 @@ test-studio: .venv-studio/installed-tests
 	OMP_NUM_THREADS=1 .venv-studio/bin/python -m pytest tests/studio tests/export
 
 lint: .venv/installed-dev
-	$(ACTIVATE) && ruff format --check && ruff check
+	$(ACTIVATE) && ruff format --check && ruff check && mypy
 
 .venv/installed: requirements.txt constraints.txt
 	$(PYTHON) -m venv .venv
