@@ -1,4 +1,4 @@
-"""facegan: photos of faces in, a generator of new faces out, and a score that can be trusted.
+"""facegan: train GANs on photos of faces, sample new faces, and compute comparable scores.
 
 import facegan
 faces = facegan.load("generator.safetensors").faces(seed=1, count=10)  # PIL images
