@@ -1,10 +1,10 @@
-"""Our scores beside those of pytorch-fid, clean-fid and torch-fidelity, unmodified, on the same images and weights.
+"""Compares facegan's scores with those of unmodified pytorch-fid, clean-fid and torch-fidelity, on the same images and weights.
 
     python benchmarks/agreement.py data/shards --images 200
 
-The images go to the others as PNG files. The Inception weights are random unless --weights names a file of the true ones; either
-way all load the same. Differences are relative. The kernel distance is shown twice: torch-fidelity computes it in single
-precision, which costs its last digits; given the same features in double precision, it says what we say.
+The other tools read the images as PNG files. The Inception weights are random unless --weights names a file with the published ones;
+all tools load the same weights. Differences are relative. The kernel distance is printed twice, because torch-fidelity computes it in
+single precision; the second row passes it the same features in double precision.
 """
 
 import argparse
@@ -34,11 +34,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shards", type=Path, help="a folder of shards with at least twice as many training images")
     parser.add_argument("--images", type=int, default=200, help="images in each of the two sets")
-    parser.add_argument("--weights", type=Path, help="a file of Inception weights; without it, random ones")
+    parser.add_argument("--weights", type=Path, help="a file of Inception weights (default: random weights)")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     images = gather(arguments.shards, "train", torch.arange(2 * arguments.images))
-    images[arguments.images :] = (images[arguments.images :] * 0.8).round().to(torch.uint8)  # a distance beyond that of noise
+    images[arguments.images :] = (
+        (images[arguments.images :] * 0.8).round().to(torch.uint8)
+    )  # so that the distance is larger than sampling noise
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TORCH_HOME"] = folder
         weights = Path(folder) / "hub" / "checkpoints" / HUB_NAME
@@ -53,30 +55,30 @@ def main() -> None:
             for number, picture in enumerate(pictures):
                 save_png(Path(place) / f"{number:06d}.png", picture.permute(1, 2, 0).numpy())
         print(f"{arguments.images} images against {arguments.images}, {images.shape[-1]} px, PyTorch {torch.__version__}\n")
-        print("| score | tool | theirs | ours | relative difference |\n|---|---|---|---|---|")
+        print("| score | tool | tool's result | facegan | relative difference |\n|---|---|---|---|---|")
         compare_with_torch_fidelity(weights, folders, sets)
         compare_with_pytorch_resizing(weights, folders, sets)
         compare_with_clean_fid(weights, folders, sets)
 
 
 def report(score: str, tool: str, theirs: float, ours: float) -> None:
-    """Prints one line of the table."""
+    """Prints one row of the table."""
     print(f"| {score} | {tool} | {theirs:.9g} | {ours:.9g} | {abs(ours / theirs - 1):.1e} |", flush=True)
 
 
 def look(name: str, weights: Path, sets: tuple[torch.Tensor, ...]) -> tuple[Extractor, list[torch.Tensor]]:
-    """Returns our extractor and our features of each set."""
+    """Returns facegan's extractor and its features of each set."""
     extractor = open_extractor(name, weights, "cpu")
     return extractor, [extract(extractor, images.split(BATCH["cpu"])) for images in sets]
 
 
 def own_distance(features: list[torch.Tensor]) -> float:
-    """Returns our Fréchet distance."""
+    """Returns facegan's Fréchet distance."""
     return scores.frechet_distance(*(scores.fit_gaussian(part) for part in features))
 
 
 def compare_with_torch_fidelity(weights: Path, folders: list[str], sets: tuple[torch.Tensor, ...]) -> None:
-    """Fréchet and kernel distance, Inception score, precision and recall."""
+    """Compares Fréchet and kernel distance, Inception score, precision and recall."""
     from torch_fidelity import calculate_metrics
     from torch_fidelity.metric_kid import kid_features_to_metric
 
@@ -112,7 +114,7 @@ def compare_with_torch_fidelity(weights: Path, folders: list[str], sets: tuple[t
 
 
 def compare_with_pytorch_resizing(weights: Path, folders: list[str], sets: tuple[torch.Tensor, ...]) -> None:
-    """The distance under PyTorch's own bilinear resizing: pytorch-fid, and clean-fid's mode of that name."""
+    """Compares the distance with PyTorch's bilinear resizing: pytorch-fid, and clean-fid's mode ``legacy_pytorch``."""
     from cleanfid import fid as clean_fid
     from pytorch_fid.fid_score import calculate_fid_given_paths
 
@@ -126,7 +128,7 @@ def compare_with_pytorch_resizing(weights: Path, folders: list[str], sets: tuple
 
 
 def compare_with_clean_fid(weights: Path, folders: list[str], sets: tuple[torch.Tensor, ...]) -> None:
-    """The distance under clean-fid's resizing, through pytorch-fid's network: its own comes as a file that we cannot make."""
+    """Compares the distance with clean-fid's resizing and pytorch-fid's network, because clean-fid's own network must be downloaded."""
     from cleanfid import fid as clean_fid
     from pytorch_fid.inception import InceptionV3
 

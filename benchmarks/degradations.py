@@ -1,10 +1,10 @@
-"""Whether a score rises with damage: real faces against real faces that were spoiled a little, and more, and more.
+"""Tests whether a score increases with degradation: real faces against increasingly degraded real faces.
 
     python benchmarks/degradations.py data/shards --images 1000 --extractors efficientnet_lite0
 
-The first N training faces (in the reference's order) stand against the next N, spoiled in five ways at five strengths each.
-Strength 0 is the floor. The second part of the table leaves out modes: a share of the faces, each repeated to fill up N.
-Exits with 1 where a score does not rise with every step.
+The first N training faces (in the order of the reference) are compared with the next N, degraded in five ways at five strengths each.
+Strength 0 is the floor. "Dropped modes" keeps a share of the faces and repeats each of them to obtain N.
+Exits with status 1 if a score does not increase with every step.
 """
 
 import argparse
@@ -34,8 +34,8 @@ from facegan.scoring.scores import estimate_intervals  # noqa: E402 (the path ab
 NOISE = (4, 8, 16, 32, 64)  # standard deviation, of 255
 BLUR = (0.5, 1, 1.5, 2, 3)  # standard deviation, in pixels at 64 px
 JPEG = (90, 70, 50, 30, 10)  # quality
-MODES = (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # the share of faces that is left
-SWAPPED = (0.2, 0.4, 0.6, 0.8, 1.0)  # the share of faces whose lower half is another's
+MODES = (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # the share of faces that is kept
+SWAPPED = (0.2, 0.4, 0.6, 0.8, 1.0)  # the share of faces with the lower half of another face
 
 Spoil = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
@@ -51,20 +51,20 @@ def blur(image: np.ndarray, deviation: float, random: np.random.Generator) -> np
 
 
 def compress(image: np.ndarray, quality: float, random: np.random.Generator) -> np.ndarray:
-    """Returns the image after a JPEG of that quality."""
+    """Returns the image after JPEG compression with the given quality."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=int(quality))
     return np.asarray(Image.open(file))
 
 
 def swap_halves(images: Tensor) -> Tensor:
-    """Returns uint8 images (N, 3, H, W), each with the lower half of the one before it."""
+    """Returns uint8 images (N, 3, H, W), each with the lower half of the previous one."""
     half = images.shape[2] // 2
     return torch.cat([images[:, :, :half], images.roll(1, 0)[:, :, half:]], 2)
 
 
 def spoil_all(images: Tensor, spoil: Spoil, strength: float, batch: int) -> Iterator[Tensor]:
-    """Yields the images, spoiled, in batches of uint8 (B, 3, H, W)."""
+    """Yields the degraded images in batches of uint8 (B, 3, H, W)."""
     random = np.random.default_rng(0)
     for part in images.split(batch):
         pictures = [spoil(image, strength, random) for image in part.permute(0, 2, 3, 1).numpy()]
@@ -72,7 +72,7 @@ def spoil_all(images: Tensor, spoil: Spoil, strength: float, batch: int) -> Iter
 
 
 def measure(extractor: Extractor, first: Tensor, second: Tensor) -> tuple[dict[str, list[float]], float]:
-    """Returns the distances for each kind of damage, strength 0 first, and how far another draw of faces may move the floor."""
+    """Returns the distances for each kind of degradation, strength 0 first, and the 95% interval (±) of the floor."""
     batch = BATCH[extractor.device.type]
     kinds = {"noise": (add_noise, NOISE), "blur": (blur, BLUR), "JPEG": (compress, JPEG)}
     with Progress(extractor.space, 3 + sum(len(strengths) for _, strengths in kinds.values()), "sets of images") as progress:
@@ -106,21 +106,21 @@ def main() -> None:
     parser.add_argument("shards", type=Path, help="a folder of shards with at least twice as many training images")
     parser.add_argument("--images", type=int, default=1000, help="images in each of the two sets")
     parser.add_argument("--extractors", nargs="+", default=["efficientnet_lite0"])
-    parser.add_argument("--weights", type=Path, help="a file of weights; without it, the published ones")
+    parser.add_argument("--weights", type=Path, help="a file of weights (default: the published ones)")
     arguments = parser.parse_args()
     index = read_index(arguments.shards)
     rows = shuffle(index.train)[: 2 * arguments.images]
     first, second = (gather(arguments.shards, "train", part) for part in rows.split(arguments.images))
     print(
-        f"{arguments.images} faces against {arguments.images} of {index.resolution} px, crop {index.crop}; {platform.processor() or platform.machine()}, "
-        f"{os.cpu_count()} cores, PyTorch {torch.__version__}\n"
+        f"{arguments.images} faces against {arguments.images} of {index.resolution} px, crop {index.crop}; "
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, PyTorch {torch.__version__}\n"
     )
     rises = True
     for name in arguments.extractors:
         extractor = open_extractor(name, arguments.weights)
         results, spread = measure(extractor, first, second)
-        print(f"{name_frechet(extractor.space)}, another draw of faces within ±{spread:.2g}\n")
-        print("| damage | strengths | 0 | 1 | 2 | 3 | 4 | 5 | rises |\n|---|---|---|---|---|---|---|---|---|")
+        print(f"{name_frechet(extractor.space)}, another selection of faces: ±{spread:.2g}\n")
+        print("| degradation | strengths | 0 | 1 | 2 | 3 | 4 | 5 | rises |\n|---|---|---|---|---|---|---|---|---|")
         strengths = {"noise": NOISE, "blur": BLUR, "JPEG": JPEG, "dropped modes": MODES, "swapped halves": SWAPPED}
         for kind, distances in results.items():
             rising = all(lower < higher for lower, higher in itertools.pairwise(distances))

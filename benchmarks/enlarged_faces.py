@@ -1,9 +1,9 @@
-"""What enlarging does to a score: real faces against real faces that were enlarged first, as pictures for people are.
+"""Measures the effect of enlarging images on a score: real faces against enlarged real faces.
 
     python benchmarks/enlarged_faces.py data/shards --images 500
 
-The first N training faces (in the reference's order) stand against the next N, as they are and enlarged. Both sets are real, so whatever
-the distance grows by is enlarging's own doing.
+The first N training faces (in the order of the reference) are compared with the next N, unchanged and enlarged. Both sets are real, so an
+increase of the distance is caused by enlarging alone.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("shards", type=Path, help="a folder of shards with at least twice as many training images")
     parser.add_argument("--images", type=int, default=500, help="images in each of the two sets")
     parser.add_argument("--extractor", default="efficientnet_lite0")
-    parser.add_argument("--weights", type=Path, help="a file of weights; without it, the published ones")
+    parser.add_argument("--weights", type=Path, help="a file of weights (default: the published ones)")
     arguments = parser.parse_args()
     extractor = open_extractor(arguments.extractor, arguments.weights)
     batch, name = BATCH[extractor.device.type], name_frechet(extractor.space)
@@ -54,8 +54,9 @@ def main() -> None:
     real, clean = (extract(extractor, part.split(batch)) for part in (first, second))
     gaussian = fit_gaussian(real)
     print(
-        f"{arguments.images} faces against {arguments.images} of {first.shape[-1]} px: {name} {frechet_distance(gaussian, fit_gaussian(clean)):.1f}, "
-        f"another draw of faces within ±{estimate_intervals(real, clean, extractor.space)[name]:.2g}\n"
+        f"{arguments.images} faces against {arguments.images} of {first.shape[-1]} px: "
+        f"{name} {frechet_distance(gaussian, fit_gaussian(clean)):.1f}, "
+        f"another selection of faces: ±{estimate_intervals(real, clean, extractor.space)[name]:.2g}\n"
     )
     print(f"| enlarged by | {' | '.join(f'{factor} times' for factor in FACTORS)} |\n|---|{'---|' * len(FACTORS)}")
     for words, filter in FILTERS.items():

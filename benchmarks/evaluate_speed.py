@@ -1,11 +1,11 @@
-"""How long a Fréchet Inception distance takes: facegan beside pytorch-fid and torch-fidelity, unmodified, as they come from PyPI.
+"""Compares the time for a Fréchet Inception distance of facegan with that of unmodified pytorch-fid and torch-fidelity from PyPI.
 
     python benchmarks/evaluate_speed.py data/shards --images 500
 
-All score the same two sets of images with the same Inception weights, each in a process of its own, timed from start to end. The
-runs take turns. CPU seconds (all cores, all processes) tell more than the clock on a machine that does other things too.
-The others read PNG files, as they must; facegan reads the same pixels from memory-mapped tensors, as it does in the pipeline.
-Without --weights the network is randomly initialised, and given to all: that times and compares as well as the true one.
+All tools score the same two sets of images with the same Inception weights, each in a separate process that is timed from start to end. The
+runs alternate. On a machine with other load, CPU seconds (all cores, all processes) are more meaningful than wall time. The other tools
+require PNG files; facegan reads the same pixels from memory-mapped tensors, as in the pipeline. Without --weights all tools use the same
+randomly initialised network, which affects neither the time nor the comparison.
 """
 
 import argparse
@@ -31,14 +31,14 @@ from facegan.scoring.distances import fit_gaussian, frechet_distance  # noqa: E4
 from facegan.scoring.extractors import BATCH, extract, open_extractor  # noqa: E402
 from facegan.scoring.reference import gather  # noqa: E402
 
-HUB_NAME = "pt_inception-2015-12-05-6726825d.pth"  # where pytorch-fid looks before it downloads
+HUB_NAME = "pt_inception-2015-12-05-6726825d.pth"  # pytorch-fid looks for this file before it downloads
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shards", type=Path, help="a folder of shards with at least twice as many training images")
     parser.add_argument("--images", type=int, default=500, help="images in each of the two sets")
-    parser.add_argument("--weights", type=Path, help="a file of Inception weights; without it, random ones")
+    parser.add_argument("--weights", type=Path, help="a file of Inception weights (default: random weights)")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--only-facegan", metavar="EXTRACTOR", help=argparse.SUPPRESS)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def read_sets(arguments: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns two sets of images: the second is dimmed, so that the distance between them is not that of noise."""
+    """Returns two sets of images. The second is darkened, so that the distance is larger than sampling noise."""
     images = gather(arguments.shards, "train", torch.arange(2 * arguments.images))
     return images[: arguments.images], (images[arguments.images :] * 0.8).round().to(torch.uint8)
 
@@ -63,7 +63,7 @@ def score(arguments: argparse.Namespace) -> float:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Runs each tool in turn and prints a table."""
+    """Runs the tools alternately and prints a table."""
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "hub" / "checkpoints" / HUB_NAME
         if arguments.weights:
@@ -104,7 +104,9 @@ def compare(arguments: argparse.Namespace) -> None:
             for kind in ("seconds", "cpu_seconds")
         ]
         difference = abs(measured[own][0].score / measured[rival][0].score - 1)
-        print(f"against {rival}: {times[0]:.1f} times as fast by the clock, {times[1]:.1f} by CPU; relative difference {difference:.1e}")
+        print(
+            f"against {rival}: {times[0]:.1f} times as fast by wall time, {times[1]:.1f} by CPU time; relative difference {difference:.1e}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +119,7 @@ class Run:
 
 
 def measure(command: list[str], hub: str) -> Run:
-    """Runs the command and returns how long it took, and the last number that it printed."""
+    """Runs the command and returns its duration and the last number that it printed."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, env={**os.environ, "TORCH_HOME": hub}, capture_output=True, text=True, cwd=ROOT)
     seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)

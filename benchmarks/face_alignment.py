@@ -1,12 +1,12 @@
-"""How level and how exactly placed faces come out of photos that were turned, shrunk and moved.
+"""Measures how precisely faces are aligned in photos that were rotated, downscaled and moved.
 
     python benchmarks/face_alignment.py PHOTOS.zip [--photos 100]
 
-Each photo should show one face. First its own landmarks are taken as it is. Then it is turned by −30 to 30 degrees, and, shrunk to a half,
-a quarter and an eighth, laid somewhere on a plain ground of 640 × 480; each time the face is sought anew, and the square laid on it is
-compared with where the landmarks have gone: the eyes' roll in the square, their distance over the template's, and how far their middle is
-from its place, as a share of the side. So the figures tell how far the results agree with each other, whatever the photo; how far they
-agree with the truth is tested on drawn heads, and seen in photos that others aligned: given such, the first lines should say 0° and 100%.
+Each photo should show one face. First the landmarks of the unchanged photo are found. Then the photo is rotated by −30 to 30 degrees,
+and it is downscaled to a half, a quarter and an eighth and placed at random on a plain background of 640 × 480. Each time the face is
+found again, and its square is compared with the transformed landmarks: the roll of the eyes in the square, their distance relative to
+the template, and the offset of their midpoint as a share of the side. The results measure consistency, not accuracy. Accuracy is tested
+on drawn heads, and can be measured on photos that are already aligned: for these the first lines should print 0° and 100%.
 """
 
 import argparse
@@ -34,20 +34,20 @@ GROUND = (640, 480)
 
 
 def read_photos(archive: Path, count: int) -> Iterator[Image.Image]:
-    """Yields photos, spread evenly over an archive."""
+    """Yields photos, evenly distributed over an archive."""
     with zipfile.ZipFile(archive) as file:
         for name in spread(sorted(filter(is_photo, file.namelist())), count):
             yield Photo(file.read(name)).decode()
 
 
 def take_largest(image: Image.Image) -> np.ndarray | None:
-    """Returns the landmarks, complex (5,), of the largest face in a picture."""
+    """Returns the landmarks, complex (5,), of the largest face in an image."""
     found = find_landmarks(image)
     return max(found, key=lambda face: face[0].size)[1] if found else None
 
 
 def turn(image: Image.Image, degrees: float) -> tuple[Image.Image, complex, complex]:
-    """Returns the photo turned clockwise on a ground of its corner's colour, and z ↦ factor · z + offset, which its points follow."""
+    """Returns the photo rotated clockwise on a background of its corner's colour, and the factor and offset of the map of its points."""
     factor = np.exp(1j * np.radians(degrees))
     corners = factor * np.array([0, image.width, image.width + 1j * image.height, 1j * image.height])
     offset = -complex(corners.real.min(), corners.imag.min())
@@ -58,7 +58,7 @@ def turn(image: Image.Image, degrees: float) -> tuple[Image.Image, complex, comp
 
 
 def move(image: Image.Image, shrink: int, random: np.random.Generator) -> tuple[Image.Image, complex, complex]:
-    """Returns the photo, shrunk, somewhere on a plain ground, and the map of its points, as ``turn`` does."""
+    """Returns the downscaled photo at a random place on a plain background, and the map of its points, as ``turn`` does."""
     small = image.resize((image.width // shrink, image.height // shrink), Image.Resampling.LANCZOS)
     ground = Image.new("RGB", GROUND, image.getpixel((0, 0)))
     place = (int(random.integers(0, GROUND[0] - small.width + 1)), int(random.integers(0, GROUND[1] - small.height + 1)))
@@ -67,7 +67,7 @@ def move(image: Image.Image, shrink: int, random: np.random.Generator) -> tuple[
 
 
 def measure(image: Image.Image, truth: np.ndarray) -> tuple[float, float, float] | None:
-    """Returns roll in degrees, the eyes' distance over the template's, and the offset of their middle, where the landmarks are known."""
+    """Returns the roll in degrees, the eye distance relative to the template, and the offset of the midpoint, for known landmarks."""
     landmarks = take_largest(image)
     if landmarks is None:
         return None
@@ -76,8 +76,8 @@ def measure(image: Image.Image, truth: np.ndarray) -> tuple[float, float, float]
     return np.degrees(np.angle(eyes[1] - eyes[0])), abs(eyes[1] - eyes[0]) / abs(right[1] - right[0]), abs(eyes.mean() - right.mean())
 
 
-def tell(title: str, rows: list[tuple[float, float, float] | None]) -> None:
-    """Prints a line of the table."""
+def print_row(title: str, rows: list[tuple[float, float, float] | None]) -> None:
+    """Prints a row of the table."""
     found = np.array([row for row in rows if row is not None])
     if not len(found):
         print(f"| {title} | 0 of {len(rows)} | | | |", flush=True)
@@ -88,17 +88,17 @@ def tell(title: str, rows: list[tuple[float, float, float] | None]) -> None:
 
 
 def describe(values: np.ndarray, digits: int) -> str:
-    """Returns the median, the 95th percentile and the largest."""
+    """Returns the median, the 95th percentile and the maximum."""
     return f"{np.median(values):.{digits}f} ({np.percentile(values, 95):.{digits}f}, {values.max():.{digits}f})"
 
 
 def main(archive: Path, count: int) -> None:
     """Measures and prints the table."""
     random = np.random.default_rng(0)
-    rows: dict[str, list] = {f"turned by {roll}°": [] for roll in ROLLS} | {f"at 1/{shrink}, somewhere": [] for shrink in SHRINKS}
-    eyes, templated, whole = [], [], 0
+    rows: dict[str, list] = {f"rotated by {roll}°": [] for roll in ROLLS} | {f"at 1/{shrink}, at a random place": [] for shrink in SHRINKS}
+    eyes, templated, total = [], [], 0
     for image in tqdm(read_photos(archive, count), total=count, disable=None):
-        whole += 1
+        total += 1
         truth = take_largest(image)
         if truth is None:
             continue
@@ -110,22 +110,22 @@ def main(archive: Path, count: int) -> None:
             line.append(measure(picture, factor * truth + offset))
     roll = np.degrees(np.angle(eyes))
     print(
-        f"{len(eyes)} of {whole} photos have a face; as they are the eyes' roll is {np.median(roll):.1f}° in the median, {roll.std():.1f}° its deviation;"
+        f"{len(eyes)} of {total} photos have a face; median roll of the eyes {np.median(roll):.1f}°, standard deviation {roll.std():.1f}°;"
     )
     print(
-        f"in their squares the eyes' distance is {100 * np.median(templated):.1f}% of the template's ({100 * np.percentile(templated, 5):.0f} to "
+        f"eye distance in the squares {100 * np.median(templated):.1f}% of the template ({100 * np.percentile(templated, 5):.0f} to "
         f"{100 * np.percentile(templated, 95):.0f}% for nine of ten)\n"
     )
-    print("| photo | found | roll left, ° | eyes' distance, % off | place of the eyes, % of the side |")
+    print("| photo | found | remaining roll, ° | error of the eye distance, % | error of the eye position, % of the side |")
     print("|---|---|---|---|---|")
     for title, line in rows.items():
-        tell(title, line)
-    print("\nmedian (95th percentile, largest)")
+        print_row(title, line)
+    print("\nmedian (95th percentile, maximum)")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path, help="a zip file of photos with one face each")
-    parser.add_argument("--photos", type=int, default=100, help="how many of them (default: 100)")
+    parser.add_argument("--photos", type=int, default=100, help="number of photos to use (default: 100)")
     chosen = parser.parse_args()
     main(chosen.archive, chosen.photos)

@@ -1,8 +1,8 @@
-"""What a penalty's second derivative of a grouped convolution takes: PyTorch's way, group by group, and a weight gradient for all at once.
+"""Times the second derivative of a grouped convolution in a penalty: PyTorch's, group by group, and one weight gradient for all groups.
 
     python benchmarks/gpu_double.py [--device cuda] [--batch 256] [--rounds 3]
 
-The layers are R3GAN's 3×3 convolutions with 16 channels a group, at the widths of the preset ffhq64_r3gan.
+The layers are R3GAN's 3×3 convolutions with 16 channels per group, at the widths of the preset ffhq64_r3gan.
 """
 
 import argparse
@@ -23,7 +23,7 @@ GROUP_CHANNELS = 16
 
 
 def make_penalty(layer: torch.nn.Module, size: int, batch: int, device: torch.device) -> Callable[[], None]:
-    """Returns a function that differentiates a layer's slope with respect to its weight."""
+    """Returns a function that differentiates the gradient norm of a layer with respect to its weight."""
     dtype = torch.bfloat16
     images = torch.randn(batch, layer.in_channels, size, size, device=device, dtype=dtype)
     images = images.to(memory_format=torch.channels_last).requires_grad_()
@@ -37,7 +37,7 @@ def make_penalty(layer: torch.nn.Module, size: int, batch: int, device: torch.de
 
 
 def measure(work: Callable[[], None], rounds: int, device: torch.device) -> list[float]:
-    """Returns the milliseconds of the work in each round, after one to warm up."""
+    """Returns the milliseconds of each round, after one warm-up round."""
     times = []
     for _ in range(rounds + 1):
         began = time.perf_counter()
@@ -52,7 +52,7 @@ def main(device: torch.device, batch: int, rounds: int) -> None:
     """Measures and prints the table."""
     torch.backends.cudnn.deterministic = True
     print(f"{device}, PyTorch {torch.__version__}, batch {batch}, bfloat16, n = {rounds}, median (smallest to largest) in ms")
-    print("| pixels | channels | groups | PyTorch's | ours |\n|---|---|---|---|---|")
+    print("| pixels | channels | groups | PyTorch | facegan |\n|---|---|---|---|---|")
     for size, channels in LAYERS:
         groups, cells = channels // GROUP_CHANNELS, []
         for kind in (torch.nn.Conv2d, Conv2d):
@@ -66,9 +66,9 @@ def main(device: torch.device, batch: int, rounds: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="where (default: cuda)")
-    parser.add_argument("--batch", type=int, default=256, help="images (default: 256)")
-    parser.add_argument("--rounds", type=int, default=3, help="how many (default: 3)")
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="device (default: cuda)")
+    parser.add_argument("--batch", type=int, default=256, help="batch size (default: 256)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds (default: 3)")
     chosen = parser.parse_args()
     if chosen.device == "cuda" and not torch.cuda.is_available():
         sys.exit("error: expected a CUDA GPU; found none that PyTorch can use; try --device cpu --batch 4")

@@ -1,9 +1,9 @@
-"""Scores of many runs, best first, and only beside those that they may be compared with.
+"""Lists the scores of many runs, best first, in one table per protocol.
 
-    python benchmarks/leaderboard.py                        # this checkout, its branches and tags, and every DVC experiment
+    python benchmarks/leaderboard.py                        # this checkout, its branches and tags, and all DVC experiments
     python benchmarks/leaderboard.py one.json two.json      # metrics that stages/evaluate.py wrote with --metrics
 
-Runs are grouped by the protocol's fingerprint: scores under two of them do not compare.
+Runs are grouped by the fingerprint of the protocol, because scores of different protocols are not comparable.
 """
 
 import argparse
@@ -19,12 +19,12 @@ METRICS = "metrics/evaluate.json"
 
 
 def read_files(paths: list[Path]) -> pd.DataFrame:
-    """Returns the metrics in those files, a row each, by file name."""
+    """Returns the metrics in the files, one row per file, indexed by file name."""
     return make_table({str(path): path.read_text() for path in paths})
 
 
 def read_history(root: Path) -> pd.DataFrame:
-    """Returns the metrics of the working tree, of every branch and tag, and of every DVC experiment, a row for each text."""
+    """Returns the metrics of the working tree, of all branches and tags, and of all DVC experiments, without repetitions."""
     texts = {}
     if (root / METRICS).is_file():
         texts["workspace"] = (root / METRICS).read_text()
@@ -32,9 +32,9 @@ def read_history(root: Path) -> pd.DataFrame:
     try:
         references = subprocess.run(listing, cwd=root, capture_output=True, text=True, check=True).stdout.split()
     except (OSError, subprocess.CalledProcessError):
-        sys.exit("error: expected a git repository, whose commits and experiments hold the scores; found none; run git init, and commit")
+        sys.exit("error: expected a git repository with scores in its commits and experiments; found none; run git init and commit")
     for reference in references:
-        if "/exec/" in reference:  # DVC's own notes on a run under way
+        if "/exec/" in reference:  # DVC's bookkeeping for a running experiment
             continue
         shown = subprocess.run(["git", "show", f"{reference}:{METRICS}"], cwd=root, capture_output=True, text=True)
         if shown.returncode == 0 and shown.stdout not in texts.values():
@@ -43,12 +43,12 @@ def read_history(root: Path) -> pd.DataFrame:
 
 
 def make_table(texts: dict[str, str]) -> pd.DataFrame:
-    """Returns a row for each text, by the run's name."""
+    """Returns one row per text, indexed by the name of the run."""
     return pd.DataFrame.from_dict({name: json.loads(text) for name, text in texts.items()}, orient="index")
 
 
 def group(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Returns the runs that may be compared, best first, by the fingerprint that they share."""
+    """Returns the comparable runs, best first, for each fingerprint."""
     tables = {}
     for fingerprint, runs in table.groupby("protocol", sort=False):
         runs = runs.drop(columns="protocol").dropna(axis="columns", how="all")
@@ -59,8 +59,8 @@ def group(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("metrics", type=Path, nargs="*", help="files; none: everything that git and DVC know here")
-    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout to look through")
+    parser.add_argument("metrics", type=Path, nargs="*", help="metrics files (default: everything in git and DVC)")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout to search")
     arguments = parser.parse_args()
     table = read_files(arguments.metrics) if arguments.metrics else read_history(arguments.root)
     if table.empty:

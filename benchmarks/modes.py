@@ -1,19 +1,19 @@
-"""How many of a thousand modes a game finds: stacked digits, by objective and penalty.
+"""Counts how many of a thousand modes a GAN covers: stacked digits, by objective and penalty.
 
     python benchmarks/modes.py [--images 512000] [--seeds 3] [--workers 2]
 
-Three 8×8 digits (scikit-learn's load_digits, 1,797 images; nothing is fetched), one in each colour channel, make an image of
-one of 1,000 kinds, all nearly equally frequent. Each game trains the same two small networks on the same number of real
-images; then a classifier, trained on the spot, names the three digits of 25,600 images from the averaged generator.
+Three 8×8 digits (scikit-learn's load_digits, 1,797 images; no download), one in each colour channel, form an image of one of 1,000
+classes with nearly equal frequencies. Each variant trains the same two small networks on the same number of real images; then a classifier,
+which this script trains, classifies the three digits of 25,600 images from the averaged generator.
 
-modes       kinds that were generated at least once; of 1,000
-reverse KL  Σ q log(q / p), q the generated and p the real kinds' frequencies. 25,600 images drawn from p itself give 0.02.
-readable    the classifier's mean certainty about a generated digit: modes made of noise would be no discovery.
+modes       classes that were generated at least once; of 1,000
+reverse KL  Σ q log(q / p), where q and p are the frequencies of the generated and the real classes. 25,600 samples of p give 0.02.
+readable    mean confidence of the classifier for a generated digit, because a mode that consists of noise should not count.
 
-The networks are fully connected: the digits always stand in the same place, and a game of convolutions costs several times as much.
+The networks are fully connected, because the digits are always in the same position and convolutions cost several times as much.
 
-Exits with 1 unless the relativistic game with both penalties finds all thousand with a KL of 0.1 at most, in every seed, and
-its KL is the least.
+Exits with status 1 unless the relativistic loss with both penalties finds all thousand modes with a KL of at most 0.1 in every seed, and
+has the lowest KL.
 """
 
 import argparse
@@ -69,7 +69,7 @@ VARIANTS = (
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What one run came to."""
+    """Result of one run."""
 
     modes: int
     kl: float
@@ -78,7 +78,7 @@ class Outcome:
 
 
 def load_digits() -> tuple[Tensor, Tensor]:
-    """Returns images (1797, 1, 8, 8) in [-1, 1] and which digits (1797,) they show."""
+    """Returns images (1797, 1, 8, 8) in [-1, 1] and their digits (1797,)."""
     from sklearn import datasets
 
     digits = datasets.load_digits()
@@ -86,7 +86,7 @@ def load_digits() -> tuple[Tensor, Tensor]:
 
 
 def make_generator() -> nn.Sequential:
-    """Returns latents (B, 64) to images (B, 3, 8, 8): three fully connected layers, no normalisation."""
+    """Returns a network from latents (B, 64) to images (B, 3, 8, 8): three fully connected layers, no normalisation."""
     return nn.Sequential(
         nn.Linear(LATENT_SIZE, WIDTH),
         nn.LeakyReLU(0.2),
@@ -98,7 +98,7 @@ def make_generator() -> nn.Sequential:
 
 
 def make_discriminator() -> nn.Sequential:
-    """Returns images (B, 3, 8, 8) to logits (B,): three fully connected layers, no normalisation."""
+    """Returns a network from images (B, 3, 8, 8) to logits (B,): three fully connected layers, no normalisation."""
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(192, WIDTH),
@@ -111,7 +111,7 @@ def make_discriminator() -> nn.Sequential:
 
 
 def train(variant: Variant, images: int, seed: int) -> tuple[nn.Module, float]:
-    """Returns the averaged generator after so many real images, and the processor's seconds that it took."""
+    """Returns the averaged generator after the given number of real images, and the CPU seconds."""
     torch.manual_seed(seed)
     digits, _ = load_digits()
     generator, discriminator, average = make_generator(), make_discriminator(), make_generator()
@@ -140,7 +140,7 @@ def train(variant: Variant, images: int, seed: int) -> tuple[nn.Module, float]:
 
 
 def train_classifier() -> tuple[nn.Module, float]:
-    """Returns single digits (B, 1, 8, 8) to scores (B, 10), and its accuracy on the fifth that it has not seen."""
+    """Returns a classifier from digits (B, 1, 8, 8) to logits (B, 10), and its accuracy on the held-out fifth of the data."""
     torch.manual_seed(0)
     images, targets = load_digits()
     order = torch.randperm(len(images))
@@ -159,7 +159,7 @@ def train_classifier() -> tuple[nn.Module, float]:
 
 
 def measure(generator: nn.Module, classifier: nn.Module, seed: int) -> tuple[int, float, float]:
-    """Returns how many modes the generator has, its reverse KL, and how readable its digits are."""
+    """Returns the number of modes of the generator, its reverse KL, and the classifier's mean confidence."""
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         latents = torch.randn(GENERATED, LATENT_SIZE, generator=random)
@@ -176,7 +176,7 @@ def measure(generator: nn.Module, classifier: nn.Module, seed: int) -> tuple[int
 
 
 def run(variant: Game, images: int, seed: int) -> Outcome:
-    """Plays one variant and measures it, on one core."""
+    """Trains and measures one variant on one core."""
     torch.set_num_threads(1)
     generator, seconds = train(variant, images, seed)
     modes, kl, readable = measure(generator, train_classifier()[0], seed)
@@ -187,22 +187,23 @@ def run(variant: Game, images: int, seed: int) -> Outcome:
 
 
 def spread(values: list[float], digits: int) -> str:
-    """Returns the mean, and from where to where the values go."""
+    """Returns the mean and the range."""
     return f"{statistics.mean(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=512_000, help="real images in each variant")
-    parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0 on")
-    parser.add_argument("--workers", type=int, default=2, help="games at once, each on one core")
+    parser.add_argument("--images", type=int, default=512_000, help="real images per variant")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds, starting at 0")
+    parser.add_argument("--workers", type=int, default=2, help="parallel trainings, each on one core")
     arguments = parser.parse_args()
     tasks = [(variant, arguments.images, seed) for seed in range(arguments.seeds) for variant in VARIANTS]
     with Workers(arguments.workers) as workers:
         results = list(workers.map(run, tasks))
     print(
-        f"{arguments.images:,} real images a variant, {arguments.seeds} seeds; {platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-        f"PyTorch {torch.__version__}; the classifier is right about {train_classifier()[1]:.1%} of held-out digits\n"
+        f"{arguments.images:,} real images per variant, {arguments.seeds} seeds; "
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, PyTorch {torch.__version__}; "
+        f"classifier accuracy {train_classifier()[1]:.1%} on held-out digits\n"
     )
     print("| variant | modes of 1,000 | reverse KL | readable | CPU seconds |\n|---|---|---|---|---|")
     outcomes = {

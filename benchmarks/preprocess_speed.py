@@ -1,16 +1,15 @@
-"""How near the preprocess stage comes to the speed of its cores, and whether its memory stays flat.
+"""Compares the speed of the preprocess stage with the capacity of the cores, and measures its memory.
 
     python benchmarks/preprocess_speed.py [--images 10000 100000] [--repeats 3]
     python benchmarks/preprocess_speed.py --faces [--repeats 3]
 
-Draws its own archives of distinct 178×218 JPEGs, about 10 KB each, in a temporary folder (1.1 GB for the default); with `--faces`
-photos of drawn heads, of 225×275 and of 12 megapixels, in which `crop: face` finds and straightens them. Then, in turns: one process
-decodes, crops and resizes pictures that lie in memory, nothing else; as many processes as there are cores do the same at once; and
-the whole stage runs as its own command on all cores, from its start to its exit, and on the way the proportional memory (PSS) of all
-its processes is looked at once a second. The first ratio is the stage's speed over (cores × the one process's speed), the second its
-speed over that of the processes at once: cores share memory and caches, so that even they fall short of the first. The CPU time of
-the one process tells the same on a busy machine. Both speeds are means of before and after the stage, since machines are not the same
-from one minute to the next.
+Draws archives of distinct 178×218 JPEGs, about 10 KB each, in a temporary folder (1.1 GB by default). With `--faces` it draws photos of
+heads, of 225×275 and of 12 megapixels, for `crop: face` to find and align. Then it measures in turn: one process that only decodes,
+crops and resizes images in memory; one such process per core in parallel; and the complete stage as a command on all cores, from start
+to exit, while the proportional memory (PSS) of all its processes is read once per second. The first ratio is the speed of the stage over
+(cores × the speed of one process), the second over the speed of the parallel processes: cores share memory and caches, so the parallel
+processes do not reach the first. On a busy machine, use the CPU time of the single process. Both reference speeds are means of
+measurements before and after the stage, because the speed of a machine varies over minutes.
 """
 
 import argparse
@@ -52,13 +51,13 @@ WIDTH, HEIGHT = 178, 218
 FACES = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 64}
 SETTINGS = {"resolution": 64, "crop": [0, 20, 178, 198], **FACES, "filter": "lanczos", "holdout": 0.1, "max_bad": 0.0}
 PORTRAITS = {(225, 275): 600, (4032, 3024): 60}  # width and height, and how many
-DISTINCT_PORTRAITS = 12  # which then repeat, each with other bytes behind its end
-SINGLE_IMAGES, SINGLE_SECONDS = 5_000, 20  # long enough that a machine's slow seconds and fast ones even out
-SECONDS_BETWEEN_LOOKS = 1.0  # a look costs a core 6 ms
+DISTINCT_PORTRAITS = 12  # then repeated, each with different bytes appended
+SINGLE_IMAGES, SINGLE_SECONDS = 5_000, 20  # long enough to average out short variations of speed
+SECONDS_BETWEEN_READINGS = 1.0  # a reading takes 6 ms of one core
 
 
 def draw_photo(seed: int) -> bytes:
-    """Returns a JPEG of about 10 KB: shades that run across, an ellipse before them, and grain."""
+    """Returns a JPEG of about 10 KB: a colour gradient, an ellipse in front of it, and noise."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     corners = random.uniform(0, 255, (4, 3)).astype(np.float32)
@@ -74,7 +73,7 @@ def draw_photo(seed: int) -> bytes:
 
 
 def draw_portrait(size: tuple[int, int], seed: int) -> bytes:
-    """Returns a JPEG of a head as large as in a portrait, with the grain of a camera."""
+    """Returns a JPEG of a head of the size in a portrait, with camera noise."""
     width, height = size
     shrink = max(1, width // 800)
     random = np.random.default_rng(seed)
@@ -88,7 +87,7 @@ def draw_portrait(size: tuple[int, int], seed: int) -> bytes:
 
 
 def make_archive(raw: Path, images: int, size: tuple[int, int] | None) -> None:
-    """Writes an archive of so many photos, portraits where a size is given, with its manifest, into the new folder ``raw``."""
+    """Writes an archive with its manifest to the new folder ``raw``. The photos are portraits if a size is given."""
     raw.mkdir()
     path = raw / "photos.zip"
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool, zipfile.ZipFile(path, "w") as archive:
@@ -111,7 +110,7 @@ def make_archive(raw: Path, images: int, size: tuple[int, int] | None) -> None:
 
 
 def measure_single(raw: Path, settings: dict[str, Any]) -> tuple[float, float]:
-    """Returns the photos a second that this process decodes, crops and resizes, when their bytes lie in memory, and the CPU ms of each."""
+    """Returns how many photos/s this process decodes, crops and resizes from memory, and the CPU ms per photo."""
     parameters = PreprocessParameters(**settings)
     with zipfile.ZipFile(raw / "photos.zip") as archive:
         photos = [archive.read(name) for name in archive.namelist()[:SINGLE_IMAGES]]
@@ -125,13 +124,13 @@ def measure_single(raw: Path, settings: dict[str, Any]) -> tuple[float, float]:
 
 
 def measure_together(raw: Path, settings: dict[str, Any]) -> float:
-    """Returns the photos a second of as many such processes as there are cores, all at once."""
+    """Returns the photos/s of one such process per core in parallel."""
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         return sum(speed for speed, _ in pool.map(measure_single, [raw] * os.cpu_count(), [settings] * os.cpu_count()))
 
 
 def measure_stage(raw: Path, images: int, folder: Path, settings: dict[str, Any]) -> tuple[float, float]:
-    """Returns the stage's photos a second, from its start to its exit, and the peak memory of its processes in MB."""
+    """Returns the photos/s of the stage from start to exit, and the peak memory of its processes in MB."""
     params = folder / "params.yaml"
     values = yaml.safe_load((ROOT / "presets/demo.yaml").read_text())
     params.write_text(yaml.safe_dump(values | {"preprocess": settings}))
@@ -142,7 +141,7 @@ def measure_stage(raw: Path, images: int, folder: Path, settings: dict[str, Any]
         while stage.returncode is None:
             peak_bytes = max(peak_bytes, measure_memory(psutil.Process(stage.pid)))
             with contextlib.suppress(subprocess.TimeoutExpired):
-                stage.wait(SECONDS_BETWEEN_LOOKS)
+                stage.wait(SECONDS_BETWEEN_READINGS)
     seconds = time.perf_counter() - started
     if stage.returncode != 0:
         sys.exit(f"the stage failed with status {stage.returncode}")
@@ -150,7 +149,7 @@ def measure_stage(raw: Path, images: int, folder: Path, settings: dict[str, Any]
 
 
 def measure_memory(process: psutil.Process) -> int:
-    """Returns the proportional memory of a process and all below it, in bytes; 0 for those that have just ended."""
+    """Returns the proportional memory of a process and its descendants in bytes; processes that have just ended count as 0."""
     total = 0
     for one in [process, *process.children(recursive=True)]:
         try:
@@ -169,7 +168,7 @@ def main(cases: list[tuple[int, tuple[int, int] | None]], repeats: int) -> None:
     """Measures and prints the tables.
 
     Args:
-        cases: how many photos, and for portraits their size.
+        cases: the number of photos, and for portraits their size.
     """
     cores = os.cpu_count()
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
@@ -178,8 +177,8 @@ def main(cases: list[tuple[int, tuple[int, int] | None]], repeats: int) -> None:
     )
     print("median (smallest to largest)\n")
     print(
-        "| photos | KB each | one process, photos/s | its CPU, ms a photo | one a core, photos/s | stage, photos/s | of cores × one | of one a core "
-        "| peak memory, MB |"
+        "| photos | KB each | one process, photos/s | its CPU, ms per photo | one per core, photos/s | stage, photos/s | of cores × one "
+        "| of one per core | peak memory, MB |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
@@ -210,9 +209,9 @@ def average_neighbours(values: Sequence[float]) -> list[float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, nargs="+", default=[10_000, 100_000], help="how many photos (default: 10000 100000)")
-    parser.add_argument("--repeats", type=int, default=3, help="how often each is measured (default: 3)")
-    parser.add_argument("--faces", action="store_true", help="find and straighten the faces of portraits instead")
+    parser.add_argument("--images", type=int, nargs="+", default=[10_000, 100_000], help="numbers of photos (default: 10000 100000)")
+    parser.add_argument("--repeats", type=int, default=3, help="number of measurements each (default: 3)")
+    parser.add_argument("--faces", action="store_true", help="find and align the faces of portraits instead")
     chosen = parser.parse_args()
     main(
         [(images, size) for size, images in PORTRAITS.items()] if chosen.faces else [(images, None) for images in chosen.images],

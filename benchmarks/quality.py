@@ -1,18 +1,19 @@
-"""What each preset's model makes of one data set with the same number of real images.
+"""Compares the models of several presets on one data set with the same number of real images.
 
     python benchmarks/quality.py --path celeba10k.zip --images 2000000 --device cuda
     python benchmarks/quality.py --path celeba10k.zip --images 100000 --resolution 32 --seeds 2 --scored 4500 \
         -S train.batch=16 -S model.width=48 -S 'celeba64_r3gan:train.lr=[2e-3, 5e-4]'                               # without a GPU
 
-The pipeline's own scripts run in a copy of the project below --work: download, preprocess and reference once, then train and
-evaluate for each preset and seed. Only model and game are the preset's. Photos, crop, resolution, the number of real images,
-the average's half-life (a twentieth of them) and the protocol of the score are the same for all; schedules run over the whole
-of the budget. -S sets more for all, or for one preset: a learning rate meant for many more steps may want raising. The table
-tells what is one preset's alone. A width means another size in each model, so it tells the generators' parameters too. Run
-again, the benchmark goes on where it was: what has a score is not trained anew, and training resumes.
+The scripts of the pipeline run in a copy of the project below --work: download, preprocess and reference once, then train and evaluate
+for each preset and seed. Only the model and the settings of its training come from the preset. Photos, crop, resolution, the number of
+real images, the half-life of the moving average (a twentieth of them) and the protocol of the score are the same for all; schedules
+cover the complete budget. -S changes further parameters for all presets or for one: for example, a learning rate meant for many more
+steps may be too low. The table lists the parameters that were changed for one preset, and the number of parameters of each generator,
+because the same width gives different sizes. If you run the benchmark again, it resumes: finished runs are not repeated, and an
+interrupted training continues.
 
-Prints a table: the mean over the seeds, the range, and the floor, real images against other real ones. Exits with 1 unless the
-first preset's distance is at most half of the last one's, and none between is worse than the last.
+Prints a table: the mean over the seeds, the range, and the floor, real images against other real ones. Exits with status 1 unless the
+distance of the first preset is at most half of the last one's, and no preset is worse than the last.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from facegan.models.registry import count_parameters  # noqa: E402 (the path abo
 PRESETS = ("celeba64_r3gan", "celeba64_stylegan2", "celeba64_dcgan")
 SHARE_OF_HALFLIFE = 20
 SETTING_FORM = "[PRESET:]SECTION.KEY=VALUE"
-OPTIONS = {  # what the benchmark itself must know
+OPTIONS = {  # parameters with an option of their own
     "preprocess.resolution": "--resolution",
     "train.images": "--images",
     "train.seed": "--seeds",
@@ -50,7 +51,7 @@ OPTIONS = {  # what the benchmark itself must know
 
 
 class Setting(NamedTuple):
-    """What one -S sets, as text; ``preset`` is None where it goes for all."""
+    """One -S option as text. ``preset`` is None if it applies to all presets."""
 
     preset: str | None
     section: str
@@ -62,8 +63,8 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--path", required=True, help="the photos: a zip file, or a folder")
     parser.add_argument("--images", type=int, required=True, help="real images shown to each model")
-    parser.add_argument("--presets", nargs="+", default=PRESETS, help="whose models to train, the one to beat last (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=3, help="how many of each, from 0 on")
+    parser.add_argument("--presets", nargs="+", default=PRESETS, help="presets to train, the baseline last (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds, starting at 0")
     parser.add_argument("--resolution", type=int, default=64, help="in pixels")
     parser.add_argument(
         "-S",
@@ -73,31 +74,33 @@ def read_arguments() -> argparse.Namespace:
         action="append",
         default=[],
         metavar=SETTING_FORM,
-        help="another value than the preset's, for all or for one preset; may be given several times",
+        help="change a parameter of all presets or of one; may be repeated",
     )
-    parser.add_argument("--scored", type=int, default=1000, help="generated images, and as many real ones, behind each score")
-    parser.add_argument("--extractor", default="efficientnet_lite0", help="the feature space; inception for FID")
+    parser.add_argument("--scored", type=int, default=1000, help="number of generated and of real images for each score")
+    parser.add_argument("--extractor", default="efficientnet_lite0", help="feature extractor; inception for FID")
     parser.add_argument("--device", default="auto", help="see train.device")
-    parser.add_argument("--work", type=Path, default=ROOT / "data/quality", help="where everything goes")
+    parser.add_argument("--work", type=Path, default=ROOT / "data/quality", help="output folder")
     return parser.parse_args()
 
 
 def parse_setting(text: str) -> Setting:
-    """Returns what one -S says. Raises argparse.ArgumentTypeError where it cannot be read."""
+    """Parses one -S option. Raises argparse.ArgumentTypeError if it is invalid."""
     match = re.fullmatch(r"(?:(\w+):)?(\w+)\.(\w+)=(.+)", text)
     if not match:
         raise argparse.ArgumentTypeError(f"expected {SETTING_FORM}; found {text!r}")
     setting = Setting(*match.groups())
     if option := OPTIONS.get(f"{setting.section}.{setting.key}"):
         raise argparse.ArgumentTypeError(f"expected {option} rather than {text!r}")
-    sections = ("model", "train") if setting.preset else ("preprocess", "model", "train", "evaluate")  # what is scored alike is made alike
+    sections = (
+        ("model", "train") if setting.preset else ("preprocess", "model", "train", "evaluate")
+    )  # data and scores must be the same for all presets
     if setting.section not in sections:
         raise argparse.ArgumentTypeError(f"expected a section among {', '.join(sections)} in {text!r}; found {setting.section!r}")
     return setting
 
 
 def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[str, Any]:
-    """Returns the whole of params.yaml for one run: the preset, overlaid by what is the same for all, and by -S."""
+    """Returns the complete params.yaml for one run: the preset, updated with the shared values and with -S."""
     params = yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text())
     photos = Path(arguments.path).resolve()
     shared = {
@@ -110,27 +113,29 @@ def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[s
             "progress_images": max(1, arguments.images // 10),
             "seed": seed,
             "device": arguments.device,
-            "on_collapse": "warn",  # a collapse shows in the score
+            "on_collapse": "warn",  # a collapse is visible in the score
         },
         "evaluate": {"extractor": arguments.extractor, "images": arguments.scored, "memorisation_images": arguments.scored, "seed": 0},
     }
     for section, values in shared.items():
         params[section] |= values
-    for setting in sorted(arguments.settings, key=lambda setting: setting.preset is not None):  # one preset's own have the last word
+    for setting in sorted(
+        arguments.settings, key=lambda setting: setting.preset is not None
+    ):  # settings of one preset override those for all
         if setting.preset in (None, preset):
             params[setting.section][setting.key] = yaml.safe_load(setting.value)
     return params
 
 
 def run_stage(project: Path, name: str, params: Path, *more: str | Path) -> None:
-    """Runs one of the project's scripts. Ends the benchmark when it fails; the script has told why."""
+    """Runs one of the project's scripts. Exits if it fails; the script has printed the reason."""
     finished = subprocess.run([sys.executable, f"stages/{name}.py", "--params", params, *more], cwd=project, check=False)
     if finished.returncode:
         sys.exit(f"stage {name} with {params} ended with {finished.returncode}")
 
 
 def prepare(arguments: argparse.Namespace) -> Path:
-    """Returns a copy of the project with shards and reference; an earlier one made from the same photos in the same way is kept."""
+    """Returns a copy of the project with shards and reference. A copy made from the same photos and parameters is reused."""
     project = arguments.work / "project"
     project.mkdir(parents=True, exist_ok=True)
     for part in ("facegan", "stages"):
@@ -148,7 +153,7 @@ def prepare(arguments: argparse.Namespace) -> Path:
 
 
 def score(arguments: argparse.Namespace, project: Path, preset: str, seed: int) -> dict[str, Any]:
-    """Returns the report of one model, trained and scored unless an earlier call did it with the same parameters."""
+    """Returns the report of one model. Trains and scores it unless an earlier call did so with the same parameters."""
     run = project / "runs" / f"{preset}-{seed}"
     path, report = run / "params.yaml", run / "evaluate.json"
     text = yaml.safe_dump(make_params(arguments, preset, seed))
@@ -169,7 +174,7 @@ def score(arguments: argparse.Namespace, project: Path, preset: str, seed: int) 
 
 
 def describe(values: list[float], digits: int = 1) -> str:
-    """Returns the mean, and from where to where the values go."""
+    """Returns the mean and the range."""
     return f"{statistics.mean(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
@@ -185,11 +190,11 @@ def main() -> None:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and arguments.device != "cpu" else None
     machine = gpu or f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     print(
-        f"\n{Path(arguments.path).name} at {arguments.resolution} px, {arguments.images:,} real images each, {arguments.seeds} seeds; {machine}, "
-        f"PyTorch {torch.__version__}; {name} over {arguments.scored:,} generated and {first['protocol']['real']:,} real images, "
-        f"protocol {first['protocol']['fingerprint']}\n"
+        f"\n{Path(arguments.path).name} at {arguments.resolution} px, {arguments.images:,} real images each, {arguments.seeds} seeds; "
+        f"{machine}, PyTorch {torch.__version__}; {name} over {arguments.scored:,} generated and {first['protocol']['real']:,} real "
+        f"images, protocol {first['protocol']['fingerprint']}\n"
     )
-    print(f"| preset | generator, million parameters | {name} | images a second |\n|---|---|---|---|")
+    print(f"| preset | generator, million parameters | {name} | images/s |\n|---|---|---|---|")
     for preset, runs in reports.items():
         note = "".join(f", {setting.section}.{setting.key} {setting.value}" for setting in arguments.settings if setting.preset == preset)
         speeds = [run["train"]["images_per_second"] for run in runs]

@@ -1,6 +1,6 @@
-"""Random weights for Inception-v3, for comparing and timing scorers where the true weights cannot be had.
+"""Random weights for Inception-v3, to compare and time scorers if the published weights are not available.
 
-Out: the tensors that every FID implementation loads, under the names that they all use.
+Output: the tensors that every FID implementation loads, under their common names.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def draw_inception(seed: int) -> dict[str, Tensor]:
-    """Returns the state of an Inception-v3 with 1,008 classes, He-normal convolutions, the same for the same seed."""
+    """Returns the state dict of an Inception-v3 with 1,008 classes and He-normal convolutions. It depends only on the seed."""
     import torchvision
 
     torch.manual_seed(seed)
@@ -22,6 +22,6 @@ def draw_inception(seed: int) -> dict[str, Tensor]:
 
 
 def save_random_inception(path: Path, seed: int) -> None:
-    """Writes those tensors to a PyTorch file."""
+    """Writes the state dict to a PyTorch file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(draw_inception(seed), path)

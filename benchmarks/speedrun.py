@@ -1,19 +1,19 @@
-"""The speedrun: how long training takes to a fixed score.
+"""The speedrun: measures the training time to a fixed score.
 
-    python benchmarks/speedrun.py avatars32 tutorial                                          # what every tutorial teaches
+    python benchmarks/speedrun.py avatars32 tutorial                                          # the recipe of the tutorials
     python benchmarks/speedrun.py avatars32 presets/demo.yaml --record docs/speedrun/avatars32_demo.json
     python benchmarks/speedrun.py celeba64 presets/celeba64_dcgan.yaml --photos celeba10k.zip --images 60000
     python benchmarks/speedrun.py celeba64_gpu presets/celeba64_r3gan.yaml --photos celeba.zip
 
-A track fixes photos, resolution and score. A recipe is a preset's model and game, or the tutorials' loop and network: DCGAN as taught,
-see benchmarks/train_speed.py. (The CPU seconds of its two processes that read pictures are not counted, which is kind to it.) Each
-seed trains to the end of its budget of images, and is scored at so many points on the way, closest at the start, where scores change
-fastest: the Fréchet distance over EfficientNet-Lite0's features of 2,000 generated and the first 2,000 training images. The clock, the
-process's CPU seconds on all threads and the wall's, stands still while scores are taken, and starts when the networks are made.
+A track defines photos, resolution and score. A recipe is the model and training of a preset, or the tutorials' loop and network: DCGAN as
+taught, see benchmarks/train_speed.py. (The CPU seconds of its two data-loading processes are not counted, which favours it.) Each seed
+trains for its full budget of images and is scored at --points points, most of them at the start, where scores change fastest. The score is
+the Fréchet distance over EfficientNet-Lite0 features of 2,000 generated images and the first 2,000 training images. The clock counts CPU
+seconds of all threads and wall time. It starts when the networks are created, and is paused while scores are computed.
 
-Prints for each rung of the track's ladder how long it took to a score at or below it: median and range over the seeds, or that
-some never got there. --record keeps every raw value, with commit, parameters and hardware, in a JSON file; seeds that stand in it
-are not run again. --grids keeps what each seed's generator draws at the end, the first faces of those that were scored.
+Prints for each threshold of the track the time until the score was at or below it: median and range over the seeds, or how many seeds
+reached it. --record stores every raw value, with commit, parameters and hardware, in a JSON file; seeds in that file are not run again.
+--grids saves an image of each seed's final generator, with the first of the scored faces.
 """
 
 import argparse
@@ -55,7 +55,7 @@ from facegan.training.distributed import World  # noqa: E402
 from facegan.training.engine import Hardware, choose_hardware  # noqa: E402
 from facegan.training.run import Training  # noqa: E402
 
-SCORED = 2_000  # generated images, and as many real ones
+SCORED = 2_000  # generated images, and the same number of real ones
 SCORE_SEED = 0
 GRID_FACES, GRID_COLUMNS = 64, 8
 TUTORIAL = "tutorial"
@@ -63,7 +63,7 @@ TUTORIAL_IMAGES = 60_000
 
 
 class Track(NamedTuple):
-    """What is compared with what. ``photos``: whether a person must bring them; else they are drawn."""
+    """A benchmark problem. ``photos``: whether the user must supply them; otherwise they are drawn."""
 
     resolution: int
     photos: bool
@@ -81,7 +81,7 @@ TRACKS = {
 
 
 class Run(pydantic.BaseModel):
-    """One seed's training, with every value that was taken."""
+    """The training of one seed, with all measured values."""
 
     seed: int
     commit: str
@@ -92,7 +92,7 @@ class Run(pydantic.BaseModel):
 
 
 class Record(pydantic.BaseModel):
-    """What --record keeps."""
+    """Content of a --record file."""
 
     track: str
     recipe: str
@@ -101,7 +101,7 @@ class Record(pydantic.BaseModel):
 
 
 class Clock:
-    """Seconds that training took: ``cpu`` of all threads, and ``wall``. It runs inside its ``with`` blocks alone."""
+    """Training time in seconds: ``cpu`` of all threads, and ``wall``. Runs only inside its ``with`` blocks."""
 
     def __init__(self, device: torch.device):
         self.on_gpu = device.type == "cuda"
@@ -118,7 +118,7 @@ class Clock:
 
 
 def make_shards(track: Track, photos: Path | None, folder: Path) -> Path:
-    """Returns the shards of the track's photos: the demo's 4,000 avatars, or the centre squares of what a person brought."""
+    """Returns the shards of the track's photos: the demo's 4,000 avatars, or the centre squares of the user's photos."""
     demo = read_parameters(ROOT / "presets/demo.yaml")
     source = {"source": "folder" if photos.is_dir() else "archive", "path": str(photos.resolve())} if photos else {}
     download(demo.data.model_copy(update=source), folder / "raw", ROOT)
@@ -128,7 +128,7 @@ def make_shards(track: Track, photos: Path | None, folder: Path) -> Path:
 
 
 def shorten(parameters: Parameters, images: int | None, seed: int) -> Parameters:
-    """Returns the parameters for one seed, with another budget of images where one is given; schedules run over the whole of it."""
+    """Returns the parameters for one seed, with another budget of images if given; schedules then cover that budget."""
     values = parameters.as_plain()
     values["train"]["seed"] = seed
     if images:
@@ -170,7 +170,7 @@ class Taught:
 
 
 def write_photos(shards: Path) -> Path:
-    """Writes the training images as files beside their shards, once, and returns the folder for torchvision's ImageFolder."""
+    """Writes the training images as files next to the shards, once, and returns the folder for torchvision's ImageFolder."""
     photos = shards.parent / "photos"
     if not photos.exists():
         (photos / "faces").mkdir(parents=True)
@@ -185,8 +185,8 @@ def run_seed(
     """Trains once.
 
     Returns:
-        The images, CPU seconds, wall seconds and score at each of the points, where point k of n is at (k/n)² of the images; and the
-        generator at the end.
+        Images, CPU seconds, wall seconds and score at each point, where point k of n is at (k/n)² of the images; and the final
+        generator.
     """
     clock, rows, seen = Clock(hardware.device), [], 0
     with clock:
@@ -203,7 +203,7 @@ def run_seed(
 
 
 def save_grid(path: Path, generator: nn.Module) -> None:
-    """Draws the first faces of those that the score sees, as it sees them."""
+    """Saves a grid of the first scored faces."""
     generator.eval()
     faces = generate_images(generator, seeded_latents(generator, SCORED, SCORE_SEED)[:GRID_FACES])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,12 +211,12 @@ def save_grid(path: Path, generator: nn.Module) -> None:
 
 
 def seconds_until(rows: list[dict[str, float]], rung: float, clock: str) -> float | None:
-    """Returns the seconds at the first point whose score is at the rung or below it; None where there is none."""
+    """Returns the seconds at the first point whose score is at or below the threshold; None if there is none."""
     return next((row[clock] for row in rows if row["score"] <= rung), None)
 
 
 def describe(values: list[float | None]) -> str:
-    """Returns the median and the range of seconds, or how many seeds had any."""
+    """Returns the median and the range of seconds, or how many seeds reached the score."""
     reached = [value for value in values if value is not None]
     if len(reached) < len(values):
         return f"{len(reached)} of {len(values)} seeds"
@@ -224,7 +224,7 @@ def describe(values: list[float | None]) -> str:
 
 
 def make_table(track: Track, runs: list[list[dict[str, float]]]) -> str:
-    """Returns the seconds until each rung that any seed reached, and the score at the end."""
+    """Returns a table of the seconds until each threshold that any seed reached, and the final score."""
     lines = ["| score | CPU seconds | wall seconds |", "|---|---|---|"]
     for rung in track.ladder:
         clocks = [[seconds_until(run, rung, clock) for run in runs] for clock in ("cpu_seconds", "wall_seconds")]
@@ -238,19 +238,19 @@ def make_table(track: Track, runs: list[list[dict[str, float]]]) -> str:
 
 
 def name_machine(hardware: Hardware) -> str:
-    """Returns the hardware, its threads and PyTorch's version in one line."""
+    """Returns the hardware, the number of threads and PyTorch's version in one line."""
     chip = torch.cuda.get_device_name() if hardware.device.type == "cuda" else f"{os.cpu_count()} cores, {platform.machine()}"
     return f"{chip}, {torch.get_num_threads()} threads, {str(hardware.precision).removeprefix('torch.')}, PyTorch {torch.__version__}"
 
 
 def find_commit() -> str:
-    """Returns the commit, with a plus where files differ from it."""
+    """Returns the commit, with a plus sign if files differ from it."""
     asked = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"]
     return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def prepare(arguments: argparse.Namespace, shards: Path, seed: int) -> tuple[Callable[[Hardware], Ours | Taught], int, dict[str, Any]]:
-    """Returns what makes one seed's training, its images, and its parameters to write down."""
+    """Returns a function that creates the training of one seed, its number of images, and its parameters for the record."""
     track = TRACKS[arguments.track]
     demo = read_parameters(ROOT / "presets/demo.yaml")
     if arguments.recipe == TUTORIAL:
@@ -265,23 +265,25 @@ def prepare(arguments: argparse.Namespace, shards: Path, seed: int) -> tuple[Cal
 
 
 def open_record(path: Path | None, track: str, recipe: str) -> Record:
-    """Returns the record so far, an empty one where there is no file. Raises FaceganError for a file of another race."""
+    """Returns the existing record, or an empty one if there is no file. Raises FaceganError for a file of another track or recipe."""
     if path is None or not path.exists():
         return Record(track=track, recipe=recipe, scored=SCORED, runs=[])
     record = read_json(path, Record, "name another file")
     if (record.track, record.recipe) != (track, recipe):
-        raise FaceganError(f"expected {path} of {track} by {recipe}; found {record.track} by {record.recipe}; name another file")
+        raise FaceganError(
+            f"expected a record of {track} by {recipe} in {path}; found {record.track} by {record.recipe}; name another file"
+        )
     return record
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Runs the seeds that the record lacks, and prints the table."""
+    """Runs the seeds that are missing in the record, and prints the table."""
     track = TRACKS[arguments.track]
     if track.photos and not arguments.photos:
         sys.exit(f"{arguments.track}: expected --photos, a zip file or a folder; found none")
     hardware = choose_hardware(track.device, "auto")
     record = open_record(arguments.record, arguments.track, arguments.recipe)
-    commit = find_commit()  # of the code that runs, whatever is checked out meanwhile
+    commit = find_commit()  # read before the runs, because another commit may be checked out during them
     with tempfile.TemporaryDirectory() as folder:
         shards = make_shards(track, arguments.photos if track.photos else None, Path(folder))
         real: Tensor = torch.cat(open_split(shards, "train"))[:SCORED]
@@ -309,13 +311,13 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("track", choices=TRACKS, help="photos, resolution and score")
-    parser.add_argument("recipe", help=f"a preset's file, or {TUTORIAL}")
-    parser.add_argument("--photos", type=Path, help="CelebA's photos, a zip file or a folder; half-size ones may be used")
+    parser.add_argument("recipe", help=f"a preset file, or {TUTORIAL}")
+    parser.add_argument("--photos", type=Path, help="CelebA's photos, a zip file or a folder; half size is sufficient")
     parser.add_argument("--images", type=int, help=f"real images to show (default: the preset's; {TUTORIAL_IMAGES:,} for {TUTORIAL})")
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on (default: 3)")
-    parser.add_argument("--points", type=int, default=10, help="scores on the way, closest at the start (default: 10)")
-    parser.add_argument("--record", type=Path, help="the file to keep every value in")
-    parser.add_argument("--grids", type=Path, help="the folder to keep each seed's faces in")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds, starting at 0 (default: 3)")
+    parser.add_argument("--points", type=int, default=10, help="number of scores during training, most of them at the start (default: 10)")
+    parser.add_argument("--record", type=Path, help="JSON file for all values")
+    parser.add_argument("--grids", type=Path, help="folder for the faces of each seed")
     try:
         main(parser.parse_args())
     except FaceganError as error:

@@ -1,15 +1,15 @@
-"""What a training step asks of a GPU, counted without one: convolutions, kernels and memory, for each preset.
+"""Counts convolutions, kernels and memory of each preset's training step on a GPU, without a GPU.
 
     python benchmarks/step_counts.py [PRESET …]
 
 Each preset's step runs at its full size on tensors that have shapes and types but no values (PyTorch's FakeTensor), with the
-precision and the optimiser that a GPU would get. Counted are
+precision and the optimizer that a GPU would use. It counts
 
 convolutions   calls, forward and backward
-large          of them, those whose filter is 8 pixels high or more: no network has such, a bad second derivative does
-kernels        operations that compute something; a GPU starts one kernel for each, seldom two or three
-memory         the most bytes that tensors take at once: weights, optimisers, activations, gradients. Workspaces of libraries,
-               gaps and the CUDA context (about 0.5 GiB) come on top, so these are estimates, from below
+large          convolutions with filters at least 8 pixels high; no network has these, but an inefficient second derivative does
+kernels        operations that compute something; a GPU starts one kernel for each, rarely two or three
+memory         peak size of all tensors: weights, optimizers, activations, gradients. This is a lower bound: workspaces of libraries,
+               fragmentation and the CUDA context (about 0.5 GiB) are added to it
 """
 
 import argparse
@@ -45,20 +45,20 @@ from facegan.training.microbatch import choose_size, find_unit  # noqa: E402
 from facegan.training.networks import Networks  # noqa: E402
 
 LARGE_FILTER = 8
-CARDS = {"8 GB": 8e9, "12 GB": 12e9, "24 GB": 24e9}  # what people have
+CARDS = {"8 GB": 8e9, "12 GB": 12e9, "24 GB": 24e9}  # common memory sizes
 CONTEXT_BYTES = 0.5 * 2**30
 WITHOUT_KERNEL = ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "promote_types")
 
 
 class CountingDevice(Hardware):
-    """A processor that gets what a GPU would: bfloat16, an optimiser whose numbers stay on the device, no graph."""
+    """A CPU with the settings of a GPU: bfloat16, an optimizer whose state stays on the device, no graph."""
 
     is_capturable, uses_graph = True, False
 
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """What one step takes."""
+    """Counts of one training step."""
 
     convolutions: int
     large: int
@@ -67,7 +67,7 @@ class Counts:
 
 
 class Counter(TorchDispatchMode):
-    """Counts operations, and adds up the storages that are alive."""
+    """Counts operations and the total size of all live storages."""
 
     def __init__(self, resident: list[Tensor]):
         super().__init__()
@@ -105,7 +105,7 @@ class Counter(TorchDispatchMode):
 
 
 def convert(network: nn.Module, device: torch.device, memory_format: torch.memory_format) -> nn.Module:
-    """Does what ``nn.Module.to`` does, which cannot with fake tensors."""
+    """Replaces ``nn.Module.to``, which does not support fake tensors."""
     for module in network.modules():
         for name, value in list(module._parameters.items()):
             if value is not None:
@@ -115,14 +115,14 @@ def convert(network: nn.Module, device: torch.device, memory_format: torch.memor
 
 
 def duplicate(tensor: Tensor, memo: dict) -> Tensor:
-    """Does what ``copy.deepcopy`` does with a tensor, which cannot with fake ones."""
+    """Replaces ``copy.deepcopy`` of a tensor, which does not support fake tensors."""
     copied = tensor.detach().clone()
     return nn.Parameter(copied, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copied
 
 
 @contextlib.contextmanager
 def no_values() -> Iterator[None]:
-    """Within this context tensors have no values and take no memory."""
+    """Creates tensors without values, which take no memory, within this context."""
     patches = mock.patch.object(nn.Module, "to", convert), mock.patch.object(Tensor, "__deepcopy__", duplicate)
     as_on_a_gpu = mock.patch.object(convolution, "DENSE_BY_PYTORCH", ())
     with FakeTensorMode(allow_non_fake_inputs=True), patches[0], patches[1], as_on_a_gpu:
@@ -132,12 +132,10 @@ def no_values() -> Iterator[None]:
 def make_engine(parameters: Parameters, batch: int, microbatch: int | None) -> Engine:
     """Returns an engine for the parameters' game, within ``no_values``."""
     resolution, train = parameters.preprocess.resolution, parameters.train
-    chosen = choose_hardware("cpu", "bf16")  # for what else it sets
+    chosen = choose_hardware("cpu", "bf16")  # for its other settings
     hardware = CountingDevice(chosen.device, chosen.precision)
     images = torch.empty((4 * batch * train.penalty_interval, 3, resolution, resolution), dtype=torch.uint8)
-    optimizer = (
-        "adam"  # RMSprop of PyTorch asks for a real device where its numbers are to stay on it; it takes as many kernels, and less memory
-    )
+    optimizer = "adam"  # PyTorch's capturable RMSprop needs a real device; it takes the same number of kernels and less memory
     networks = Networks(parameters.model, resolution, optimizer, (0.0, 0.9), train.clip_value, hardware.device, hardware.is_capturable)
     game = Game(
         OBJECTIVES[train.objective],
@@ -151,7 +149,7 @@ def make_engine(parameters: Parameters, batch: int, microbatch: int | None) -> E
 
 
 def count_step(parameters: Parameters, penalize: bool, batch: int | None = None, microbatch: int | None = None) -> Counts:
-    """Returns what one step takes, with a penalty where the game has one, or without."""
+    """Returns the counts of one step, with or without the penalty."""
     batch = batch or parameters.train.batch
     with no_values():
         engine = make_engine(parameters, batch, microbatch)
@@ -164,7 +162,7 @@ def count_step(parameters: Parameters, penalize: bool, batch: int | None = None,
 
 
 def choose_for_cards(parameters: Parameters) -> dict[str, int | None]:
-    """Returns how many images at once each card takes; None: too few for any step."""
+    """Returns the size of a microbatch for each card; None if no step fits."""
     with no_values():
         engine = make_engine(parameters, parameters.train.batch, None)
     unit = find_unit(engine.networks, engine.game.penalty_stride, engine.batch, engine.batch)
@@ -188,11 +186,9 @@ def choose_for_cards(parameters: Parameters) -> dict[str, int | None]:
 
 
 def main(names: list[str]) -> None:
-    """Prints a table row for each preset."""
+    """Prints a table with one row per preset."""
     print(f"PyTorch {torch.__version__}")
-    print(
-        f"| preset | batch | convolutions | large | kernels | GiB | images at once on {', '.join(CARDS)} |\n|---|---|---|---|---|---|---|"
-    )
+    print(f"| preset | batch | convolutions | large | kernels | GiB | microbatch on {', '.join(CARDS)} |\n|---|---|---|---|---|---|---|")
     for name in names:
         parameters = read_values(Parameters, yaml.safe_load((ROOT / "presets" / f"{name}.yaml").read_text()), name)
         kinds = [True, False] if parameters.train.penalty_interval > 1 else [True]
@@ -210,6 +206,9 @@ def main(names: list[str]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "presets", nargs="*", default=sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")), help="which (default: all)"
+        "presets",
+        nargs="*",
+        default=sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")),
+        help="names of presets (default: all)",
     )
     main(parser.parse_args().presets)

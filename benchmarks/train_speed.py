@@ -1,18 +1,18 @@
-"""How fast training is: against the loop that every tutorial teaches, and against what the machine could do.
+"""Compares the speed of training with the loop of the tutorials and with the limit of the hardware.
 
     python benchmarks/train_speed.py [--device cuda] [--shards FOLDER] [--rounds 5] [--seconds 6]
 
-In turns, in one run, with the same network and batch:
+Alternating in one run, with the same network and batch:
 
-tutorial   ImageFolder and DataLoader with two workers over JPEG files of CelebA's size (178×218), resized and cropped as
-           they are read; float32, contiguous; a pass over real and one over generated images, each with its own backward;
-           the losses read with .item() at every step.
-ours       facegan's own step: images in memory, mirrored there; precision and memory layout as ``auto`` chooses; with the
-           average and the sums that the tutorial has not; a row of losses.csv as often as in a run.
+tutorial   ImageFolder and DataLoader with two workers on JPEG files of CelebA's size (178×218), resized and cropped while
+           loading; float32, contiguous; one pass over real and one over generated images, each with its own backward;
+           the losses read with .item() in every step.
+facegan    the step of facegan: images in memory, flipped there; precision and memory layout as chosen by ``auto``; including
+           the moving average and the statistics, which the tutorial does not have; rows of losses.csv as often as in a run.
 
-The limit is the time that the convolutions alone would take if each ran at the rate of a large matrix product or, where that
-is longer, moved its inputs and outputs as fast as a large copy. Both rates are measured on the spot. The photos, files for
-the one and shards for the other, are made in a temporary folder from the given shards, or drawn.
+The limit is the time of the convolutions alone, if each ran at the rate of a large matrix product or, if that is longer, moved its
+inputs and outputs at the rate of a large copy. Both rates are measured in the same run. The photos, as files for the tutorial and as
+shards for facegan, are created in a temporary folder from the given shards, or drawn.
 """
 
 import argparse
@@ -51,8 +51,8 @@ from facegan.training.run import Training  # noqa: E402
 PHOTOS = 2_000
 CELEBA_WIDTH, CELEBA_HEIGHT = 178, 218
 TUTORIAL_WORKERS = 2
-BURST_STEPS = 4  # between two looks at the clock, since looking waits for a GPU
-WARM_UP_SECONDS = 1.0  # in which the tutorial's workers fill their queue again, and then rest
+BURST_STEPS = 4  # between clock readings, because these wait for a GPU
+WARM_UP_SECONDS = 1.0  # in which the tutorial's workers fill their queue
 MATRIX_SIZES = (1024, 2048, 4096)
 COPY_BYTES = 1 << 28
 RATE_REPEATS = 7
@@ -61,7 +61,7 @@ TAUGHT = {"batch": 64, "lr": 2e-4, "discriminator_lr_ratio": 1.0, "betas": (0.5,
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One row of the table: a network, the size of its pictures, and how it is trained."""
+    """One row of the table: a network, its resolution, and its training parameters."""
 
     title: str
     resolution: int
@@ -70,7 +70,7 @@ class Case:
 
 
 class Stopwatch:
-    """Adds up the time spent in its ``with`` blocks: the device's on a GPU, else the host's."""
+    """Measures the total time in its ``with`` blocks: of the device on a GPU, otherwise of the host."""
 
     def __init__(self, device: torch.device):
         self.on_gpu = device.type == "cuda"
@@ -91,12 +91,12 @@ class Stopwatch:
         self.host_seconds += time.perf_counter() - self.began
 
     def seconds(self) -> float:
-        """Returns the longer of the host's and the device's time; call it after a synchronisation."""
+        """Returns the longer of the host's and the device's time. Synchronize first."""
         return max(self.host_seconds, sum(start.elapsed_time(end) for start, end in self.events) / 1000)
 
 
 class TimedBatches:
-    """Our batches, with a stopwatch on them."""
+    """facegan's batches with a stopwatch."""
 
     def __init__(self, batches: Batches, watch: Stopwatch):
         self.batches, self.watch, self.count = batches, watch, batches.count
@@ -111,13 +111,13 @@ class TimedBatches:
 
 
 def make_training(case: Case, shards: Path, hardware: Hardware) -> Training:
-    """Returns a training of the case, as the stage makes it."""
+    """Returns the training of a case, as the stage creates it."""
     images = open_split(shards, "train")
     return Training(read_index(shards), images, case.network, case.parameters, hardware, World(), open_quick_score=None)
 
 
 class OurLoop:
-    """Training as facegan does it."""
+    """The training loop of facegan."""
 
     def __init__(self, case: Case, shards: Path, hardware: Hardware):
         self.training = make_training(case, shards, hardware)
@@ -131,7 +131,7 @@ class OurLoop:
 
 
 class TutorialLoop:
-    """Training as the tutorials teach it."""
+    """The training loop of the tutorials."""
 
     def __init__(self, case: Case, photos: Path, device: torch.device):
         from torchvision import datasets, transforms
@@ -154,7 +154,7 @@ class TutorialLoop:
         self.history: list[tuple[float, ...]] = []
 
     def endless(self) -> Iterator[Tensor]:
-        """Yields one epoch's batches after another's."""
+        """Yields batches of consecutive epochs without end."""
         while True:
             for images, _ in self.loader:
                 yield images
@@ -179,12 +179,12 @@ class TutorialLoop:
         loss = self.cross_entropy(logits, ones)
         loss.backward()
         self.generator_adam.step()
-        told = (real_loss + fake_loss, loss, real_logits.sigmoid().mean(), fake_logits.sigmoid().mean(), logits.sigmoid().mean())
-        self.history.append(tuple(number.item() for number in told))
+        reported = (real_loss + fake_loss, loss, real_logits.sigmoid().mean(), fake_logits.sigmoid().mean(), logits.sigmoid().mean())
+        self.history.append(tuple(number.item() for number in reported))
 
 
 class ConvolutionLog(TorchDispatchMode):
-    """Writes down each convolution's floating-point operations, and how many numbers it takes in and gives out."""
+    """Records the floating-point operations of each convolution, and the number of elements of its inputs and outputs."""
 
     def __init__(self):
         super().__init__()
@@ -200,7 +200,7 @@ class ConvolutionLog(TorchDispatchMode):
 
 
 def make_photos(folder: Path, source: Path | None, resolution: int) -> tuple[Path, Path]:
-    """Writes the same pictures as JPEG files of CelebA's size and as shards; returns both folders."""
+    """Writes the same images as JPEG files of CelebA's size and as shards; returns both folders."""
     if source:
         pictures = torch.cat(open_split(source, "train"))[:PHOTOS]
     else:
@@ -218,7 +218,7 @@ def make_photos(folder: Path, source: Path | None, resolution: int) -> tuple[Pat
 
 
 def play_round(loop: Any, seconds: float, device: torch.device) -> tuple[float, float]:
-    """Plays to warm up and then for so many seconds; returns the seconds of a step, and the share of them spent on data."""
+    """Warms up and then trains for the given time; returns the seconds per step and the share of them spent on data."""
     play(loop, WARM_UP_SECONDS, device)
     loop.watch.clear()
     steps, spent = play(loop, seconds, device)
@@ -226,7 +226,7 @@ def play_round(loop: Any, seconds: float, device: torch.device) -> tuple[float, 
 
 
 def play(loop: Any, seconds: float, device: torch.device) -> tuple[int, float]:
-    """Plays steps for so many seconds, and one burst at least; returns how many, and how long they took."""
+    """Trains for the given time, at least one burst of steps; returns the number of steps and their time."""
     synchronize(device)
     began, steps = time.perf_counter(), 0
     while steps == 0 or time.perf_counter() - began < seconds:
@@ -238,13 +238,13 @@ def play(loop: Any, seconds: float, device: torch.device) -> tuple[int, float]:
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits until the device has done all that it was given."""
+    """Waits until the device has finished all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def find_convolutions(case: Case, shards: Path) -> list[tuple[int, int]]:
-    """Returns the (operations, numbers moved) of each convolution in one of our steps."""
+    """Returns (operations, elements moved) of each convolution in one step of facegan."""
     hardware = Hardware(torch.device("cpu"), torch.float32)
     training = make_training(case, shards, hardware)
     with ConvolutionLog() as log:
@@ -253,7 +253,7 @@ def find_convolutions(case: Case, shards: Path) -> list[tuple[int, int]]:
 
 
 def measure_rates(hardware: Hardware) -> tuple[float, float]:
-    """Returns the operations a second of a large matrix product, and the bytes a second that a large copy reads and writes."""
+    """Returns the operations per second of a large matrix product, and the bytes per second that a large copy reads and writes."""
 
     def fastest(work: Any) -> float:
         seconds = []
@@ -306,7 +306,7 @@ def measure_case(case: Case, source: Path | None, hardware: Hardware, rounds: in
     their_wait, our_wait = (statistics.median(loop[1] for loop in loops) for loops in zip(*results, strict=True))
     giga = sum(operations for operations, _ in convolutions) / case.parameters.batch / 1e9
     print(
-        f"{case.title}: {giga:.2f} GFLOP of convolutions an image; matrix products {operations_a_second / 1e9:,.0f} GFLOP/s, "
+        f"{case.title}: {giga:.2f} GFLOP of convolutions per image; matrix products {operations_a_second / 1e9:,.0f} GFLOP/s, "
         f"copies {bytes_a_second / 1e9:,.0f} GB/s; limit {limit:,.0f} images/s"
     )
     return (
@@ -325,7 +325,7 @@ def name_machine(hardware: Hardware) -> str:
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     device = f"{os.cpu_count()} cores, {platform.machine()}" if hardware.device.type == "cpu" else torch.cuda.get_device_name()
     precision = str(hardware.precision).removeprefix("torch.")
-    return f"{device}, ours in {precision}, PyTorch {torch.__version__}, Python {platform.python_version()}, commit {commit}"
+    return f"{device}, facegan in {precision}, PyTorch {torch.__version__}, Python {platform.python_version()}, commit {commit}"
 
 
 def main(device: str, source: Path | None, rounds: int, seconds: float) -> None:
@@ -333,7 +333,7 @@ def main(device: str, source: Path | None, rounds: int, seconds: float) -> None:
     hardware = choose_hardware(device, "auto")
     print(f"{name_machine(hardware)}, n = {rounds} rounds of {seconds:g} seconds, median (smallest to largest)", flush=True)
     rows = [measure_case(case, source, hardware, rounds, seconds) for case in make_cases()]
-    print("\n| network | batch | tutorial, images/s | ours, images/s | ratio | its data wait | our data wait | share of the limit |")
+    print("\n| network | batch | tutorial, images/s | facegan, images/s | ratio | tutorial waits | facegan waits | share of the limit |")
     print("|---|---|---|---|---|---|---|---|")
     print("\n".join(rows))
 
@@ -341,8 +341,8 @@ def main(device: str, source: Path | None, rounds: int, seconds: float) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to train (default: auto)")
-    parser.add_argument("--shards", type=Path, help="take the pictures from these shards (default: drawn)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each (default: 5)")
-    parser.add_argument("--seconds", type=float, default=6, help="seconds a turn (default: 6)")
+    parser.add_argument("--shards", type=Path, help="shards to take the images from (default: drawn images)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (default: 5)")
+    parser.add_argument("--seconds", type=float, default=6, help="seconds per round (default: 6)")
     chosen = parser.parse_args()
     main(chosen.device, chosen.shards, chosen.rounds, chosen.seconds)

@@ -1,4 +1,4 @@
-"""facegan: photos of faces in, a generator of new faces out, and a score that can be trusted.
+"""facegan: train GANs on photos of faces, sample new faces, and compute comparable scores.
 
 import facegan
 faces = facegan.load("generator.safetensors").faces(seed=1, count=10)  # PIL images
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from facegan.sampling.library import FaceGenerator
+
+__version__ = "0.1.0"
 
 
 def load(path: Any, device: str = "cpu") -> "FaceGenerator":
