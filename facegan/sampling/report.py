@@ -105,18 +105,19 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
     import jinja2
 
     training = read_json(sources.training, Training, "run the stage train again") if exists(sources.training) else None
-    results = sources.evaluation / "report.json" if sources.evaluation else None
+    folder = sources.evaluation or Path()
+    results = folder / "report.json" if sources.evaluation else None
     evaluation = read_json(results, Evaluation, "run the stage evaluate again") if exists(results) else None
     missing = [] if training else ["the training parameters"]
     if evaluation is None:
         missing.append("the scores")
     elif any(getattr(evaluation, name) != getattr(card, name) for name in IDENTITY):
-        found = f"those in {sources.evaluation.name} belong to another generator, after {evaluation.images_seen:,} images"
+        found = f"those in {folder.name} belong to another generator, after {evaluation.images_seen:,} images"
         missing.append(f"the scores ({found}; evaluate this one)")
         evaluation = None
     charts = list(draw_charts(sources))
     missing += [] if charts else ["the training curves"]
-    neighbours = sources.evaluation / "neighbours.png" if evaluation else None
+    neighbours = folder / "neighbours.png" if evaluation else None
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("facegan.sampling", ""),
         autoescape=True,

@@ -37,7 +37,7 @@ class Gaussian:
 
 
 def fit_gaussian(features: Tensor) -> Gaussian:
-    """Returns the mean and the unbiased covariance (divisor N - 1) of features (N, D). Raises FaceganError for fewer than two rows."""
+    """Returns mean and unbiased covariance (divisor N - 1) of features (N, D). Raises FaceganError if N < 2 or a value is not finite."""
     count, dimensions = check_features(features, minimum=2).shape
     mean = sum_rows(features) / count
     if count <= dimensions:

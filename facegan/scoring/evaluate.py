@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from facegan.common.errors import FaceganError, printable
+from facegan.common.shards import Split
 from facegan.models.generator_file import Card
 from facegan.models.latents import generate_images, seeded_latents
 from facegan.models.registry import build_generator, describe_model
@@ -75,7 +76,7 @@ def score(fake: Tensor, real: Tensor, extractor: Extractor) -> Report:
 
 
 def score_untrained(card: Card, reference: Reference, extractor: Extractor, parameters: EvaluateParameters) -> dict[str, float]:
-    """Returns the scores of a generator of the same architecture with newly initialised weights: the upper end of the scale."""
+    """Returns the scores of a generator of the same architecture with newly initialised weights: the other end of the scale."""
     torch.manual_seed(parameters.seed)
     generator = build_generator(card.parameters, card.resolution).to(extractor.device).eval()
     features = extract(extractor, generate(generator, parameters, extractor.device), "untrained generator", parameters.images)
@@ -175,7 +176,7 @@ def draw_neighbours(
     rows = find_neighbours(features, reference.train, 1)[0].flatten().argsort(stable=True)[:SHEET_ROWS].cpu()
     fakes = generate_images(generator, seeded_latents(generator, parameters.images, parameters.seed)[rows]).cpu()
 
-    def look_up(split: str, candidates: Tensor, order: Tensor) -> Tensor:
+    def look_up(split: Split, candidates: Tensor, order: Tensor) -> Tensor:
         found = find_neighbours(features[rows.to(features.device)], candidates, min(SHEET_NEIGHBOURS, len(candidates)))[1].cpu()
         return gather(shards, split, order.cpu()[found].flatten()).unflatten(0, found.shape)  # (R, K, 3, H, W)
 

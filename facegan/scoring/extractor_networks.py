@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ def build_inception(state: State, prepare: Preparation) -> tuple[ExtractorNetwor
 
     with tempfile.NamedTemporaryFile(suffix=".pth") as file:  # torch-fidelity unpickles the file at a path: write a trusted one
         torch.save(state, file.name)
-        net = fold_batch_norms(FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], file.name))
+        net: Any = fold_batch_norms(FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], file.name))
     body = nn.Sequential(
         *(net.Conv2d_1a_3x3, net.Conv2d_2a_3x3, net.Conv2d_2b_3x3, net.MaxPool_1, net.Conv2d_3b_1x1, net.Conv2d_4a_3x3, net.MaxPool_2),
         *(net.Mixed_5b, net.Mixed_5c, net.Mixed_5d, net.Mixed_6a, net.Mixed_6b, net.Mixed_6c, net.Mixed_6d, net.Mixed_6e),
@@ -148,8 +149,9 @@ def build_dinov2(state: State, size: TransformerSize) -> tuple[ExtractorNetwork,
     """
     from timm.models.vision_transformer import VisionTransformer
 
-    sizes = {"img_size": size.picture, "patch_size": size.patch, "embed_dim": size.width, "depth": size.depth}
-    network = VisionTransformer(**sizes, num_heads=size.width // 64, init_values=1.0, num_classes=0)
+    network = VisionTransformer(
+        size.picture, size.patch, embed_dim=size.width, depth=size.depth, num_heads=size.width // 64, init_values=1.0, num_classes=0
+    )
     state = {name: tensor for name, tensor in state.items() if name != "mask_token"}  # only used in training
     network.load_state_dict(state | {"pos_embed": resize_positions(state["pos_embed"], size.picture // size.patch)})
     return ExtractorNetwork(normalise(size.picture, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), network), None

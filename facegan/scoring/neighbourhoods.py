@@ -29,6 +29,8 @@ def find_neighbours(queries: Tensor, images: Tensor, count: int) -> tuple[Tensor
 def measure_radii(features: Tensor, kept: Tensor, neighbours: int) -> Tensor:
     """Returns each row's distances (L, N, neighbours) to its nearest other rows, nearest first, within L subsets of the features (N, D).
 
+    Raises FaceganError for subsets with too few rows.
+
     Args:
         kept: the rows in each subset, bool (L, N).
     """
