@@ -113,7 +113,7 @@ def build_efficientnet(state: State) -> tuple[ExtractorNetwork, None]:
     """Returns EfficientNet-Lite0 (Tan and Le 2019) up to the last pooling."""
     import timm
 
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+    network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
     blocks = [f"blocks.{stage}.{block}" for stage, group in enumerate(network.blocks) for block in range(len(group))]
 
     def rename(name: str) -> str:
