@@ -1,8 +1,8 @@
-"""Stage reference: what the real images look like to the extractor, once for every later score.
+"""Stage reference: computes the features of the real images, once for all later scores.
 
     python stages/reference.py [--shards data/shards] [--out data/reference]
 
-Reads the section `evaluate` of params.yaml. Leaves the real images' features, and the floor: their distance from other real images.
+Reads the section `evaluate` of params.yaml. Writes the features of the real images, and the floor: their distance from other real images.
 """
 
 import argparse
@@ -18,16 +18,16 @@ def main(arguments: argparse.Namespace) -> None:
     from facegan.scoring.reference import make_reference
 
     parameters = read_parameters(arguments.params).evaluate
-    extractor = open_extractor(parameters.extractor, parameters.weights and command.HOME / parameters.weights)
+    extractor = open_extractor(parameters.extractor, command.HOME / parameters.weights if parameters.weights else None)
     reference = make_reference(arguments.shards, arguments.out, extractor, parameters.images, parameters.memorisation_images)
-    print(f"{arguments.out}: {reference.protocol.real:,} real images; {len(reference.train):,} training images to seek neighbours among")
+    print(f"{arguments.out}: {reference.protocol.real:,} real images; {len(reference.train):,} training images in the memorisation test")
     name = name_frechet(extractor.space)
     if name in reference.floor:
-        print(f"the floor, {reference.floor['images']:,} real images against as many others: {name} {reference.floor[name]:.4g}")
+        print(f"floor, {reference.floor['images']:,} real images against as many others: {name} {reference.floor[name]:.4g}")
 
 
 if __name__ == "__main__":
     parser = command.parser(__doc__)
     parser.add_argument("--shards", type=Path, default=command.ROOT / "data/shards", help="the images (default: data/shards)")
-    parser.add_argument("--out", type=Path, default=command.ROOT / "data/reference", help="where the features go (default: data/reference)")
+    parser.add_argument("--out", type=Path, default=command.ROOT / "data/reference", help="the output folder (default: data/reference)")
     command.run(main, parser.parse_args())

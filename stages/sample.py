@@ -1,9 +1,9 @@
-"""Draws faces, a grid and a walk from a generator, and writes a page that shows how good it is and how its training went.
+"""Stage sample: draws faces, a grid and a walk from a generator, and writes a report on its quality and its training.
 
-python stages/sample.py                                          # what dvc repro runs: data/model -> data/samples
-python stages/sample.py --model any.safetensors --out faces      # any generator, wherever it came from
-python stages/sample.py --face 12 40 --seed 3                    # those two faces of seed 3 again, into faces/
-python stages/sample.py --between 12 40 --seed 3                 # one turns into the other and back
+python stages/sample.py                                          # as run by dvc repro: data/model to data/samples
+python stages/sample.py --model any.safetensors --out faces      # any generator
+python stages/sample.py --face 12 40 --seed 3                    # faces 12 and 40 of seed 3, to faces/
+python stages/sample.py --between 12 40 --seed 3                 # one turns into the other and back, to faces/
 """
 
 import argparse
@@ -27,11 +27,12 @@ LARGEST_PIXELS = 4096
 
 
 def sample(arguments: argparse.Namespace) -> None:
+    """Draws single faces with --face or --between, and otherwise all outputs of the stage."""
     chosen = {name: getattr(arguments, name) for name in ("seed", "count") if getattr(arguments, name) is not None}
     parameters = read_parameters(arguments.params).sample
     parameters = read_values(SampleParameters, {**parameters.model_dump(), **chosen}, "the command line")
     if arguments.pixels is not None and not 1 <= arguments.pixels <= LARGEST_PIXELS:
-        raise FaceganError(f"expected --pixels from 1 to {LARGEST_PIXELS:,}; found {arguments.pixels}; name another size")
+        raise FaceganError(f"expected --pixels from 1 to {LARGEST_PIXELS:,}; found {arguments.pixels}; choose another size")
     check_numbers([*(arguments.face or []), *(arguments.between or [])])
     path = arguments.model / "generator.safetensors" if arguments.model.is_dir() else arguments.model
     generator, card = load_generator(path, find_device())
@@ -39,21 +40,15 @@ def sample(arguments: argparse.Namespace) -> None:
     origin = {"generator": f"{card.model}, {card.resolution} px, {card.images_seen} images, parameters {card.parameters_fingerprint[:12]}"}
     if arguments.face or arguments.between:
         out = arguments.out or ROOT / "faces"
-        made = (
-            draw_chosen(generator, parameters, arguments.face, out, arguments.pixels or SINGLE_FACE_PIXELS, origin)
-            if arguments.face
-            else []
-        )
-        made += (
-            [draw_blend(generator, parameters, tuple(arguments.between), out, arguments.pixels or BLEND_FACE_PIXELS)]
-            if arguments.between
-            else []
-        )
-        print(*made, sep="\n")
+        if arguments.face:
+            pixels = arguments.pixels or SINGLE_FACE_PIXELS
+            print(*draw_chosen(generator, parameters, arguments.face, out, pixels, origin), sep="\n")
+        if arguments.between:
+            print(draw_blend(generator, parameters, tuple(arguments.between), out, arguments.pixels or BLEND_FACE_PIXELS))
         return
 
     out = arguments.out or ROOT / "data/samples"
-    for name in ("progress.gif", "losses.png", "vega.js"):  # an earlier call's, of another model perhaps
+    for name in ("progress.gif", "losses.png", "vega.js"):  # an earlier call may have written them for another model
         discard(out / name)
     draw_faces(generator, parameters, out, arguments.pixels or SINGLE_FACE_PIXELS, origin)
     draw_walk(generator, parameters, out)
@@ -68,34 +63,29 @@ def sample(arguments: argparse.Namespace) -> None:
             draw_progress(arguments.model / "progress", out)
             pictures["progress"] = out / "progress.gif"
     write_report(out, card, parameters.as_plain(), pictures, sources)
-    print(f"{out}: report.html shows it all; {parameters.count} faces in faces/")
+    print(f"{out}: report.html shows everything; {parameters.count} faces in faces/")
 
 
 if __name__ == "__main__":
     options = parser(__doc__)
+    model = "the folder written by training, a generator.safetensors, or a checkpoint, even of a running training (default: data/model)"
+    options.add_argument("--model", type=Path, default=ROOT / "data/model", help=model)
+    curves, scores = ROOT / "metrics/losses.csv", ROOT / "metrics/quick_scores.csv"
     options.add_argument(
-        "--model",
-        type=Path,
-        default=ROOT / "data/model",
-        help="training's folder, one generator.safetensors alone, or a checkpoint of a training that may still run (default: data/model)",
+        "--losses", type=Path, default=curves, help="training curves, if --model is a folder (default: metrics/losses.csv)"
     )
-    options.add_argument(
-        "--losses", type=Path, default=ROOT / "metrics/losses.csv", help="goes with training's folder (default: metrics/losses.csv)"
-    )
-    options.add_argument(
-        "--quick-scores", type=Path, default=ROOT / "metrics/quick_scores.csv", help="likewise (default: metrics/quick_scores.csv)"
-    )
+    options.add_argument("--quick-scores", type=Path, default=scores, help="likewise (default: metrics/quick_scores.csv)")
     options.add_argument("--evaluation", type=Path, default=ROOT / "data/evaluation", help="likewise, a folder (default: data/evaluation)")
-    options.add_argument("--seed", type=int, help="another seed gives other faces (default: sample.seed)")
-    options.add_argument("--count", type=int, help="how many single faces (default: sample.count)")
-    options.add_argument(
-        "--face", type=int, nargs="+", metavar="NUMBER", help="draw these faces of the seed alone; the numbers stand in the files' names"
-    )
+    options.add_argument("--seed", type=int, help="of the faces (default: sample.seed)")
+    options.add_argument("--count", type=int, help="number of single faces (default: sample.count)")
+    face = "draw only these faces of the seed; a face's number is in its file name"
+    options.add_argument("--face", type=int, nargs="+", metavar="NUMBER", help=face)
     options.add_argument("--between", type=int, nargs=2, metavar="NUMBER", help="draw how one of the seed's faces turns into another")
     size = options.add_mutually_exclusive_group()
-    size.add_argument("--pixels", type=int, help=f"enlarge single faces, pixel by pixel, to at least this (default: {SINGLE_FACE_PIXELS})")
     size.add_argument(
-        "--native", dest="pixels", action="store_const", const=1, help="leave single faces at the network's own size, as scores need them"
+        "--pixels", type=int, help=f"enlarge single faces to at least this size by repeating pixels (default: {SINGLE_FACE_PIXELS})"
     )
-    options.add_argument("--out", type=Path, help="folder for the pictures (default: data/samples; faces/ with --face or --between)")
+    native = "keep single faces at the network's resolution, as required for scoring"
+    size.add_argument("--native", dest="pixels", action="store_const", const=1, help=native)
+    options.add_argument("--out", type=Path, help="folder for the images (default: data/samples; with --face or --between: faces)")
     run(sample, options.parse_args())

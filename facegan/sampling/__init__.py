@@ -1,1 +1,1 @@
-"""Stage ``sample``: a generator to pictures that people look at, and a page that tells how good they are."""
+"""Stage ``sample``: images drawn by a generator, and a report on its quality."""

@@ -1,7 +1,7 @@
-"""The library that draws the charts of ``dvc plots show``, as a file beside the pictures.
+"""The JavaScript library for the charts of ``dvc plots show``, as a file next to the samples.
 
-DVC's page fetches Vega from the net. The project's own page (.dvc/plots.html) takes it from data/samples/vega.js, which is written
-here out of an installed package and kept by DVC like any other output. So the charts are drawn without a net, also after a pull.
+DVC's default page downloads Vega. The project's own page (.dvc/plots.html) loads data/samples/vega.js, which is written here from an
+installed package and tracked by DVC like any other output. The charts therefore work offline, also after ``dvc pull``.
 """
 
 from pathlib import Path
@@ -15,5 +15,5 @@ def write_chart_library(out: Path) -> None:
     """Writes vega.js: Vega, Vega-Lite and Vega-Embed as one plain script that defines ``vegaEmbed``."""
     import vl_convert
 
-    bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
-    write_text(out / "vega.js", f"(() => {{{bundle}\n}})();\n")  # in a function, so that its own names stay its own
+    bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]  # its stub requires a snippet
+    write_text(out / "vega.js", f"(() => {{{bundle}\n}})();\n")  # the function keeps the bundle's names out of the global scope

@@ -1,7 +1,7 @@
-"""How training went, as charts.
+"""Training curves, as charts.
 
-In: losses.csv and quick_scores.csv, as training writes them. Out: losses.png, and the same charts one by one as SVG texts that
-follow the reader's light or dark setting. The same table gives the same bytes.
+Input: losses.csv and quick_scores.csv, as written by training. Output: losses.png, and the same charts individually as SVG texts that
+follow the browser's light or dark mode. The output is byte-identical for the same table.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CHART_INCHES = (5.0, 2.9)
-# What stands for a colour in matplotlib's SVG: name -> (placeholder, on light paper, on dark paper)
+# name -> (placeholder in matplotlib's SVG, colour in light mode, colour in dark mode)
 SVG_COLOURS = {
     "ink": ("#010101", "#55555c", "#a9a9b2"),
     "faint": ("#020202", "#e4e2de", "#36363c"),
@@ -29,13 +29,12 @@ PNG_COLOURS = {name: light for name, (_, light, _) in SVG_COLOURS.items()}
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """What one chart shows.
+    """The content of one chart.
 
     Attributes:
-        title: what is drawn.
-        explanation: how to read it, in a sentence or two.
-        lines: the table's columns that are drawn, and what to call each.
-        level: where a horizontal line shows what to compare with.
+        title, explanation: shown above and below the chart.
+        lines: the table's columns to draw, with their labels.
+        level: the position of a horizontal reference line.
     """
 
     title: str
@@ -46,40 +45,36 @@ class Chart:
 
 LOSSES = Chart(
     "Losses",
-    "What each network is trained to make small. The two pull against each other, so neither goes to zero in a healthy training; "
-    "two lines that stay level mean balance. A low loss is no sign of good faces.",
+    "What each network is trained to minimise. The two networks compete, so neither loss goes to zero in a stable training; two flat lines "
+    "mean that they are balanced. A low loss does not mean good faces.",
     {"loss_generator": "generator", "loss_discriminator": "discriminator"},
 )
 LOGITS = Chart(
     "Logits",
-    "How real the discriminator finds pictures, on average: above zero it says real, below zero it says generated. The nearer the two "
-    "lines, the harder it is to tell them apart.",
-    {"real_logit": "real pictures", "fake_logit": "generated pictures"},
+    "The discriminator's mean output: above zero means real, below zero means generated. The closer the two lines, the harder it is to "
+    "distinguish the images.",
+    {"real_logit": "real images", "fake_logit": "generated images"},
     level=0.0,
 )
 DIVERSITY = Chart(
     "Diversity",
-    "How much generated pictures differ from each other, beside the real ones: 1 is as varied as the real pictures. A fall towards 0 "
-    "means that the generator draws one picture over and over (mode collapse).",
-    {"diversity": "generated beside real"},
+    "How much generated images differ from each other, relative to real images: 1 is as varied as the real images. A drop towards 0 means "
+    "that the generator always produces the same image (mode collapse).",
+    {"diversity": "generated relative to real"},
     level=1.0,
 )
 QUICK_SCORES = Chart(
     "Quick scores",
-    "The distance to the real pictures on a small sample, taken during training; lower is better. Compare its values with each other, "
-    "and not with the scores above, which are taken on more pictures.",
+    "The distance to the real images on a small sample, measured during training; lower is better. These values are comparable with each "
+    "other, but not with the scores above, which use more images.",
     {"score": "quick score"},
 )
 
 
 def draw_losses(table: Path, out: Path) -> None:
-    """Writes losses.png: both networks' losses, their mean logits and the diversity over the images seen.
+    """Writes losses.png from losses.csv: both networks' losses, the mean logits and the diversity over the images seen.
 
-    Args:
-        table: losses.csv.
-
-    Raises:
-        FaceganError: no such file, or columns are missing.
+    Raises FaceganError for an invalid table; see ``read_columns``.
     """
     from matplotlib.figure import Figure
 
@@ -94,7 +89,7 @@ def draw_losses(table: Path, out: Path) -> None:
 
 
 def draw_svg(chart: Chart, columns: "pd.DataFrame") -> str:
-    """Returns the chart as an SVG text in which the reader's light or dark setting chooses the colours."""
+    """Returns the chart as an SVG text whose colours follow the browser's light or dark mode."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -105,7 +100,8 @@ def draw_svg(chart: Chart, columns: "pd.DataFrame") -> str:
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
     light = "".join(f"--{name}:{colour};" for name, (_, colour, _) in SVG_COLOURS.items())
     dark = "".join(f"--{name}:{colour};" for name, (_, _, colour) in SVG_COLOURS.items())
-    style = f"<style>:root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}text{{font-family:system-ui,sans-serif!important}}</style>"
+    font = "text{font-family:system-ui,sans-serif!important}"
+    style = f"<style>:root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}{font}</style>"
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :].replace("<defs>", style + "<defs>", 1)
     for name, (placeholder, _, _) in SVG_COLOURS.items():
@@ -114,10 +110,10 @@ def draw_svg(chart: Chart, columns: "pd.DataFrame") -> str:
 
 
 def draw_chart(axes: "Axes", chart: Chart, columns: "pd.DataFrame", colours: dict[str, str]) -> None:
-    """Draws one chart over the images seen."""
+    """Draws one chart, with the number of images seen on the x-axis."""
     from matplotlib.ticker import EngFormatter
 
-    points = len(columns) == 1  # a line through one point shows nothing
+    points = len(columns) == 1  # one point has no line
     for (name, label), colour in zip(chart.lines.items(), ("first", "second"), strict=False):
         axes.plot(columns["images_seen"], columns[name], label=label, color=colours[colour], linewidth=1.4, marker="o" if points else None)
     if chart.level is not None:
@@ -135,24 +131,20 @@ def draw_chart(axes: "Axes", chart: Chart, columns: "pd.DataFrame", colours: dic
 
 
 def read_columns(table: Path, charts: tuple[Chart, ...]) -> "pd.DataFrame":
-    """Returns a table that has all columns that the charts draw.
-
-    Raises:
-        FaceganError: no such file, no table, or a column that is missing or holds no numbers.
-    """
+    """Returns the table. Raises FaceganError if it is missing or damaged, or if a column of the charts is missing or not numeric."""
     import pandas as pd
 
     names = ["images_seen", *(name for chart in charts for name in chart.lines)]
     try:
         columns = pd.read_csv(table)
     except FileNotFoundError:
-        raise FaceganError(f"expected the course of the training in {table}; found no such file; train first") from None
+        raise FaceganError(f"expected training curves in {table}; found no such file; run the stage train first") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise FaceganError(f"expected a table in {table}; found another file ({error}); train again") from None
+        raise FaceganError(f"expected a CSV table in {table}; found something else ({error}); run the stage train again") from None
     missing = [name for name in names if name not in columns]
     if missing:
-        raise FaceganError(f"expected columns {', '.join(names)} in {table}; found no {', '.join(missing)}; train again")
+        raise FaceganError(f"expected columns {', '.join(names)} in {table}; found no {', '.join(missing)}; run the stage train again")
     wrong = [name for name in names if not pd.api.types.is_numeric_dtype(columns[name]) and len(columns)]
     if wrong:
-        raise FaceganError(f"expected numbers in {table}; found others ({', '.join(wrong)}); train again")
+        raise FaceganError(f"expected numbers in {table}; found text in {', '.join(wrong)}; run the stage train again")
     return columns

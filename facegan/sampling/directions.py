@@ -1,9 +1,9 @@
-"""Directions: what a generator changes most, found in its weights alone.
+"""Directions: the changes of a face to which a generator is most sensitive, computed from its weights.
 
-Shen and Zhou 2021, "Closed-form factorization of latent semantics in GANs" (SeFa): if A is the matrix by which a generator first
-reads a latent or a style, the unit vectors n that move A·n furthest are the eigenvectors of AᵀA with the largest eigenvalues. No
-image is drawn and no label is needed for that. What a direction means, people see and name; the names are kept in
-``data/directions/``, by the hash of the generator's file, since DVC would take a file beside the weights for a changed output.
+Shen and Zhou 2021, "Closed-form factorization of latent semantics in GANs" (SeFa): if A is the matrix of the first layer that reads a
+latent or a style, then the unit vectors n with the largest |A·n| are the eigenvectors of AᵀA with the largest eigenvalues. This needs no
+images and no labels. Users look at a direction's effect and name it. The names are stored in ``data/directions/``, by the hash of the
+generator's file: next to the weights, DVC would regard them as a change of its output.
 """
 
 from pathlib import Path
@@ -19,13 +19,13 @@ from facegan.models.latents import seeded_latents
 from facegan.sampling.codes import device_of, encode
 
 COUNT = 6
-REACH = 3  # standard deviations of the codes, both ways
+REACH = 3  # standard deviations of the codes, in both directions
 SPREAD_LATENTS = 1000
 LONGEST_NAME = 30
 
 
 def first_matrix(generator: nn.Module) -> Tensor:
-    """Returns A (D, L): the linear map by which the generator's first layers read a latent or, in StyleGAN2, every layer its style."""
+    """Returns A (D, L): the linear map with which the first layers read a latent or, in StyleGAN2, all layers read their styles."""
     match generator:
         case dcgan.Generator():
             return generator.layers[0].weight.flatten(1).T  # (C · 4 · 4, L)
@@ -33,21 +33,20 @@ def first_matrix(generator: nn.Module) -> Tensor:
             return generator.layers[0].weight
         case resnet.Generator():
             return generator.start.weight
-        case r3gan.Generator():  # each weight scales one picture of the basis, so its change counts as much as that picture is bright
+        case r3gan.Generator():  # each weight scales one basis image, so it counts in proportion to that image's norm
             return generator.weigh.weight * generator.basis.flatten(1).norm(dim=1)[:, None]
         case stylegan2.Generator():
             affine = [layer.convolution.affine for layer in (*generator.layers, *generator.to_rgb)]
             return torch.cat([layer.weight * layer.gain for layer in affine])
-    raise FaceganError(
-        f"expected a generator whose first layer is known; found {type(generator).__name__}; name its layer in facegan/sampling/directions.py"
-    )
+    found = type(generator).__name__
+    raise FaceganError(f"expected a generator whose first layer is known; found {found}; add its layer to facegan/sampling/directions.py")
 
 
 @torch.no_grad()
 def find_directions(generator: nn.Module, count: int = COUNT) -> Tensor:
-    """Returns directions (count, L), the strongest first, each as long as the codes' standard deviation along it.
+    """Returns directions (count, L), the strongest first. Each has the length of the codes' standard deviation along it.
 
-    A direction's largest component is positive, so that the same weights give the same sign everywhere.
+    A direction's largest component is positive, so that its sign does not depend on the machine.
     """
     matrix = first_matrix(generator).double()
     vectors = torch.linalg.eigh(matrix.T @ matrix).eigenvectors.T.flip(0)[: min(count, matrix.shape[1])]  # (count, L)
@@ -58,31 +57,25 @@ def find_directions(generator: nn.Module, count: int = COUNT) -> Tensor:
 
 
 def move(codes: Tensor, directions: Tensor, amounts: Tensor) -> Tensor:
-    """Returns codes (M, S, L): one code (1, S, L) moved along directions (D, L) by amounts (M, D), alike in all its rows."""
+    """Returns codes (M, S, L): all rows of one code (1, S, L) moved along directions (D, L) by amounts (M, D)."""
     return codes + (amounts @ directions)[:, None]
 
 
 class Names(pydantic.BaseModel):
-    """The names that people gave to a generator's directions, by number."""
+    """The users' names for a generator's directions, by number."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
     names: dict[int, str]
 
 
 def read_names(project: Path, fingerprint: str) -> dict[int, str]:
-    """Returns the names given so far."""
+    """Returns the names of a generator's directions, by number; unnamed directions are missing."""
     path = names_file(project, fingerprint)
-    if not path.is_file():
-        return {}
-    return read_json(path, Names, "remove it, and name the directions again").names
+    return read_json(path, Names, "remove it, and name the directions again").names if path.is_file() else {}
 
 
 def name_direction(project: Path, fingerprint: str, number: int, name: str) -> None:
-    """Keeps a name, or forgets it when it is empty.
-
-    Raises:
-        FaceganError: a number that is no direction's, or a name that is too long or cannot be shown.
-    """
+    """Stores a direction's name, or removes it if ``name`` is empty. Raises FaceganError for an invalid number or name."""
     name = name.strip()
     if not 0 <= number < COUNT:
         raise FaceganError(f"expected a direction from 0 to {COUNT - 1}; found {number}; choose one of those")
@@ -94,5 +87,5 @@ def name_direction(project: Path, fingerprint: str, number: int, name: str) -> N
 
 
 def names_file(project: Path, fingerprint: str) -> Path:
-    """Returns where a generator's names are kept."""
+    """Returns the path of the file with a generator's names."""
     return project / "data" / "directions" / f"{fingerprint[:16]}.json"

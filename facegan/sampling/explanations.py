@@ -1,67 +1,41 @@
-"""What each score means, in plain words for a page.
+"""The meaning of each score in plain words, for the report.
 
-In: a report of the stage ``evaluate``. Out: one reading for each score, with its place between an untrained generator and real pictures.
+Input: a report of the stage ``evaluate``. Output: one reading per score, with its position between an untrained generator and real images.
 """
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """One kind of score, whatever features it was taken in."""
+    """A kind of score, in any feature space. A score's name begins with one of the prefixes."""
 
     prefixes: tuple[str, ...]
     title: str
+    better: Literal["lower", "higher"]
     meaning: str
-    better: str
 
 
+FRECHET = (
+    "How far the generated images as a set are from the real ones: quality and variety in one number. The best possible value is that of "
+    "real images compared with other real images."
+)
+KERNEL = "Measures the same in another way, without the bias of small samples: 0 means that the two sets cannot be distinguished."
+PRECISION = "The share of generated images that are similar to real images: do the faces look real? From 0 to 1."
+RECALL = "The share of real images that are similar to generated images: does the generator produce every kind of face? From 0 to 1."
+DENSITY = "Like precision, but less affected by outliers: how many real images are similar to a generated one. About 1 for real images."
+COVERAGE = "Like recall, but less affected by outliers: the share of real images with a generated image as a near neighbour. From 0 to 1."
+INCEPTION = "How confident and varied a classifier's predictions for the generated images are. It ignores real images; prefer other scores."
 KINDS = (
-    Kind(
-        ("fid", "fd"),
-        "Fréchet distance",
-        "How far the generated pictures, all together, lie from the real ones: quality and variety in one number. The best there is to get "
-        "is what real pictures get beside other real pictures.",
-        "lower",
-    ),
-    Kind(
-        ("kid", "kd"),
-        "Kernel distance",
-        "The same question asked another way, without the bias of small samples: 0 means that the two sets cannot be told apart.",
-        "lower",
-    ),
-    Kind(
-        ("precision",),
-        "Precision",
-        "The share of generated pictures that lie where real pictures lie: do the faces look real? From 0 to 1.",
-        "higher",
-    ),
-    Kind(
-        ("recall",),
-        "Recall",
-        "The share of real pictures that lie where generated pictures lie: does every kind of real face occur? From 0 to 1.",
-        "higher",
-    ),
-    Kind(
-        ("density",),
-        "Density",
-        "Like precision, and one odd picture matters less: how crowded with real pictures the places are in which generated ones lie. "
-        "About 1 for real pictures.",
-        "higher",
-    ),
-    Kind(
-        ("coverage",),
-        "Coverage",
-        "Like recall, and one odd picture matters less: the share of real pictures that have a generated one as a near neighbour. From 0 to 1.",
-        "higher",
-    ),
-    Kind(
-        ("inception_score",),
-        "Inception score",
-        "How sure and how varied a classifier's answers about the generated pictures are. It never sees a real picture; prefer the others.",
-        "higher",
-    ),
+    Kind(("fid", "fd"), "Fréchet distance", "lower", FRECHET),
+    Kind(("kid", "kd"), "Kernel distance", "lower", KERNEL),
+    Kind(("precision",), "Precision", "higher", PRECISION),
+    Kind(("recall",), "Recall", "higher", RECALL),
+    Kind(("density",), "Density", "higher", DENSITY),
+    Kind(("coverage",), "Coverage", "higher", COVERAGE),
+    Kind(("inception_score",), "Inception score", "higher", INCEPTION),
 )
 
 
@@ -71,11 +45,11 @@ class Reading:
 
     Attributes:
         name: as in metrics/evaluate.json.
-        kind: what it measures; None for a score that this page does not know.
-        value: the generated pictures'.
-        margin: another seed's pictures score within ± this, 95 times of 100.
-        floor: what real pictures get.
-        untrained: what the same model gets before training.
+        kind: None for an unknown score.
+        value: of the generated images.
+        margin: half the width of the 95% interval for images from another seed.
+        floor: the value for real images.
+        untrained: the value for the same model before training.
     """
 
     name: str
@@ -86,31 +60,36 @@ class Reading:
     untrained: float | None
 
     @property
-    def has_scale(self) -> bool:
-        """Whether there are two different ends to place the score between."""
-        return None not in (self.floor, self.untrained) and self.floor != self.untrained
+    def scale(self) -> tuple[float, float] | None:
+        """The values at the two ends of the scale, untrained and floor; None if one is missing or they are equal."""
+        return None if self.floor is None or self.untrained is None or self.floor == self.untrained else (self.untrained, self.floor)
 
-    def place(self, value: float) -> float:
-        """Returns where a value lies between the untrained model's (0) and the real pictures' (100)."""
-        return min(100.0, max(0.0, 100 * (value - self.untrained) / (self.floor - self.untrained)))
+    def position(self, value: float) -> float:
+        """Returns where a value is on the scale, in percent, within 0 (untrained) and 100 (real images)."""
+        return min(100.0, max(0.0, self._unbounded(value)))
 
     @property
     def is_worse_than_untrained(self) -> bool:
-        """Whether the value lies beyond the untrained model's, on the side that leads away from real pictures."""
-        return self.has_scale and (self.value - self.untrained) * (self.floor - self.untrained) < 0
+        """Whether training moved the value away from that of real images."""
+        return self.scale is not None and self._unbounded(self.value) < 0
 
     @property
     def span(self) -> tuple[float, float]:
-        """The places of the margin's two ends, the lower one first."""
+        """The positions of the interval's two ends, the lower one first."""
         margin = self.margin or 0.0
-        low, high = sorted((self.place(self.value - margin), self.place(self.value + margin)))
+        low, high = sorted((self.position(self.value - margin), self.position(self.value + margin)))
         return low, high
+
+    def _unbounded(self, value: float) -> float:
+        assert self.scale is not None
+        untrained, floor = self.scale
+        return 100 * (value - untrained) / (floor - untrained)
 
 
 def read_scores(
     generated: Mapping[str, float], margins: Mapping[str, float], floor: Mapping[str, float], untrained: Mapping[str, float]
 ) -> list[Reading]:
-    """Returns a reading for each score of the generated pictures, in the order given. A spread over subsets is no score."""
+    """Returns a reading for each score of the generated images, in the given order, without the spread over subsets."""
     return [
         Reading(name, find_kind(name), value, margins.get(name), floor.get(name), untrained.get(name))
         for name, value in generated.items()
@@ -119,5 +98,5 @@ def read_scores(
 
 
 def find_kind(name: str) -> Kind | None:
-    """Returns what kind of score a name such as ``fd_efficientnet_lite0`` stands for; None for an unknown one."""
+    """Returns the kind of a score such as ``fd_efficientnet_lite0``; None if it is unknown."""
     return next((kind for kind in KINDS if any(name == prefix or name.startswith(prefix + "_") for prefix in kind.prefixes)), None)

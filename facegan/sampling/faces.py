@@ -1,13 +1,12 @@
 """Single faces, and a grid of them.
 
-In: a generator. Out: PNG files, the same bytes for the same seed on the same machine. A face has a number below its seed, and
-seed and number give it back at any time: its batch is always the same, whatever else is drawn. Small faces are enlarged by whole
-factors, pixel by pixel: nothing is invented.
+Input: a generator. Output: PNG files, byte-identical for the same seed on the same machine. A face is identified by its seed and its
+number: its batch is always the same, whatever else is drawn. Small faces are enlarged by an integer factor, by repeating pixels.
 """
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,26 +18,24 @@ from facegan.common.errors import FaceganError
 from facegan.common.pictures import make_grid, save_png
 from facegan.common.progress import Progress
 from facegan.models.latents import draw_latents, generate_images, truncate
+from facegan.sampling.codes import FACES_AT_ONCE
 from facegan.sampling.parameters import SampleParameters
 
-FACES_AT_ONCE = 16  # fixed: another number could round another way, and torch draws normal numbers in blocks of 16
 GRID_COLUMNS, GRID_FACES = 8, 64
-GRID_FACE_PIXELS, SINGLE_FACE_PIXELS = 64, 128  # at least
+GRID_FACE_PIXELS, SINGLE_FACE_PIXELS = 64, 128  # minimum sizes
 HIGHEST_NUMBER = 999_999
-NO_ORIGIN: Mapping[str, str] = MappingProxyType({})
+Origin = Mapping[str, str]  # facts about the generator, stored in every face's file
+NO_ORIGIN: Origin = MappingProxyType({})
 FACE_FILE = re.compile(r"seed\d+_face\d{4,}\.png")
 
 
 def draw_faces(
-    generator: nn.Module, parameters: SampleParameters, out: Path, pixels: int = SINGLE_FACE_PIXELS, origin: Mapping[str, str] = NO_ORIGIN
+    generator: nn.Module, parameters: SampleParameters, out: Path, pixels: int = SINGLE_FACE_PIXELS, origin: Origin = NO_ORIGIN
 ) -> None:
-    """Writes ``count`` faces as faces/seed…_face….png, and grid.png with the same faces and as many more as fill it.
-
-    Faces of an earlier call go first.
+    """Writes the first ``count`` faces as faces/seed…_face….png, and the first 64 as grid.png. Removes the faces of earlier calls.
 
     Args:
-        pixels: single faces are enlarged to at least this; 1 leaves them at the network's own size.
-        origin: what every face's file says about the generator.
+        pixels: the minimum size of single faces, reached by repeating pixels; 1 keeps the network's resolution.
     """
     for earlier in (out / "faces").glob("*.png"):
         if FACE_FILE.fullmatch(earlier.name):
@@ -58,14 +55,14 @@ def draw_chosen(
     numbers: Sequence[int],
     out: Path,
     pixels: int = SINGLE_FACE_PIXELS,
-    origin: Mapping[str, str] = NO_ORIGIN,
+    origin: Origin = NO_ORIGIN,
 ) -> list[Path]:
-    """Writes the faces of these numbers into the folder, beside what lies there, and returns their files."""
+    """Writes the faces with these numbers into a folder, keeps its other files, and returns the paths."""
     return [save_face(out, face, number, parameters, pixels, origin) for number, face in generate_numbered(generator, parameters, numbers)]
 
 
-def save_face(folder: Path, face: Tensor, number: int, parameters: SampleParameters, pixels: int, origin: Mapping[str, str]) -> Path:
-    """Writes one face (3, H, W); its name, and its text for those who rename it, say how to draw it again."""
+def save_face(folder: Path, face: Tensor, number: int, parameters: SampleParameters, pixels: int, origin: Origin) -> Path:
+    """Writes one face (3, H, W). Its file name, and its PNG text in case of renaming, contain the seed and number."""
     path = folder / f"seed{parameters.seed}_face{number:04d}.png"
     text = {"face": f"{parameters.seed}-{number}-{parameters.truncation:g}", **origin}  # seed, number, truncation
     save_png(path, enlarge(make_grid(face[None], 1), face.shape[-1], pixels), text)
@@ -75,13 +72,10 @@ def save_face(folder: Path, face: Tensor, number: int, parameters: SampleParamet
 def generate_numbered(
     generator: nn.Module, parameters: SampleParameters, numbers: Sequence[int], quiet: bool = False
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yields number and face (3, H, W) in uint8 for each of the numbers, in ascending order and each once.
+    """Yields each number once, in ascending order, with its face (3, H, W) in uint8. Raises FaceganError for a number out of range.
 
     Args:
-        quiet: tell nothing of the progress.
-
-    Raises:
-        FaceganError: a number that no face has.
+        quiet: show no progress.
     """
     check_numbers(numbers)
     wanted = set(numbers)
@@ -95,32 +89,34 @@ def generate_numbered(
 
 
 def check_numbers(numbers: Sequence[int]) -> None:
-    """Raises FaceganError unless a seed has faces of these numbers."""
+    """Raises FaceganError unless the numbers are valid for faces."""
     wrong = sorted(number for number in numbers if not 0 <= number <= HIGHEST_NUMBER)
     if wrong:
-        raise FaceganError(f"expected numbers of faces from 0 to {HIGHEST_NUMBER:,}; found {wrong[0]:,}; the first face of a seed is 0")
+        raise FaceganError(f"expected face numbers from 0 to {HIGHEST_NUMBER:,}; found {wrong[0]:,}; the first face of a seed is 0")
 
 
 def draw_batches(generator: nn.Module, seed: int, count: int) -> Iterator[tuple[int, Tensor]]:
-    """Yields the number of the first and the latents (B, latent_size) of whole batches that hold a seed's first ``count`` faces.
+    """Yields the batches of latents (16, latent_size) that contain a seed's first ``count`` faces, each with its first face's number.
 
-    They are those of ``facegan.models.latents.seeded_latents``, without all of them in memory.
+    They are those of ``facegan.models.latents.seeded_latents``, without holding all of them in memory.
     """
     random = torch.Generator().manual_seed(seed)
     for first in range(0, count, FACES_AT_ONCE):
         yield first, draw_latents(generator, FACES_AT_ONCE, random)
 
 
-def generate(generator: nn.Module, latents: Tensor, title: str) -> Iterator[Tensor]:
-    """Yields one face (3, H, W) in uint8 for each of the latents (N, latent_size), on the CPU."""
-    with Progress(title, len(latents), "faces") as progress:
-        for batch in latents.split(FACES_AT_ONCE):
-            faces = generate_images(generator, batch).cpu()  # (B, 3, H, W)
+def generate(
+    generator: nn.Module, inputs: Tensor, title: str, render: Callable[[nn.Module, Tensor], Tensor] = generate_images
+) -> Iterator[Tensor]:
+    """Yields one face (3, H, W) in uint8 on the CPU for each of the inputs: latents (N, latent_size), or whatever ``render`` takes."""
+    with Progress(title, len(inputs), "faces") as progress:
+        for batch in inputs.split(FACES_AT_ONCE):
+            faces = render(generator, batch).cpu()  # (B, 3, H, W)
             progress.add(len(faces))
             yield from faces
 
 
 def enlarge(picture: np.ndarray, side: int, least: int) -> np.ndarray:
-    """Returns the picture (H, W, 3) with every pixel repeated so often that ``side`` pixels become ``least`` or more."""
-    times = math.ceil(least / side)
-    return picture.repeat(times, axis=0).repeat(times, axis=1)
+    """Returns the picture (H, W, 3) with every pixel repeated by the smallest factor that makes ``side`` at least ``least`` pixels."""
+    factor = math.ceil(least / side)
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)

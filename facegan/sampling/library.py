@@ -14,21 +14,21 @@ class FaceGenerator:
     """A trained generator.
 
     Attributes:
-        network: the generator itself, latents (B, latent_size) to images (B, 3, H, W).
-        card: what it is and where it comes from; see ``facegan.models.generator_file.Card``.
+        network: latents (B, latent_size) to images (B, 3, H, W).
+        card: the architecture and the training data; see ``facegan.models.generator_file.Card``.
     """
 
     def __init__(self, path: str | Path, device: str = "cpu"):
         self.network, self.card = load_generator(Path(path), device)
 
     def faces(self, seed: int = 0, count: int = 1, truncation: float = 1.0) -> list[Image.Image]:
-        """Returns ``count`` faces at the generator's own size: the same for the same seed, as the stage ``sample`` draws them.
+        """Returns the first ``count`` faces of a seed at the generator's resolution: the same ones as from the stage ``sample``.
 
         Args:
-            truncation: below 1, more typical and less varied faces.
+            truncation: values below 1 give more typical and less varied faces.
 
         Raises:
-            FaceganError: an impossible number.
+            FaceganError: an argument is out of range.
         """
         chosen = read_values(SampleParameters, {"seed": seed, "count": count, "truncation": truncation}, "the arguments")
         faces = generate_numbered(self.network, chosen, range(chosen.count), quiet=True)  # (3, H, W) each

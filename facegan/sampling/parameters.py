@@ -12,8 +12,8 @@ class SampleParameters(Section):
 
     Attributes:
         seed: of the latents.
-        count: how many single faces.
-        truncation: below 1 it draws nearer to the middle of the latents or styles, for faces that are more typical and less varied.
+        count: number of single faces.
+        truncation: values below 1 move latents or styles toward their mean, for more typical and less varied faces.
     """
 
     seed: Seed

@@ -1,15 +1,15 @@
-"""report.html: one page that shows a generator and tells how good it is.
+"""report.html: one page that shows a generator's faces, its quality, and its training.
 
-In: the pictures that the stage has drawn; training.json, losses.csv and quick_scores.csv of the training; report.json and
-neighbours.png of the evaluation. Out: one HTML file with everything in it, which asks for nothing from anywhere. What is missing
-is left out, and the page says so. The same inputs give the same bytes.
+Input: the images drawn by the stage; training.json, losses.csv and quick_scores.csv from training; report.json and neighbours.png from the
+evaluation. Output: one self-contained HTML file that loads nothing else. It lists what is missing. The output is byte-identical for the
+same inputs.
 """
 
 import base64
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pydantic
 
@@ -19,7 +19,7 @@ from facegan.models.registry import describe_model
 from facegan.sampling.curves import DIVERSITY, LOGITS, LOSSES, QUICK_SCORES, draw_svg, read_columns
 from facegan.sampling.explanations import read_scores
 
-IDENTITY = ("images_seen", "data_fingerprint", "parameters_fingerprint")  # of a generator, in its card and in its scores' report
+IDENTITY = ("images_seen", "data_fingerprint", "parameters_fingerprint")  # of a generator, in its card and in the report of its scores
 MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".gif": "image/gif"}
 
 
@@ -35,7 +35,7 @@ class Training(pydantic.BaseModel):
 
 
 class Share(pydantic.BaseModel):
-    """A share of all, and the interval that it lies in 95 times of 100."""
+    """A share and its 95% confidence interval."""
 
     share: float
     low: float
@@ -43,7 +43,7 @@ class Share(pydantic.BaseModel):
 
 
 class Memorisation(pydantic.BaseModel):
-    """What the memorisation test found."""
+    """The result of the memorisation test."""
 
     detected: bool
     nearest_is_training: Share
@@ -54,7 +54,7 @@ class Memorisation(pydantic.BaseModel):
 
 
 class FaceShare(pydantic.BaseModel):
-    """In which share of pictures the face detector finds a face."""
+    """The shares of images in which a face is detected."""
 
     generated: float
     real: float
@@ -63,7 +63,7 @@ class FaceShare(pydantic.BaseModel):
 
 
 class Evaluation(pydantic.BaseModel):
-    """report.json: scores, what they were taken beside, and the protocol."""
+    """report.json: the scores, and the values and the protocol needed to read them."""
 
     model: str
     images_seen: int
@@ -80,12 +80,12 @@ class Evaluation(pydantic.BaseModel):
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """Where the page's parts come from; None or a missing file for what there is not.
+    """Input files of the page; None, or a missing file, leaves a part out.
 
     Attributes:
         training: training.json.
         losses: losses.csv.
-        quick_scores: quick_scores.csv; may have no rows.
+        quick_scores: quick_scores.csv; it may have no rows.
         evaluation: the folder with report.json and neighbours.png.
     """
 
@@ -96,34 +96,28 @@ class Sources:
 
 
 def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Mapping[str, Path], sources: Sources) -> None:
-    """Writes report.html.
+    """Writes report.html. Raises FaceganError for a damaged input file.
 
     Args:
         sample: the parameters of the stage.
-        pictures: ``grid`` and ``walk``, and ``progress`` where there is one.
-
-    Raises:
-        FaceganError: a file that is there and holds something else.
+        pictures: ``grid``, ``walk`` and, optionally, ``progress``.
     """
     import jinja2
 
-    training = read_json(sources.training, Training, "train again") if exists(sources.training) else None
-    evaluation = (
-        read_json(sources.evaluation / "report.json", Evaluation, "run the stage evaluate again")
-        if has_scores(sources.evaluation)
-        else None
-    )
-    missing = [] if training else ["how it was trained"]
-    if evaluation and any(getattr(evaluation, name) != getattr(card, name) for name in IDENTITY):
-        missing.append(
-            f"scores (those in {sources.evaluation.name} are of another generator, after {evaluation.images_seen:,} images; evaluate this one)"
-        )
+    training = read_json(sources.training, Training, "run the stage train again") if exists(sources.training) else None
+    folder = sources.evaluation or Path()
+    results = folder / "report.json" if sources.evaluation else None
+    evaluation = read_json(results, Evaluation, "run the stage evaluate again") if exists(results) else None
+    missing = [] if training else ["the training parameters"]
+    if evaluation is None:
+        missing.append("the scores")
+    elif any(getattr(evaluation, name) != getattr(card, name) for name in IDENTITY):
+        found = f"those in {folder.name} belong to another generator, after {evaluation.images_seen:,} images"
+        missing.append(f"the scores ({found}; evaluate this one)")
         evaluation = None
-    elif not evaluation:
-        missing.append("scores")
     charts = list(draw_charts(sources))
-    missing += [] if charts else ["the course of its training"]
-    neighbours = sources.evaluation / "neighbours.png" if evaluation else None
+    missing += [] if charts else ["the training curves"]
+    neighbours = folder / "neighbours.png" if evaluation else None
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("facegan.sampling", ""),
         autoescape=True,
@@ -132,6 +126,7 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
         lstrip_blocks=True,
     )
     environment.filters |= {"embed": embed, "figure": show_figure, "value": show_value}
+    scores = (evaluation.generated, evaluation.another_seed_95, evaluation.floor, evaluation.untrained) if evaluation else ({}, {}, {}, {})
     page = environment.get_template("report.html.jinja").render(
         card=card,
         model=describe_model(card.parameters),
@@ -141,9 +136,7 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
         training=training,
         charts=charts,
         evaluation=evaluation,
-        readings=read_scores(evaluation.generated, evaluation.another_seed_95, evaluation.floor, evaluation.untrained)
-        if evaluation
-        else [],
+        readings=read_scores(*scores),
         neighbours=neighbours if exists(neighbours) else None,
         parameters={**(training.parameters if training else {"model": {"name": card.model, **card.arguments}}), "sample": dict(sample)},
         missing=missing,
@@ -151,18 +144,13 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
     write_text(out / "report.html", page)
 
 
-def has_scores(evaluation: Path | None) -> bool:
-    """Returns whether there is an evaluation to read."""
-    return evaluation is not None and (evaluation / "report.json").is_file()
-
-
-def exists(path: Path | None) -> bool:
-    """Returns whether there is such a file."""
+def exists(path: Path | None) -> TypeGuard[Path]:
+    """Returns whether there is a file at this path."""
     return path is not None and path.is_file()
 
 
 def draw_charts(sources: Sources) -> Iterator[dict[str, str]]:
-    """Yields title, explanation and picture of each chart that there is a table for."""
+    """Yields title, explanation and picture of each chart with data."""
     for table, charts in ((sources.losses, (LOSSES, LOGITS, DIVERSITY)), (sources.quick_scores, (QUICK_SCORES,))):
         columns = read_columns(table, charts) if exists(table) else None
         if columns is not None and len(columns):
@@ -172,17 +160,17 @@ def draw_charts(sources: Sources) -> Iterator[dict[str, str]]:
 
 
 def embed(path: Path) -> str:
-    """Returns a picture's file as a data URI."""
+    """Returns an image file as a data URI."""
     return f"data:{MEDIA_TYPES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def show_figure(value: float, like: float | None = None) -> str:
-    """Returns a score as people read it, 186.6 or 0.246; a margin with as many digits as the score that it is ``like``."""
+    """Returns a score in short form, such as 186.6 or 0.246; a margin with the same number of decimals as its score ``like``."""
     return f"{value:,.1f}" if abs(value if like is None else like) >= 10 else "below 0.001" if 0 < value < 0.0005 else f"{value:z.3f}"
 
 
 def show_value(value: Any) -> str:
-    """Returns a parameter as it stands in params.yaml."""
+    """Returns a parameter as written in params.yaml."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, list | tuple):

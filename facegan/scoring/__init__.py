@@ -1,1 +1,1 @@
-"""Stages ``reference`` and ``evaluate``: how far generated faces lie from real ones."""
+"""Stages ``reference`` and ``evaluate``: scores of generated faces against real ones."""

@@ -1,13 +1,13 @@
-"""How far one set of features lies from another: pure mathematics, no networks and no files.
+"""Distances between two sets of features. No networks, no files.
 
-In: feature matrices (N, D), one row an image, on any device. Out: numbers. Everything is computed in float64, and matrices of all pairs
-are seen a tile at a time, so that besides the features a few hundred megabytes suffice for any number of images.
+Input: feature matrices (N, D), one row per image, on any device. Output: numbers. All arithmetic is in float64. Matrices over all
+pairs of images are processed in tiles, so memory beyond the features stays at a few hundred megabytes for any number of images.
 
 - Fréchet distance: Heusel et al. 2017, "GANs trained by a two time-scale update rule converge to a local Nash equilibrium".
 - Kernel distance: Bińkowski et al. 2018, "Demystifying MMD GANs".
 - Inception score: Salimans et al. 2016, "Improved techniques for training GANs".
 
-Precision, recall, density and coverage: ``facegan.scoring.neighbourhoods``.
+Precision, recall, density and coverage are in ``facegan.scoring.neighbourhoods``.
 """
 
 import dataclasses
@@ -20,16 +20,16 @@ from torch import Tensor
 
 from facegan.common.errors import FaceganError
 
-TILE = 2048  # rows and columns of a matrix of all pairs that are computed at a time: 32 MB in float64
+TILE = 2048  # rows and columns per tile of an all-pairs matrix: 32 MB in float64
 
-Pairs = Callable[[Tensor, Tensor], Tensor]  # float64 rows (n, D) and (m, D) to a number for each pair (n, m)
+Pairs = Callable[[Tensor, Tensor], Tensor]  # float64 rows (n, D) and (m, D) to one number per pair (n, m)
 
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian:
-    """A normal distribution: its ``mean`` (D,) and a ``root`` (D, R) of its covariance, which is root · rootᵀ. Float64.
+    """A normal distribution in float64: ``mean`` (D,) and a ``root`` (D, R) of the covariance, which is root · rootᵀ.
 
-    The root may be narrow: fewer images than features leave a covariance of lower rank, and a narrow root says so exactly.
+    R is smaller than D when there are fewer images than features; the covariance then has rank R or less.
     """
 
     mean: Tensor
@@ -37,11 +37,7 @@ class Gaussian:
 
 
 def fit_gaussian(features: Tensor) -> Gaussian:
-    """Returns the mean and the unbiased covariance (divisor N - 1) of features (N, D).
-
-    Raises:
-        FaceganError: fewer than two rows, or numbers that are not finite.
-    """
+    """Returns mean and unbiased covariance (divisor N - 1) of features (N, D). Raises FaceganError if N < 2 or a value is not finite."""
     count, dimensions = check_features(features, minimum=2).shape
     mean = sum_rows(features) / count
     if count <= dimensions:
@@ -54,7 +50,7 @@ def fit_gaussian(features: Tensor) -> Gaussian:
 
 
 def sum_rows(features: Tensor) -> Tensor:
-    """Returns the sum (D,) of the rows of (N, D), in float64; PyTorch's own would make a float64 copy of them all first."""
+    """Returns the float64 sum (D,) of the rows of (N, D), without a float64 copy of the full matrix."""
     return torch.stack([rows.double().sum(0) for rows in split_rows(features)]).sum(0)
 
 
@@ -67,8 +63,8 @@ def take_root(covariance: Tensor) -> Tensor:
 def frechet_distance(first: Gaussian, second: Gaussian) -> float:
     """Returns |μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2 (Σ₁ Σ₂)^½).
 
-    With Σ = R Rᵀ the last trace is the sum of the singular values of R₁ᵀ R₂. So nothing is inverted and no square root is
-    taken of a rounded zero: rank-deficient covariances, the rule when N < D, cost no digits.
+    With Σ = R Rᵀ, the trace of the last term is the sum of the singular values of R₁ᵀ R₂. This needs no inverse and no square root of
+    a value rounded to zero, so rank-deficient covariances (the usual case when N < D) lose no precision.
     """
     shift = (first.mean - second.mean).square().sum()
     overlap = torch.linalg.svdvals(first.root.T @ second.root).sum()
@@ -77,35 +73,30 @@ def frechet_distance(first: Gaussian, second: Gaussian) -> float:
 
 
 def split_rows(features: Tensor) -> tuple[Tensor, ...]:
-    """Returns the rows of (N, D) in parts of a tile's height."""
+    """Returns the rows of (N, D) in chunks of at most ``TILE`` rows."""
     return features.split(TILE)
 
 
 def split_pairs(first: Tensor, second: Tensor, pairs: Pairs) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Yields the matrix of all pairs of rows of (N, D) and (M, D) by tiles: which rows, which columns, and what is there."""
+    """Yields the matrix over all pairs of rows of (N, D) and (M, D) in tiles: row range, column range, values."""
     for top in range(0, len(first), TILE):
         rows = slice(top, min(top + TILE, len(first)))
-        above = first[rows].double()
+        first_rows = first[rows].double()
         for left in range(0, len(second), TILE):
             columns = slice(left, min(left + TILE, len(second)))
-            yield rows, columns, pairs(above, second[columns].double())
-
-
-def polynomial_kernel(first: Tensor, second: Tensor) -> Tensor:
-    """Returns (xᵀy / D + 1)³ for every pair of rows: (N, D), (M, D) to (N, M)."""
-    return (first @ second.T / first.shape[1] + 1) ** 3
+            yield rows, columns, pairs(first_rows, second[columns].double())
 
 
 def kernel_distance(first: Tensor, second: Tensor) -> float:
-    """Returns the unbiased squared maximum mean discrepancy under the cubic kernel; it may fall a little below zero."""
+    """Returns the unbiased squared maximum mean discrepancy under the kernel (xᵀy / D + 1)³; it can be slightly negative."""
     return kernel_distances(first, second, torch.ones(1, len(second), dtype=torch.bool)).item()
 
 
 def kernel_distances(first: Tensor, second: Tensor, kept: Tensor) -> Tensor:
-    """Returns the kernel distances (L,) between the first features (N, D) and L parts of the second ones (M, D).
+    """Returns the kernel distances (L,) between the first features (N, D) and L subsets of the second ones (M, D).
 
     Args:
-        kept: which of the second rows each part has, bool (L, M).
+        kept: the rows of ``second`` in each subset, bool (L, M).
     """
     everything = torch.ones(1, len(check_features(first, minimum=2)), dtype=torch.float64, device=first.device)
     kept = kept.to(check_features(second, minimum=2).device, torch.float64)
@@ -114,13 +105,13 @@ def kernel_distances(first: Tensor, second: Tensor, kept: Tensor) -> Tensor:
 
 
 def average_kernel(first: Tensor, first_kept: Tensor, second: Tensor, second_kept: Tensor, diagonal: bool) -> Tensor:
-    """Returns the kernel's means (L,) over the pairs of kept rows, (L, N) and (L, M) of ones and zeros.
+    """Returns the kernel's means (L,) over the pairs of kept rows; the masks (L, N) and (L, M) hold ones and zeros.
 
     Args:
-        diagonal: whether the pairs of a row with itself count; without them both sets must be the same.
+        diagonal: whether to include pairs of a row with itself; if not, both sets must be the same.
     """
     total = torch.zeros((), dtype=torch.float64, device=first.device)
-    for rows, columns, kernel in split_pairs(first, second, polynomial_kernel):
+    for rows, columns, kernel in split_pairs(first, second, lambda x, y: (x @ y.T / x.shape[1] + 1) ** 3):
         if not diagonal and rows == columns:
             kernel.fill_diagonal_(0)
         total = total + (first_kept[:, rows] @ kernel * second_kept[:, columns]).sum(1)  # (L,)
@@ -131,7 +122,7 @@ def average_kernel(first: Tensor, first_kept: Tensor, second: Tensor, second_kep
 def kernel_distance_over_subsets(first: Tensor, second: Tensor, subsets: int, size: int, seed: int) -> tuple[float, float]:
     """Returns mean and standard deviation of the kernel distance over random subsets of ``size`` rows each.
 
-    The subsets are those that torch-fidelity draws from the same seed, so the two can be compared digit by digit.
+    The same seed gives the same subsets as torch-fidelity, so that both can be compared digit by digit.
     """
     random = np.random.RandomState(seed)
     distances = []
@@ -154,7 +145,7 @@ def inception_score(logits: Tensor, splits: int = 10) -> tuple[float, float]:
 
 
 def check_features(features: Tensor, minimum: int) -> Tensor:
-    """Returns the features. Raises FaceganError unless they are (N, D), N at least the minimum, and finite."""
+    """Returns the features. Raises FaceganError unless they are (N, D) with N ≥ ``minimum``, and finite."""
     if features.ndim != 2 or len(features) < minimum:
         raise FaceganError(f"expected at least {minimum} rows of features (N, D); found shape {tuple(features.shape)}; score more images")
     if not all(rows.isfinite().all() for rows in split_rows(features)):

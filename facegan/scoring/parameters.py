@@ -7,19 +7,10 @@ from annotated_types import Ge, Le
 
 from facegan.common.config import Section, Seed, WholeNumber, find_path_problems
 
-FEWEST_IMAGES = 20  # below this, neighbours and covariances mean nothing
-ExtractorName = Literal[
-    "inception",
-    "inception_pytorch",
-    "inception_clean",
-    "efficientnet_lite0",
-    "dinov2_vits14",
-    "dinov2_vitb14",
-    "dinov2_vitl14",
-    "clip_vitb32",
-    "clip_vitb16",
-    "clip_vitl14",
-]
+FEWEST_IMAGES = 20  # with fewer, neighbours and covariances are meaningless
+Inception = Literal["inception", "inception_pytorch", "inception_clean"]
+Transformer = Literal["dinov2_vits14", "dinov2_vitb14", "dinov2_vitl14", "clip_vitb32", "clip_vitb16", "clip_vitl14"]
+ExtractorName = Literal[Inception, "efficientnet_lite0", Transformer]
 
 
 class EvaluateParameters(Section):
@@ -27,9 +18,9 @@ class EvaluateParameters(Section):
 
     Attributes:
         extractor: the feature space; see ``facegan.scoring.extractors.EXTRACTORS``.
-        weights: a local file of the extractor's weights; null: the published ones.
-        images: how many generated images, and how many real ones.
-        memorisation_images: training images among which neighbours are sought; null: all.
+        weights: a local file with the extractor's weights; null: the published weights.
+        images: number of generated images, and of real images.
+        memorisation_images: number of training images in the nearest-neighbour search; null: all.
         seed: of the generated images.
     """
 
@@ -40,5 +31,5 @@ class EvaluateParameters(Section):
     seed: Seed
 
     def problems(self) -> Iterator[str]:
-        """Yields weights that can be no file's path."""
+        """Yields a problem if ``weights`` is not a valid path."""
         yield from find_path_problems("weights", self.weights)

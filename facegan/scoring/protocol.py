@@ -1,33 +1,34 @@
-"""Under what conditions a score is taken.
+"""The conditions under which a score was computed.
 
-In: what is known of the images, the generator and the extractor. Out: a frozen record and its
-short fingerprint. Two scores may be compared only when their fingerprints agree (or differ in the seed alone).
+Input: facts about the images, the generator and the extractor. Output: a frozen record and its short fingerprint. Two scores are
+comparable only if their fingerprints are equal, or differ in the seed alone.
 """
 
 import dataclasses
 import hashlib
 import json
+from typing import Any
 
 from facegan.common.shards import Crop
 
 ROUNDING = "(x + 1) * 127.5, rounded to nearest, clipped, uint8"
 KERNEL_SUBSETS = 100
 KERNEL_SUBSET_IMAGES = 1000
-NEIGHBOUR_IMAGES = 5_000  # precision, recall, density and coverage look at every pair of images, ten times for the intervals
+NEIGHBOUR_IMAGES = 5_000  # precision, recall, density and coverage compare all pairs of images, ten times for the intervals
 
 
 @dataclasses.dataclass(frozen=True)
 class RealProtocol:
-    """Which real images were looked at, and by which extractor.
+    """The real images and the extractor.
 
     Attributes:
         data: the fingerprint of the shards.
-        resolution, crop, filter: how photos became images; see preprocess.
-        split: "train": the training images, which the real ones were drawn from.
-        real: how many of them.
-        extractor: the feature space's name.
+        resolution, crop, filter: how photos were preprocessed.
+        split: "train": the real images are training images.
+        real: number of real images.
+        extractor: the name of the feature space.
         weights_sha256: the hash of the extractor's weights.
-        resize: how the extractor brings images to its own size.
+        resize: how the extractor resizes images to its input size.
     """
 
     data: str
@@ -43,12 +44,12 @@ class RealProtocol:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PictureProtocol(RealProtocol):
-    """The whole of what a score of given pictures depends on but the pictures themselves.
+    """Everything that determines the score of a set of images, except the images themselves.
 
     Attributes:
-        generated: how many pictures were scored.
-        kernel_subsets, kernel_subset_images: over which the kernel distance is averaged.
-        neighbour_images: at most so many images on each side of precision, recall, density and coverage.
+        generated: number of images scored.
+        kernel_subsets, kernel_subset_images: the kernel distance is averaged over this many subsets of this size.
+        neighbour_images: maximum number of images per side for precision, recall, density and coverage.
     """
 
     generated: int
@@ -58,19 +59,23 @@ class PictureProtocol(RealProtocol):
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that differ when anything above does."""
+        """Twelve hexadecimal digits: a hash of all fields."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+    def as_plain(self) -> dict[str, Any]:
+        """Returns the fingerprint and the fields, as values that JSON can hold."""
+        return {"fingerprint": self.fingerprint, **dataclasses.asdict(self)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol(PictureProtocol):
-    """The whole of what a generator's score depends on but the generator itself.
+    """Everything that determines the score of a generator, except the generator itself.
 
     Attributes:
         seed: of the latents.
-        truncation: of the latents: none.
-        averaged: whether the weights are the moving average (EMA) of training's, as generator.safetensors holds them.
-        rounding: how a generator's output became uint8.
+        truncation: of the latents; 1 is none.
+        averaged: whether the weights are the moving average (EMA), which generator.safetensors holds.
+        rounding: how the generator's output is converted to uint8.
     """
 
     seed: int

@@ -1,7 +1,7 @@
-"""A quick score while training runs: the Fréchet distance on a small fixed sample.
+"""A quick score during training: the Fréchet distance on a small, fixed sample.
 
-In: a generator, now and then, and once a sample of real images. Out: one number, for a curve. It is biased by its small sample,
-the same way every time, so it ranks the states of one training; runs are compared by the stage ``evaluate``.
+Input: a sample of real images, once, and a generator at intervals. Output: one number, for a curve. The small sample biases it, always
+by the same amount, so it ranks the states of one run. The stage ``evaluate`` compares runs.
 """
 
 import torch
@@ -11,18 +11,18 @@ from facegan.models.latents import generate_images, seeded_latents
 from facegan.scoring.distances import fit_gaussian, frechet_distance
 from facegan.scoring.extractors import BATCH, extract, name_frechet, open_extractor
 
-EXTRACTOR = "efficientnet_lite0"  # quick, and its weights are always at hand
+EXTRACTOR = "efficientnet_lite0"  # fast, and its weights are installed with the requirements
 
 
 class QuickScore:
-    """Scores a generator on the same latents every time; it draws nothing from the default random generators.
+    """Scores a generator on the same latents every time, without using the default random number generators.
 
     Attributes:
-        name: what the score is called, its sample's size included, since that is part of what it means: "fd_…_quick200".
+        name: of the score, including the sample size, which determines its bias: "fd_…_quick200".
     """
 
     def __init__(self, real: Tensor, seed: int, device: torch.device | str):
-        """Looks at the real images, uint8 (N, 3, H, W), once. As many are generated each time."""
+        """Extracts the features of the real images, uint8 (N, 3, H, W). N images are generated per score."""
         self.extractor = open_extractor(EXTRACTOR, device=device)
         self.batch = BATCH[self.extractor.device.type]
         self.count, self.seed = len(real), seed
@@ -30,7 +30,7 @@ class QuickScore:
         self.real = fit_gaussian(extract(self.extractor, real.split(self.batch)))
 
     def __call__(self, generator: nn.Module) -> float:
-        """Returns the distance of the generator's images, taken in evaluation mode; its mode afterwards is as before."""
+        """Returns the distance of images generated in evaluation mode; the generator's mode is restored."""
         was_training = generator.training
         generator.eval()
         latents = seeded_latents(generator, self.count, self.seed)

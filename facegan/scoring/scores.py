@@ -1,10 +1,9 @@
-"""Two sets of features to named scores, and how far another seed's scores may lie from them.
+"""Named scores of generated features against real ones, and their uncertainty.
 
-In: features of real images and of generated ones, (N, D) each. Out: a dictionary of numbers.
+Input: features of real images and of generated ones, (N, D) each. Output: a dictionary of numbers.
 
-The uncertainty is a delete-a-group jackknife (Efron and Tibshirani 1993, chapter 11): the generated images fall into ten
-groups, and each is left out once. Unlike the bootstrap it repeats no image, which would make a generator look less diverse
-than it is.
+The uncertainty is a delete-a-group jackknife (Efron and Tibshirani 1993, chapter 11): the generated images are divided into ten groups,
+and each group is left out once. Unlike the bootstrap it repeats no image; repeats would make a generator look less diverse than it is.
 """
 
 import math
@@ -24,8 +23,8 @@ def compare(real: Tensor, fake: Tensor, space: str, classifier: Tensor | None = 
     """Returns every score of fake features (M, D) against real ones (N, D), by name.
 
     Args:
-        space: the feature space, which names the scores.
-        classifier: (classes, D), for the Inception score, which has no real side.
+        space: the name of the feature space, which is part of the scores' names.
+        classifier: (classes, D), for the Inception score, which uses no real images.
     """
     size = min(protocol.KERNEL_SUBSET_IMAGES, min(len(real), len(fake)) // 2)
     kernel, spread = distances.kernel_distance_over_subsets(fake, real, protocol.KERNEL_SUBSETS, size, seed=2020)
@@ -43,29 +42,24 @@ def compare(real: Tensor, fake: Tensor, space: str, classifier: Tensor | None = 
 
 
 def estimate_intervals(real: Tensor, fake: Tensor, space: str) -> dict[str, float]:
-    """Returns, for each score, half the width of the interval that another seed's score falls into 95 times of 100."""
+    """Returns, for each score, the half width of the interval that contains the score of another seed with 95% probability."""
     kept = torch.arange(len(fake), device=fake.device) % GROUPS != torch.arange(GROUPS, device=fake.device)[:, None]  # (GROUPS, M)
-    few_real, few_fake, few_kept = (
-        real[: protocol.NEIGHBOUR_IMAGES],
-        fake[: protocol.NEIGHBOUR_IMAGES],
-        kept[:, : protocol.NEIGHBOUR_IMAGES],
-    )
+    few_real, few_fake = real[: protocol.NEIGHBOUR_IMAGES], fake[: protocol.NEIGHBOUR_IMAGES]
+    few_kept = kept[:, : protocol.NEIGHBOUR_IMAGES]
     gaussian = distances.fit_gaussian(real)
+    frechet = [distances.frechet_distance(gaussian, distances.fit_gaussian(fake[part])) for part in kept]
     parts = {
-        name_frechet(space): torch.tensor(
-            [distances.frechet_distance(gaussian, distances.fit_gaussian(fake[part])) for part in kept], dtype=torch.float64
-        ),
+        name_frechet(space): torch.tensor(frechet, dtype=torch.float64),
         name_kernel(space): distances.kernel_distances(few_real, few_fake, few_kept),
+        **{f"{name}_{space}": values for name, values in compare_neighbourhoods(few_real, few_fake, few_kept).items()},
     }
-    neighbourhoods = compare_neighbourhoods(few_real, few_fake, few_kept)
-    parts |= {f"{name}_{space}": values for name, values in neighbourhoods.items()}
     return {name: jackknife(values) for name, values in parts.items()}
 
 
 def jackknife(values: Tensor) -> float:
     """Returns the interval's half width from the scores (GROUPS,) with each group left out in turn.
 
-    Two seeds' scores both vary, so their difference has twice the variance of one.
+    Both seeds' scores vary, so their difference has twice the variance of one score.
     """
     values = values.double()
     variance = (GROUPS - 1) / GROUPS * (values - values.mean()).square().sum().item()

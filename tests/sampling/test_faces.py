@@ -1,4 +1,4 @@
-"""Faces and grids: the same bytes for the same seed, and what truncation does."""
+"""Faces and grids: reproducible by seed and number, enlarged, truncated."""
 
 import itertools
 from types import SimpleNamespace
@@ -14,13 +14,11 @@ from facegan.common.errors import FaceganError
 from facegan.common.pictures import save_png
 from facegan.models.generator_file import load_generator
 from facegan.models.latents import seeded_latents
-from facegan.models.parameters import StyleGAN2Parameters
-from facegan.models.registry import build_generator
 from facegan.sampling.animations import draw_walk
-from facegan.sampling.faces import draw_batches, draw_chosen, draw_faces, enlarge
+from facegan.sampling.faces import draw_batches, draw_chosen, draw_faces
 
 
-def test_same_seed_same_bytes_other_seed_other_faces(tmp_path):
+def test_seed_determines_the_faces(tmp_path):
     generator = make_generator()
     for name, seed in (("one", 1), ("again", 1), ("two", 2)):
         draw_faces(generator, choose(seed, 3), tmp_path / name)
@@ -31,7 +29,7 @@ def test_same_seed_same_bytes_other_seed_other_faces(tmp_path):
     assert all(one[name] != two[name.replace("seed1", "seed2")] for name in one)
 
 
-def test_faces_are_the_first_of_the_grid_and_stay_when_more_are_drawn(tmp_path):
+def test_faces_do_not_depend_on_the_count_and_are_the_first_of_the_grid(tmp_path):
     generator = make_generator()
     draw_faces(generator, choose(count=2), tmp_path / "few")
     draw_faces(generator, choose(count=70), tmp_path / "many")
@@ -41,26 +39,19 @@ def test_faces_are_the_first_of_the_grid_and_stay_when_more_are_drawn(tmp_path):
     grid = np.asarray(Image.open(tmp_path / "few/grid.png"))
     second = np.asarray(Image.open(tmp_path / "few/faces/seed0_face0001.png"))
     assert grid.shape == (8 * 64, 8 * 64, 3) and second.shape == (128, 128, 3)
-    assert np.array_equal(grid[:64:2, 64:128:2], second[::4, ::4])  # both are the 32 px face, each pixel repeated
+    assert np.array_equal(grid[:64:2, 64:128:2], second[::4, ::4])  # both enlarge the same face of 32 px
 
 
-def test_earlier_faces_go_and_other_files_stay(tmp_path):
-    for name in ("seed7_face10019.png", "seed7_face0000.png"):
+def test_earlier_faces_are_removed_and_other_files_kept(tmp_path):
+    others = {"grandmother.png", "2024.png", "seed7_face0001.jpg"}
+    for name in ("seed7_face10019.png", "seed7_face0000.png", *others):
         save_png(tmp_path / "faces" / name, np.zeros((4, 4, 3), np.uint8))
-    for name in ("grandmother.png", "2024.png", "seed7_face0001.jpg"):
-        (tmp_path / "faces" / name).touch()
     draw_faces(make_generator(), choose(count=2), tmp_path)
-    assert sorted(path.name for path in (tmp_path / "faces").iterdir()) == [
-        "2024.png",
-        "grandmother.png",
-        "seed0_face0000.png",
-        "seed0_face0001.png",
-        "seed7_face0001.jpg",
-    ]
+    assert set(read_all(tmp_path / "faces")) == others | {"seed0_face0000.png", "seed0_face0001.png"}
 
 
-def test_seed_and_number_give_a_face_back_whatever_is_drawn_beside_it(tmp_path):
-    generator = make_generator()  # 70 faces of 20 numbers: neither the last batch nor the last block is full
+def test_seed_and_number_determine_a_face(tmp_path):
+    generator = make_generator()  # 70 faces of 20 numbers: the last batch and the last block of random numbers are incomplete
     draw_faces(generator, choose(seed=3, count=70), tmp_path)
     for numbers in ([69, 12], [12], [69], [3, 69]):
         folder = tmp_path / "-".join(map(str, numbers))
@@ -78,26 +69,26 @@ def test_batches_are_the_latents_of_the_seed(latent_size, distribution):
     assert torch.equal(torch.cat([latents for _, latents in batches]), seeded_latents(generator, 64, 5))
 
 
-def test_a_face_says_where_it_comes_from(tmp_path):
+def test_face_file_names_its_origin(tmp_path):
     (path,) = draw_chosen(make_generator(), choose(seed=3, truncation=0.7), [12], tmp_path, origin={"generator": "dcgan, 32 px"})
     with Image.open(path) as picture:
         assert picture.text == {"face": "3-12-0.7", "generator": "dcgan, 32 px"}
 
 
-def test_chosen_faces_join_what_lies_there(tmp_path):
+def test_chosen_faces_are_added_to_the_folder(tmp_path):
     for numbers in ([1], [2, 2]):
         draw_chosen(make_generator(), choose(), numbers, tmp_path)
     assert sorted(read_all(tmp_path)) == ["seed0_face0001.png", "seed0_face0002.png"]
 
 
 @pytest.mark.parametrize("number", [-1, 1_000_000])
-def test_a_number_that_no_face_has_is_told(tmp_path, number):
-    with pytest.raises(FaceganError, match=rf"expected numbers of faces from 0 to 999,999; found {number:,};"):
+def test_invalid_face_number_is_reported(tmp_path, number):
+    with pytest.raises(FaceganError, match=rf"expected face numbers from 0 to 999,999; found {number:,};"):
         draw_chosen(make_generator(), choose(), [3, number], tmp_path)
 
 
 @pytest.mark.parametrize(("pixels", "side"), [(1, 32), (32, 32), (33, 64), (512, 512)])
-def test_faces_of_any_size_show_the_same_pixels(tmp_path, pixels, side):
+def test_enlarged_face_repeats_pixels(tmp_path, pixels, side):
     (path,) = draw_chosen(make_generator(), choose(), [5], tmp_path, pixels)
     (native,) = draw_chosen(make_generator(), choose(), [5], tmp_path / "native", 1)
     face, small = (np.asarray(Image.open(file)) for file in (path, native))
@@ -105,33 +96,16 @@ def test_faces_of_any_size_show_the_same_pixels(tmp_path, pixels, side):
     assert np.array_equal(face, small.repeat(side // 32, 0).repeat(side // 32, 1))
 
 
-def test_truncation_makes_faces_alike(tmp_path):
-    generator = make_generator()
+def test_truncation_makes_faces_similar(tmp_path):
     spread = {}
     for truncation in (0.01, 1.0):
-        draw_faces(generator, choose(count=8, truncation=truncation), tmp_path / str(truncation))
+        draw_faces(make_generator(), choose(count=8, truncation=truncation), tmp_path / str(truncation))
         faces = [np.asarray(Image.open(path), dtype=float) for path in (tmp_path / str(truncation) / "faces").iterdir()]
         spread[truncation] = np.std(faces, axis=0).mean()
     assert spread[0.01] < 0.1 * spread[1.0]
 
 
-def test_truncation_moves_styles_where_a_generator_has_them(tmp_path):
-    torch.manual_seed(0)
-    parameters = StyleGAN2Parameters(name="stylegan2", width=8, latent_size=16)
-    generator = build_generator(parameters, 32).eval()
-    for truncation in (0.01, 1.0):
-        draw_faces(generator, choose(truncation=truncation), tmp_path / str(truncation))
-        assert generator.truncation == truncation
-    assert (tmp_path / "1.0/grid.png").read_bytes() != (tmp_path / "0.01/grid.png").read_bytes()
-
-
-def test_enlarge_repeats_pixels():
-    picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    assert np.array_equal(enlarge(picture, side=2, least=5)[::3, ::3], picture)  # three times: the first whole factor to reach 5
-    assert enlarge(picture, 200, 128).shape == (2, 2, 3)
-
-
-def test_the_generator_that_ships_draws_ten_different_faces_in_many_colours(tmp_path):
+def test_pretrained_generator_draws_ten_different_faces(tmp_path):
     shipped = ROOT / "pretrained/avatars.safetensors"
     assert shipped.stat().st_size < 2_000_000
     generator, card = load_generator(shipped)
@@ -139,9 +113,4 @@ def test_the_generator_that_ships_draws_ten_different_faces_in_many_colours(tmp_
     draw_faces(generator, choose(count=10), tmp_path)
     faces = np.stack([np.asarray(Image.open(path), dtype=float) for path in sorted((tmp_path / "faces").iterdir())])
     distances = [np.abs(one - other).mean() for one, other in itertools.combinations(faces, 2)]
-    assert min(distances) > 15  # of 255: no two are nearly the same
-    middle, corners = faces[:, 32:96, 40:88], faces[:, :16, :16]
-    assert np.abs(middle.mean((1, 2)) - corners.mean((1, 2))).max(1).min() > 10  # a face stands out from its background
-    mirrored = np.abs(middle - middle[:, :, ::-1]).mean()
-    shuffled = np.abs(middle - np.roll(middle, 1, axis=0)).mean()
-    assert mirrored < 0.8 * shuffled  # faces are more like their own mirror images than like each other
+    assert min(distances) > 15  # of 255

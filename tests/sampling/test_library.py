@@ -1,4 +1,4 @@
-"""``facegan.load``: the same faces as the stage's files."""
+"""``facegan.load`` draws the same faces as the stage."""
 
 import subprocess
 import sys
@@ -29,11 +29,11 @@ def test_faces_are_those_of_the_stage(generator, tmp_path, count):
         assert np.array_equal(face, Image.open(tmp_path / f"faces/seed1_face{number:04d}.png"))
 
 
-def test_impossible_numbers_are_told(generator):
-    with pytest.raises(FaceganError, match=r"count: expected a number of at least 1; found 0"):
+def test_invalid_count_is_reported(generator):
+    with pytest.raises(FaceganError, match=r"count: expected .* found 0"):
         generator.faces(count=0)
 
 
-def test_importing_facegan_loads_nothing_heavy():
+def test_importing_facegan_imports_no_heavy_package():
     code = "import sys, facegan; sys.exit(bool({'torch', 'numpy', 'PIL', 'pydantic'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0

@@ -1,4 +1,4 @@
-"""Precision, recall, density, coverage and nearest neighbours: by counting, against torch-fidelity, and in tiles of any size."""
+"""Precision, recall, density, coverage and nearest neighbours: known values, torch-fidelity, and tiles of any size."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from torch_fidelity.metric_prc import calculate_precision_recall_full
 from facegan.common.errors import FaceganError
 from facegan.scoring import distances, protocol
 from facegan.scoring.memorisation import measure_memorisation
-from facegan.scoring.neighbourhoods import compare_neighbourhoods, find_neighbours, measure_radii
+from facegan.scoring.neighbourhoods import NEIGHBOURS, compare_neighbourhoods, find_neighbours, measure_radii
 from facegan.scoring.scores import compare, estimate_intervals
 
 
@@ -16,56 +16,49 @@ def draw(count, dimensions, seed=0, scale=1.0):
     return torch.randn(count, dimensions, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
 
 
-def measure(real, fake, neighbours=None):
-    counts = {} if neighbours is None else {"precision_neighbours": neighbours, "density_neighbours": neighbours}
-    return {name: value.item() for name, value in compare_neighbourhoods(real, fake, **counts).items()}
+def measure(real, fake, neighbours=NEIGHBOURS):
+    return {name: value.item() for name, value in compare_neighbourhoods(real, fake, neighbours=neighbours).items()}
 
 
 def test_precision_and_recall_on_a_line():
     real, fake = torch.arange(10.0)[:, None], torch.tensor([[0.5], [4.5], [30.0], [31.0], [60.0]])
-    found = measure(real, fake, neighbours=1)
-    assert found["precision"] == 2 / 5  # real radii are 1: 0.5 and 4.5 lie inside
-    assert found["recall"] == 0.9  # around 0.5 and 4.5 the fakes' radii are 4, around 60 it is 29: all but the 9
+    found = measure(real, fake, neighbours=(1, 1))
+    assert found["precision"] == 2 / 5  # real radii are 1: 0.5 and 4.5 are inside
+    assert found["recall"] == 0.9  # generated radii: 4 around 0.5 and 4.5, 29 around 60; only 9 is outside
 
 
 def test_density_and_coverage_on_a_line():
-    found = measure(torch.arange(10.0)[:, None], torch.tensor([[0.5], [0.5], [4.5], [30.0]]), neighbours=1)
+    found = measure(torch.arange(10.0)[:, None], torch.tensor([[0.5], [0.5], [4.5], [30.0]]), neighbours=(1, 1))
     assert found["density"] == (2 + 2 + 2) / 4
     assert found["coverage"] == 4 / 10
 
 
-def test_precision_and_recall_are_those_of_torch_fidelity():
+def test_precision_and_recall_match_torch_fidelity():
     real, fake = draw(200, 5), draw(150, 5, seed=1, scale=0.7)
     found = measure(real, fake)
     assert (found["precision"], found["recall"]) == pytest.approx(calculate_precision_recall_full(fake, real, neighborhood=3), rel=1e-6)
 
 
 @pytest.mark.parametrize("shift", [0.0, 100.0])
-def test_equal_and_disjoint_sets_are_the_two_ends(shift):
+def test_scores_of_equal_and_of_disjoint_sets(shift):
     real = draw(100, 4)
     found = measure(real, real + shift)
     assert found["precision"] == found["recall"] == found["coverage"] == float(shift == 0)
 
 
-def test_collapse_costs_recall_and_coverage_and_not_precision():
+def test_collapse_lowers_recall_and_coverage_but_not_precision():
     real = draw(200, 3)
     found = measure(real, real[:10].repeat(20, 1))
     assert found["precision"] == 1 and found["recall"] < 0.2 and found["coverage"] < 0.5
 
 
-def test_too_few_images_for_neighbours_are_refused():
+def test_too_few_images_are_rejected():
     with pytest.raises(FaceganError, match="more than 3 images"):
         measure_radii(torch.zeros(3, 3), torch.ones(1, 3, dtype=torch.bool), 3)
 
 
-def test_neighbours_are_the_nearest_in_order():
-    found, rows = find_neighbours(torch.tensor([[0.0], [10.0]]), torch.tensor([[3.0], [9.0], [-1.0], [12.0]]), 2)
-    assert rows.tolist() == [[2, 0], [1, 3]]
-    assert found.tolist() == [[1, 3], [1, 2]]
-
-
 def compare_plainly(real, fake):
-    """The definitions, with every pair's distance at once."""
+    """Computes the scores from full distance matrices."""
     between, within_real, within_fake = torch.cdist(real, fake), torch.cdist(real, real), torch.cdist(fake, fake)
     near, far = (within_real.kthvalue(count + 1, 1).values[:, None] for count in (3, 5))
     return {
@@ -77,16 +70,15 @@ def compare_plainly(real, fake):
 
 
 @pytest.mark.parametrize("tile", [3, 7, 60, 2048])
-def test_tiles_change_no_number(monkeypatch, tile):
+def test_tile_size_does_not_change_results(monkeypatch, tile):
     monkeypatch.setattr(distances, "TILE", tile)
     real, fake = draw(60, 5), draw(47, 5, seed=1, scale=1.2)
     assert measure(real, fake) == pytest.approx(compare_plainly(real, fake), rel=1e-12)
     kept = torch.arange(47) % 5 != torch.arange(5)[:, None]
     parts = compare_neighbourhoods(real, fake, kept)
     for number, part in enumerate(kept):
-        assert {name: values[number].item() for name, values in parts.items()} == pytest.approx(
-            compare_plainly(real, fake[part]), rel=1e-12
-        )
+        found = {name: values[number].item() for name, values in parts.items()}
+        assert found == pytest.approx(compare_plainly(real, fake[part]), rel=1e-12)
     found, rows = find_neighbours(fake, real, 9)
     expected = torch.cdist(fake, real).topk(9, largest=False)
     assert torch.equal(rows, expected.indices)
@@ -94,7 +86,7 @@ def test_tiles_change_no_number(monkeypatch, tile):
 
 
 @pytest.mark.parametrize("tile", [3, 7, 60])
-def test_tiles_change_no_verdict(monkeypatch, tile):
+def test_tile_size_does_not_change_the_memorisation_test(monkeypatch, tile):
     fake, holdout, train = (draw(50, 5, seed=seed) for seed in range(3))
     mixed = torch.cat([fake[:25], train[:25] + 1e-3])
     expected = measure_memorisation(mixed, holdout, train, seed=0)
@@ -103,7 +95,7 @@ def test_tiles_change_no_verdict(monkeypatch, tile):
 
 
 class LargestTensor(TorchDispatchMode):
-    """Watches how many numbers the largest tensor holds that any operation returns."""
+    """Records the size of the largest tensor returned by any operation."""
 
     numbers = 0
 
@@ -114,8 +106,8 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
-def test_no_score_ever_holds_the_matrix_of_all_pairs(monkeypatch):
-    """Of 1,500 and 2,000 images there are 3 million distances; a tile has 16,384, and what is kept of each image little more than that."""
+def test_no_score_allocates_the_full_distance_matrix(monkeypatch):
+    """Between 1,500 and 2,000 images there are 3 million distances; a tile has 16,384."""
     monkeypatch.setattr(distances, "TILE", 128)
     monkeypatch.setattr(protocol, "KERNEL_SUBSETS", 1)
     fake, real, holdout = (draw(count, 4, seed=count).float() for count in (1500, 2000, 200))

@@ -1,6 +1,5 @@
-"""The real images' features: which images they are of, what their floor is, and when DVC computes them anew."""
+"""The reference: its images, its floor, and when DVC recomputes it."""
 
-import dataclasses
 import os
 import re
 import shutil
@@ -16,11 +15,11 @@ from facegan.common.errors import FaceganError
 from facegan.common.shards import open_split
 from facegan.scoring.distances import fit_gaussian, frechet_distance
 from facegan.scoring.extractors import Extractor
-from facegan.scoring.reference import gather, make_reference, read_reference, shuffle
+from facegan.scoring.reference import gather, make_reference, shuffle
 
 
 class Corners(torch.nn.Module):
-    """ExtractorNetwork that see the four corners."""
+    """A network whose features are the four corner pixels."""
 
     def forward(self, images):
         return images[:, :, ::31, ::31].flatten(1).float()  # (B, 12)
@@ -36,7 +35,7 @@ def project(tmp_path_factory):
     return project
 
 
-def see(project, split, rows):
+def extract_corners(project, split, rows):
     return CORNERS(open_split(project / "data/shards", split)[0][rows])
 
 
@@ -44,30 +43,30 @@ def make(project, folder, images, memorisation_images=None):
     return make_reference(project / "data/shards", folder, CORNERS, images, memorisation_images)
 
 
-def test_real_images_are_the_first_of_a_fixed_order(project, tmp_path):
+def test_real_images_are_the_first_in_a_fixed_order(project, tmp_path):
     reference = make(project, tmp_path, 50)
-    assert torch.equal(reference.real, see(project, "train", shuffle(180)[:50]))
-    assert torch.equal(reference.train, see(project, "train", reference.train_rows)) and len(reference.train) == 180
-    assert torch.equal(reference.holdout, see(project, "holdout", reference.holdout_rows)) and len(reference.holdout) == 20
+    assert torch.equal(reference.real, extract_corners(project, "train", shuffle(180)[:50]))
+    assert torch.equal(reference.train, extract_corners(project, "train", reference.train_rows)) and len(reference.train) == 180
+    assert torch.equal(reference.holdout, extract_corners(project, "holdout", reference.holdout_rows)) and len(reference.holdout) == 20
 
 
 def test_the_floor_is_the_distance_to_the_next_real_images(project, tmp_path):
     reference = make(project, tmp_path, 50, memorisation_images=30)
-    first, second = see(project, "train", shuffle(180)[:100]).split(50)
+    first, second = extract_corners(project, "train", shuffle(180)[:100]).split(50)
     assert reference.floor["images"] == 50
     assert reference.floor["fd_corners"] == frechet_distance(fit_gaussian(first), fit_gaussian(second))
-    assert len(reference.train) == 50  # the real images themselves are searched at least
+    assert len(reference.train) == 50  # at least the real images are searched
 
 
-def test_where_a_split_is_short_the_other_lends_the_second_set(project, tmp_path):
+def test_held_out_images_complete_the_second_set(project, tmp_path):
     reference = make(project, tmp_path, 90)
     assert reference.floor["images"] == 90
     reference = make(project, tmp_path, 95)
-    second = torch.cat([see(project, "train", shuffle(180)[95:]), see(project, "holdout", shuffle(20)[:10])])
+    second = torch.cat([extract_corners(project, "train", shuffle(180)[95:]), extract_corners(project, "holdout", shuffle(20)[:10])])
     assert reference.floor["fd_corners"] == frechet_distance(fit_gaussian(reference.real), fit_gaussian(second))
 
 
-def test_fewer_images_than_asked_for_are_all_there_are(project, tmp_path):
+def test_all_images_are_used_if_there_are_too_few(project, tmp_path):
     reference = make(project, tmp_path, 10_000)
     assert reference.protocol.real == len(reference.real) == 180
     assert reference.floor["images"] == 20
@@ -77,23 +76,14 @@ def test_fewer_images_than_asked_for_are_all_there_are(project, tmp_path):
         make(small, tmp_path, 5)
 
 
-def test_what_is_written_is_what_is_read(project, tmp_path):
-    written, read = make(project, tmp_path, 40, memorisation_images=60), read_reference(tmp_path)
-    for field in dataclasses.fields(written):
-        before, after = getattr(written, field.name), getattr(read, field.name)
-        assert torch.equal(before, after) if isinstance(before, torch.Tensor) else before == after
-    with pytest.raises(FaceganError, match=r"run stages/reference\.py"):
-        read_reference(tmp_path / "none")
-
-
-def test_rows_are_gathered_across_shards_in_the_order_asked_for(project):
+def test_images_are_returned_in_the_requested_order(project):
     rows = torch.tensor([179, 0, 3, 0])
     assert torch.equal(gather(project / "data/shards", "train", rows), open_split(project / "data/shards", "train")[0][rows])
 
 
 @pytest.fixture
 def pipeline(project, tmp_path):
-    """The project with its pipeline, under DVC without git."""
+    """The project with its pipeline, under DVC without Git."""
     shutil.copytree(project, tmp_path / "pipeline")
     shutil.copy(ROOT / "dvc.yaml", tmp_path / "pipeline")
     run_dvc(tmp_path / "pipeline", "init", "--no-scm", "-q")
@@ -108,7 +98,7 @@ def run_dvc(project, *arguments):
     return done.stdout + done.stderr
 
 
-def test_experiments_share_the_real_features_and_a_changed_protocol_does_not(pipeline):
+def test_dvc_recomputes_the_reference_only_for_another_protocol(pipeline):
     def runs_reference():
         return bool(re.search("Running stage 'reference'", run_dvc(pipeline, "repro", "--single-item", "reference")))
 

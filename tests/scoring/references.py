@@ -1,0 +1,38 @@
+"""Shards, extractors and references for the tests of scoring."""
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from facegan.common.shards import Index, ShardWriter
+from facegan.scoring.extractors import Extractor, open_extractor
+from facegan.scoring.parameters import EvaluateParameters
+from facegan.scoring.reference import Reference, make_reference
+
+
+@functools.cache
+def open_lite() -> Extractor:
+    """Returns the extractor efficientnet_lite0 on the CPU."""
+    return open_extractor("efficientnet_lite0", device="cpu")
+
+
+def write_shards(folder: Path, train: Iterable[np.ndarray], holdout: Iterable[np.ndarray] = ()) -> Index:
+    """Writes shards of images (3, H, W) in uint8."""
+    train = list(train)
+    with ShardWriter(folder, train[0].shape[-1]) as writer:
+        for split, images in (("train", train), ("holdout", holdout)):
+            for image in images:
+                writer.add(split, image)
+        return writer.finish(crop="none", filter="lanczos", source_fingerprint="drawn")
+
+
+def refer(shards: Path, images: int) -> Reference:
+    """Returns a reference of the shards, over ``open_lite``."""
+    return make_reference(shards, shards.parent / "reference", open_lite(), images, memorisation_images=None)
+
+
+def choose(images: int) -> EvaluateParameters:
+    """Returns the section ``evaluate`` of the parameters."""
+    return EvaluateParameters(extractor="efficientnet_lite0", weights=None, images=images, memorisation_images=None, seed=0)
