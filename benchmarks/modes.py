@@ -18,6 +18,7 @@ has the lowest KL.
 
 import argparse
 import dataclasses
+import itertools
 import os
 import platform
 import statistics
@@ -33,10 +34,11 @@ from torch.nn import functional
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Noise  # noqa: E402
 from facegan.photos.worker_pool import Workers  # noqa: E402
 from facegan.training.augmentation import Augmentation  # noqa: E402 (the path above must come first)
 from facegan.training.ema import decay_factor, update_ema  # noqa: E402
-from facegan.training.game import Game, StepValues, discriminator_move, generator_move  # noqa: E402
+from facegan.training.game import Game, Inputs, Values, View, discriminator_loss, generator_loss  # noqa: E402
 from facegan.training.losses import OBJECTIVES  # noqa: E402
 
 GENERATED = 25_600
@@ -85,40 +87,44 @@ def load_digits() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(digits.images).float()[:, None] / 8 - 1, torch.from_numpy(digits.target)
 
 
-def make_generator() -> nn.Sequential:
-    """Returns a network from latents (B, 64) to images (B, 3, 8, 8): three fully connected layers, no normalisation."""
-    return nn.Sequential(
-        nn.Linear(LATENT_SIZE, WIDTH),
-        nn.LeakyReLU(0.2),
-        nn.Linear(WIDTH, WIDTH),
-        nn.LeakyReLU(0.2),
-        nn.Linear(WIDTH, 192),
-        nn.Unflatten(1, (3, 8, 8)),
-    )
+def make_layers(inputs: int, outputs: int) -> nn.Sequential:
+    """Returns three fully connected layers without normalisation."""
+    sizes = (inputs, WIDTH, WIDTH, outputs)
+    layers = [layer for pair in itertools.pairwise(sizes) for layer in (nn.Linear(*pair), nn.LeakyReLU(0.2))]
+    return nn.Sequential(*layers[:-1])
 
 
-def make_discriminator() -> nn.Sequential:
-    """Returns a network from images (B, 3, 8, 8) to logits (B,): three fully connected layers, no normalisation."""
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(192, WIDTH),
-        nn.LeakyReLU(0.2),
-        nn.Linear(WIDTH, WIDTH),
-        nn.LeakyReLU(0.2),
-        nn.Linear(WIDTH, 1),
-        nn.Flatten(0),
-    )
+class Generator(GeneratorNetwork):
+    """Latents (B, 64) to images (B, 3, 8, 8)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = make_layers(LATENT_SIZE, 192)
+
+    def forward(self, latents: Tensor, noise: Noise = ()) -> Tensor:
+        return self.layers(latents).unflatten(1, (3, 8, 8))
+
+
+class Discriminator(DiscriminatorNetwork):
+    """Images (B, 3, 8, 8) to logits (B,)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = make_layers(192, 1)
+
+    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
+        return self.layers(images.flatten(1)).flatten()
 
 
 def train(variant: Variant, images: int, seed: int) -> tuple[nn.Module, float]:
     """Returns the averaged generator after the given number of real images, and the CPU seconds."""
     torch.manual_seed(seed)
     digits, _ = load_digits()
-    generator, discriminator, average = make_generator(), make_discriminator(), make_generator()
+    generator, discriminator, average = Generator(), Discriminator(), Generator()
     average.load_state_dict(generator.state_dict())
     optimizers = [torch.optim.Adam(network.parameters(), LR, BETAS, fused=True) for network in (discriminator, generator)]
     game = Game(OBJECTIVES[variant.objective], variant.penalty, 1, 1, Augmentation("none"), fresh_batch=True)
-    values = StepValues(torch.tensor(variant.gamma), torch.tensor(0.0))
+    values, view = Values(torch.tensor(variant.gamma), torch.tensor(0.0)), View({}, ())
     decay = torch.tensor(decay_factor(BATCH, EMA_HALFLIFE_IMAGES))
 
     def draw_real() -> Tensor:
@@ -126,13 +132,15 @@ def train(variant: Variant, images: int, seed: int) -> tuple[nn.Module, float]:
 
     began = time.process_time()
     for _ in range(images // BATCH):
+        latents = torch.randn(BATCH, LATENT_SIZE)
         with torch.no_grad():
-            fake = generator(torch.randn(BATCH, LATENT_SIZE))
-        discriminator_move(discriminator, game, values, draw_real(), fake, penalize=game.penalty != "none").loss.backward()
+            fake = generator(latents)
+        inputs = Inputs(draw_real(), latents, (), fake, view, view)
+        discriminator_loss(discriminator, game, values, game.penalty != "none", inputs).loss.backward()
         optimizers[0].step()
         optimizers[0].zero_grad()
-        fake = generator(torch.randn(BATCH, LATENT_SIZE))
-        generator_move(discriminator, game, values, draw_real(), fake).loss.backward()
+        inputs = Inputs(draw_real(), torch.randn(BATCH, LATENT_SIZE), (), None, view, view)
+        generator_loss(generator, discriminator, game, values, inputs).loss.backward()
         optimizers[1].step()
         optimizers[1].zero_grad()
         update_ema(average, generator, decay)

@@ -51,9 +51,9 @@ from facegan.parameters import Parameters, read_parameters  # noqa: E402
 from facegan.photos.sources import download  # noqa: E402
 from facegan.preprocessing.preprocess import preprocess  # noqa: E402
 from facegan.scoring.quick_score import QuickScore  # noqa: E402
-from facegan.training.distributed import World  # noqa: E402
-from facegan.training.engine import Hardware, choose_hardware  # noqa: E402
-from facegan.training.run import Training  # noqa: E402
+from facegan.training.hardware import Hardware, choose_hardware  # noqa: E402
+from facegan.training.loop import is_row_due  # noqa: E402
+from facegan.training.trainer import Trainer  # noqa: E402
 
 SCORED = 2_000  # generated images, and the same number of real ones
 SCORE_SEED = 0
@@ -140,18 +140,16 @@ class Ours:
     """A preset's training, as the stage ``train`` runs it."""
 
     def __init__(self, parameters: Parameters, shards: Path, hardware: Hardware):
-        self.training = Training(
-            read_index(shards), open_split(shards, "train"), parameters.model, parameters.train, hardware, World(), QuickScore
-        )
+        self.trainer = Trainer(read_index(shards), open_split(shards, "train"), parameters.model, parameters.train, hardware)
         self.batch = parameters.train.batch
 
     def step(self) -> None:
-        self.training.step()
-        if self.training.is_row_due():
-            self.training.add_row()
+        self.trainer.train_step()
+        if is_row_due(self.trainer.images_seen, self.batch):
+            self.trainer.add_row()
 
     def generator(self) -> nn.Module:
-        return self.training.ema_generator()
+        return self.trainer.ema_generator()
 
 
 class Taught:

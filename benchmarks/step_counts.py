@@ -23,7 +23,6 @@ from typing import Any
 from unittest import mock
 
 import torch
-import yaml
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -32,17 +31,12 @@ from torch.utils._pytree import tree_leaves
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from facegan.common.config import read_values  # noqa: E402 (the path above must come first)
-from facegan.models import convolution  # noqa: E402
-from facegan.parameters import Parameters  # noqa: E402
-from facegan.training.augmentation import Augmentation  # noqa: E402
-from facegan.training.batches import Batches  # noqa: E402
-from facegan.training.distributed import World  # noqa: E402
-from facegan.training.engine import Engine, Hardware, Settings, choose_hardware  # noqa: E402
-from facegan.training.game import Game  # noqa: E402
-from facegan.training.losses import OBJECTIVES  # noqa: E402
+from facegan.models import convolution  # noqa: E402 (the path above must come first)
+from facegan.parameters import Parameters, read_parameters  # noqa: E402
+from facegan.training.dry_run import describe_placeholder  # noqa: E402
+from facegan.training.hardware import Hardware, choose_hardware  # noqa: E402
 from facegan.training.microbatch import choose_size, find_unit  # noqa: E402
-from facegan.training.networks import Networks  # noqa: E402
+from facegan.training.trainer import Trainer  # noqa: E402
 
 LARGE_FILTER = 8
 CARDS = {"8 GB": 8e9, "12 GB": 12e9, "24 GB": 24e9}  # common memory sizes
@@ -129,43 +123,35 @@ def no_values() -> Iterator[None]:
         yield
 
 
-def make_engine(parameters: Parameters, batch: int, microbatch: int | None) -> Engine:
-    """Returns an engine for the parameters' game, within ``no_values``."""
-    resolution, train = parameters.preprocess.resolution, parameters.train
+def make_trainer(parameters: Parameters, batch: int, microbatch: int | None) -> Trainer:
+    """Returns a trainer, within ``no_values``."""
+    resolution = parameters.preprocess.resolution
     chosen = choose_hardware("cpu", "bf16")  # for its other settings
-    hardware = CountingDevice(chosen.device, chosen.precision)
-    images = torch.empty((4 * batch * train.penalty_interval, 3, resolution, resolution), dtype=torch.uint8)
-    optimizer = "adam"  # PyTorch's capturable RMSprop needs a real device; it takes the same number of kernels and less memory
-    networks = Networks(parameters.model, resolution, optimizer, (0.0, 0.9), train.clip_value, hardware.device, hardware.is_capturable)
-    game = Game(
-        OBJECTIVES[train.objective],
-        train.penalty,
-        train.penalty_interval,
-        train.penalty_stride,
-        Augmentation(train.augment),
-        train.fresh_batch,
-    )
-    return Engine(networks, game, Batches([images], "in_order", 0, hardware.device), hardware, World(), batch, train.flip, 0, microbatch)
+    images = torch.empty((4 * batch, 3, resolution, resolution), dtype=torch.uint8)
+    # PyTorch's capturable RMSprop needs a real device; Adam takes the same number of kernels and more memory
+    changes = {"batch": batch, "microbatch": microbatch or "auto", "optimizer": "adam", "start_from": None, "order": "in_order"}
+    train = parameters.train.model_copy(update=changes)
+    return Trainer(describe_placeholder(images), [images], parameters.model, train, CountingDevice(chosen.device, chosen.precision))
 
 
 def count_step(parameters: Parameters, penalize: bool, batch: int | None = None, microbatch: int | None = None) -> Counts:
     """Returns the counts of one step, with or without the penalty."""
     batch = batch or parameters.train.batch
     with no_values():
-        engine = make_engine(parameters, batch, microbatch)
-        settings = Settings(1e-3, 1e-3, (0.0, 0.9), gamma=1.0, strength=0.3, ema_decay=0.9)
-        engine.set(settings)
-        inputs = engine.fetch(0)
-        with Counter([*engine.tensors().values(), *inputs]) as counter:
-            engine.run_step(inputs, penalize and engine.game.penalty != "none")
+        trainer = make_trainer(parameters, batch, microbatch)
+        trainer.apply_schedule()
+        inputs = trainer.fetch()
+        with Counter([*trainer.tensors().values(), *inputs]) as counter:
+            trainer.run_updates(inputs, penalize and trainer.game.penalty != "none")
     return Counts(counter.convolutions, counter.large, counter.kernels, counter.peak)
 
 
 def choose_for_cards(parameters: Parameters) -> dict[str, int | None]:
     """Returns the size of a microbatch for each card; None if no step fits."""
     with no_values():
-        engine = make_engine(parameters, parameters.train.batch, None)
-    unit = find_unit(engine.networks, engine.game.penalty_stride, engine.batch, engine.batch)
+        trainer = make_trainer(parameters, parameters.train.batch, None)
+    batch = parameters.train.batch
+    unit = find_unit(trainer.generator, trainer.discriminator, trainer.game.penalty_stride, batch)
     known: dict[int, int] = {}
 
     def measure(size: int, room: float) -> float:
@@ -179,7 +165,7 @@ def choose_for_cards(parameters: Parameters) -> dict[str, int | None]:
     for card, size in CARDS.items():
         room = size - CONTEXT_BYTES
         try:
-            result[card] = choose_size(engine.batch, unit, room, lambda images, room=room: measure(images, room))
+            result[card] = choose_size(batch, unit, room, lambda images, room=room: measure(images, room))
         except torch.OutOfMemoryError:
             result[card] = None
     return result
@@ -190,7 +176,7 @@ def main(names: list[str]) -> None:
     print(f"PyTorch {torch.__version__}")
     print(f"| preset | batch | convolutions | large | kernels | GiB | microbatch on {', '.join(CARDS)} |\n|---|---|---|---|---|---|---|")
     for name in names:
-        parameters = read_values(Parameters, yaml.safe_load((ROOT / "presets" / f"{name}.yaml").read_text()), name)
+        parameters = read_parameters(ROOT / "presets" / f"{name}.yaml")
         kinds = [True, False] if parameters.train.penalty_interval > 1 else [True]
         for penalize in kinds:
             counts = count_step(parameters, penalize)

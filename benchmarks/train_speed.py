@@ -42,11 +42,11 @@ from facegan.common.shards import ShardWriter, open_split, read_index  # noqa: E
 from facegan.models.parameters import DCGANParameters  # noqa: E402
 from facegan.models.registry import build_discriminator, build_generator  # noqa: E402
 from facegan.parameters import read_parameters  # noqa: E402 (the path above must come first)
-from facegan.training.batches import Batches  # noqa: E402
-from facegan.training.distributed import World  # noqa: E402
-from facegan.training.engine import Hardware, choose_hardware  # noqa: E402
+from facegan.training.data import Batches  # noqa: E402
+from facegan.training.hardware import Hardware, choose_hardware  # noqa: E402
+from facegan.training.loop import is_row_due  # noqa: E402
 from facegan.training.parameters import TrainParameters  # noqa: E402
-from facegan.training.run import Training  # noqa: E402
+from facegan.training.trainer import Trainer  # noqa: E402
 
 PHOTOS = 2_000
 CELEBA_WIDTH, CELEBA_HEIGHT = 178, 218
@@ -95,39 +95,38 @@ class Stopwatch:
         return max(self.host_seconds, sum(start.elapsed_time(end) for start, end in self.events) / 1000)
 
 
-class TimedBatches:
+class TimedBatches(Batches):
     """facegan's batches with a stopwatch."""
 
     def __init__(self, batches: Batches, watch: Stopwatch):
-        self.batches, self.watch, self.count = batches, watch, batches.count
+        self.__dict__ = {**batches.__dict__, "watch": watch}
 
     def choose(self, images_seen: int, batch: int) -> Tensor:
         with self.watch:
-            return self.batches.choose(images_seen, batch)
+            return super().choose(images_seen, batch)
 
     def take(self, indices: Tensor) -> Tensor:
         with self.watch:
-            return self.batches.take(indices)
+            return super().take(indices)
 
 
-def make_training(case: Case, shards: Path, hardware: Hardware) -> Training:
-    """Returns the training of a case, as the stage creates it."""
-    images = open_split(shards, "train")
-    return Training(read_index(shards), images, case.network, case.parameters, hardware, World(), open_quick_score=None)
+def make_trainer(case: Case, shards: Path, hardware: Hardware) -> Trainer:
+    """Returns the trainer of a case, as the stage creates it."""
+    return Trainer(read_index(shards), open_split(shards, "train"), case.network, case.parameters, hardware)
 
 
 class OurLoop:
     """The training loop of facegan."""
 
     def __init__(self, case: Case, shards: Path, hardware: Hardware):
-        self.training = make_training(case, shards, hardware)
+        self.trainer = make_trainer(case, shards, hardware)
         self.watch = Stopwatch(hardware.device)
-        self.training.engine.batches = TimedBatches(self.training.engine.batches, self.watch)
+        self.trainer.batches = TimedBatches(self.trainer.batches, self.watch)
 
     def step(self) -> None:
-        self.training.step()
-        if self.training.is_row_due():
-            self.training.add_row()
+        self.trainer.train_step()
+        if is_row_due(self.trainer.images_seen, self.trainer.parameters.batch):
+            self.trainer.add_row()
 
 
 class TutorialLoop:
@@ -246,9 +245,9 @@ def synchronize(device: torch.device) -> None:
 def find_convolutions(case: Case, shards: Path) -> list[tuple[int, int]]:
     """Returns (operations, elements moved) of each convolution in one step of facegan."""
     hardware = Hardware(torch.device("cpu"), torch.float32)
-    training = make_training(case, shards, hardware)
+    trainer = make_trainer(case, shards, hardware)
     with ConvolutionLog() as log:
-        training.step()
+        trainer.train_step()
     return log.entries
 
 

@@ -111,9 +111,14 @@ def load_images(folders: Folders, resolution: int) -> tuple[Index, list[torch.Te
     if (folders.shards / "index.json").is_file() and (index := read_index(folders.shards)).resolution == resolution and index.train:
         return index, open_split(folders.shards, "train"), True
     images = torch.full((PLACEHOLDER_IMAGES, 3, resolution, resolution), 127, dtype=torch.uint8)
+    return describe_placeholder(images), [images], False
+
+
+def describe_placeholder(images: torch.Tensor) -> Index:
+    """Returns the index that shards of these images (N, 3, H, W) would have."""
     shard = Shard(file="train-00000.safetensors", split="train", images=len(images), bytes=images.nbytes, sha256="")
     facts: dict[str, Any] = {"crop": "none", "filter": "lanczos", "source_fingerprint": "", "fingerprint": "", "shards": (shard,)}
-    return Index(resolution=resolution, train=len(images), holdout=0, **facts), [images], False
+    return Index(resolution=images.shape[3], train=len(images), holdout=0, **facts)
 
 
 def choose_batch(batch: int, pilot_batch: int, pilot_seconds: float, device: torch.device, pilot_memory_mb: float) -> int:
