@@ -126,11 +126,38 @@ def make_placeholder(like: Tensor, shape: torch.Size) -> Tensor:
 
 def apply_convolution(features: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """Returns C(x, w) + bias, in autocast's type where autocast is on, as PyTorch's own convolutions do."""
-    device = features.device.type
-    dtype = torch.get_autocast_dtype(device) if device != "meta" and torch.is_autocast_enabled(device) else features.dtype
-    # views, because PyTorch cannot say for leaf tensors whether their gradient is needed
-    features, weight = features.to(dtype).view_as(features), weight.to(dtype).view_as(weight)
-    return Convolve.apply(features, weight, None if bias is None else bias.to(dtype).view_as(bias), geometry)
+    dtype = find_autocast_dtype(features.device) or features.dtype
+    tensors = (tensor if tensor is None else tensor.to(dtype) for tensor in (features, weight, bias))
+    # views of leaf tensors, because PyTorch cannot say for the leaves themselves whether their gradient is needed
+    tensors = (tensor.view_as(tensor) if tensor is not None and tensor.is_leaf else tensor for tensor in tensors)
+    return Convolve.apply(*tensors, geometry)
+
+
+def find_autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """Returns autocast's type, or None where it is off."""
+    is_enabled = device.type != "meta" and torch.is_autocast_enabled(device.type)  # the meta device has no autocast
+    return torch.get_autocast_dtype(device.type) if is_enabled else None
+
+
+class CastOnce:
+    """A parameter in autocast's type, cast once for all passes until it changes, as PyTorch's own layers do within an autocast context."""
+
+    def __init__(self) -> None:
+        self.key: tuple | None = None
+        self.value: Tensor | None = None
+
+    def __deepcopy__(self, memo: dict) -> "CastOnce":
+        return CastOnce()
+
+    def __call__(self, parameter: Tensor | None) -> Tensor | None:
+        """Returns the parameter in autocast's type; unchanged where autocast is off."""
+        dtype = None if parameter is None else find_autocast_dtype(parameter.device)
+        if dtype is None or not parameter.is_leaf:
+            return parameter
+        key = dtype, parameter._version, parameter.requires_grad, torch.is_grad_enabled()
+        if key != self.key:
+            self.key, self.value = key, parameter.to(dtype)
+        return self.value
 
 
 def conv2d(
@@ -174,19 +201,25 @@ def make_pair(value: Pair) -> tuple[int, ...]:
 class Conv2d(nn.Conv2d):
     """``nn.Conv2d`` with zero padding, by ``conv2d``."""
 
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.cast_weight, self.cast_bias = CastOnce(), CastOnce()
+
     def forward(self, features: Tensor) -> Tensor:
-        assert not isinstance(self.padding, str)
-        return conv2d(features, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        weight, bias = self.cast_weight(self.weight), self.cast_bias(self.bias)
+        return conv2d(features, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
     """``nn.ConvTranspose2d``, by ``conv_transpose2d``."""
 
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.cast_weight, self.cast_bias = CastOnce(), CastOnce()
+
     def forward(self, features: Tensor, output_size: list[int] | None = None) -> Tensor:
-        assert not isinstance(self.padding, str)
-        return conv_transpose2d(
-            features, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
-        )
+        weight, bias = self.cast_weight(self.weight), self.cast_bias(self.bias)
+        return conv_transpose2d(features, weight, bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation)
 
 
 def make_transition(in_channels: int, out_channels: int) -> nn.Module:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from facegan.models.convolution import conv2d, conv_transpose2d
+from facegan.models.convolution import CastOnce, conv2d, conv_transpose2d
 from facegan.models.layers import SumOverProcesses, count_processes, full_precision, stage_widths
 from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Noise
 from facegan.models.parameters import StyleGAN2Parameters
@@ -61,9 +61,10 @@ class Convolution(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.gain = 1 / math.sqrt(in_channels * kernel**2)
+        self.cast_bias = CastOnce()
 
     def forward(self, features: Tensor) -> Tensor:
-        return conv2d(features, self.weight * self.gain, self.bias, padding=self.weight.shape[3] // 2)
+        return conv2d(features, self.weight * self.gain, self.cast_bias(self.bias), padding=self.weight.shape[3] // 2)
 
 
 class HalvingConvolution(Convolution):
@@ -75,7 +76,7 @@ class HalvingConvolution(Convolution):
         self.stride = 1 if kernel == 1 else 2
 
     def forward(self, features: Tensor) -> Tensor:
-        return conv2d(self.resample(features), self.weight * self.gain, self.bias, stride=self.stride)
+        return conv2d(self.resample(features), self.weight * self.gain, self.cast_bias(self.bias), stride=self.stride)
 
 
 class ModulatedConvolution(nn.Module):
