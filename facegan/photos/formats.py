@@ -5,7 +5,8 @@ Pillow supports some forty others. They are never opened, whatever a file's suff
 
 SUFFIXES = {
     "AVIF": (".avif",),
-    "BMP": (".bmp", ".dib"),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
     "GIF": (".gif",),
     "HEIF": (".heic", ".heif", ".hif"),
     "JPEG": (".jfif", ".jpe", ".jpeg", ".jpg"),

@@ -128,7 +128,7 @@ def test_a_file_that_is_no_zip_and_a_damaged_zip_say_so(tmp_path, folder, extrac
     content = bytearray((tmp_path / "damaged.zip").read_bytes())
     content[100] ^= 255
     (tmp_path / "damaged.zip").write_bytes(content)
-    with pytest.raises(FaceganError, match=r"expected 0..\.png in .*damaged.zip to be whole"):
+    with pytest.raises(FaceganError, match=r"expected 0..\.png in .*damaged.zip"):
         extract_pictures(tmp_path / "damaged.zip", "--pictures", extractor)
 
 
