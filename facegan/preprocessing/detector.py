@@ -20,6 +20,7 @@ YUNET = ("face_detection_yunet_2023mar.onnx", "8f2383e4dd3cfbb4553ea8718107fc042
 MIN_BOX_SCORE = 0.6  # of YuNet; 0.6 finds the same faces as 0.5 in portraits and in CelebA
 MAX_OVERLAP = 0.3  # intersection over union above which two boxes are one face
 MAX_FACES = 1000
+MIN_PIXELS = 64  # with a side of up to 32 pixels, OpenCV 4.14 returns detections from uninitialised memory
 MIRRORED = (1, 0, 2, 4, 3)  # order of the landmarks in a mirrored image
 
 
@@ -45,6 +46,7 @@ class Detection:
 
 def detect_faces(image: Image.Image) -> list[Detection]:
     """Returns the faces in an RGB image, the highest score first. Time grows with the number of pixels; 640 × 640 are enough."""
+    image = image.crop((0, 0, max(image.width, MIN_PIXELS), max(image.height, MIN_PIXELS)))  # adds black at the right and bottom
     detector = load_yunet()
     detector.setInputSize(image.size)
     _, rows = detector.detect(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))

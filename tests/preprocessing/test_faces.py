@@ -107,6 +107,14 @@ def test_no_face_in_images_of_unusual_size(size):
     assert read(Image.new("RGB", size, "brown")) == ([], ["no face found"])
 
 
+@pytest.mark.parametrize("size", [(28, 28), (640, 20)])
+def test_detection_in_small_images_is_reproducible(size, monkeypatch):
+    monkeypatch.setattr(detector, "load_yunet", detector.load_yunet.__wrapped__)  # a new network each time
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    boxes = [[detection.box for detection in detector.detect_faces(image)] for _ in range(12)]
+    assert boxes == [boxes[0]] * 12 and np.abs(np.array(boxes[0])).max(initial=0) < 1000
+
+
 def test_too_small_face_is_skipped_with_the_reason():
     image, _ = draw_photo((400, 300), [(200 + 150j, 15, 0)])
     pictures, [reason] = read(image, min_face_pixels=80)
