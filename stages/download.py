@@ -1,8 +1,8 @@
-"""Stage download: photos from the source that the parameters name to data/raw.
+"""Stage download: photos from the source in the parameters to data/raw.
 
     python stages/download.py [--out data/raw]
 
-Reads the section `data` of params.yaml. Leaves one archive, or a list of the photos in a folder, and manifest.json.
+Reads the section `data` of params.yaml. Writes one archive, or a list of the photos in a folder, and manifest.json.
 """
 
 import argparse
@@ -15,17 +15,16 @@ from facegan.photos.sources import download
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Reads the parameters and fills the folder."""
     parameters = read_parameters(arguments.params).data
     manifest = download(parameters, arguments.out, command.HOME)
-    where = printable(manifest.folder or str(arguments.out / manifest.archive))
+    where = printable(manifest.folder or str(arguments.out / str(manifest.archive)))
     print(f"{manifest.images:,} photos ({manifest.bytes / 1e6:,.1f} MB) in {where}; listed in {arguments.out / 'manifest.json'}")
     if manifest.left_out:
-        print(f"seen there and not taken: {manifest.describe_left_out()}")
+        print(f"skipped files: {manifest.describe_left_out()}")
     print(f"licence: {manifest.license}")
 
 
 if __name__ == "__main__":
     parser = command.parser(__doc__)
-    parser.add_argument("--out", type=Path, default=command.ROOT / "data/raw", help="where the photos go (default: data/raw)")
+    parser.add_argument("--out", type=Path, default=command.ROOT / "data/raw", help="output folder (default: data/raw)")
     command.run(main, parser.parse_args())

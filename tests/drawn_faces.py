@@ -1,19 +1,19 @@
-"""Faces that the detector finds, drawn from nothing: shaded heads whose eyes and mouth lie where the drawing put them."""
+"""Drawn heads that the face detector finds, with known positions of eyes and mouth."""
 
 import io
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-UNIT = 200  # pixels between the drawing's own edges
-EYES = (80 + 88j, 120 + 88j)  # left and right as seen
-MOUTH = 100 + 128j  # its middle
+UNIT = 200  # side of the drawing, in its own units
+EYES = (80 + 88j, 120 + 88j)  # left and right in the image
+MOUTH = 100 + 128j  # the middle
 SKINS = [(224, 178, 150), (198, 140, 108), (141, 92, 66), (241, 203, 180)]
 HAIRS = [(50, 35, 25), (20, 18, 18), (150, 110, 60), (110, 60, 35)]
 
 
 def draw_head(seed: int = 0, scale: float = 3.0) -> Image.Image:
-    """Returns a head in front of nothing: RGBA, UNIT · scale pixels a side."""
+    """Returns a head on a transparent background: RGBA, UNIT · scale pixels wide and high."""
     random = np.random.default_rng(seed)
     skin, hair = np.array(SKINS[seed % 4]), HAIRS[random.integers(4)]
     layer = Image.new("RGBA", (round(UNIT * scale), round(UNIT * scale)), (*skin, 0))
@@ -61,11 +61,11 @@ def draw_head(seed: int = 0, scale: float = 3.0) -> Image.Image:
 
 
 def draw_photo(size: tuple[int, int], heads: list[tuple[complex, float, float]], seed: int = 0) -> tuple[Image.Image, list[np.ndarray]]:
-    """Returns a photo of drawn heads before a soft ground, and where their eyes and mouths lie.
+    """Returns a photo of drawn heads on a blurred background.
 
     Args:
         size: width and height in pixels.
-        heads: for each the point between the eyes, the eyes' distance and the roll, clockwise in degrees; pixels.
+        heads: for each head the point between the eyes, the eyes' distance (both in pixels) and the roll (clockwise, in degrees).
 
     Returns:
         The photo, and for each head complex (3,): left eye, right eye, middle of the mouth.
@@ -80,7 +80,7 @@ def draw_photo(size: tuple[int, int], heads: list[tuple[complex, float, float]],
         origin = middle - turn * (sum(EYES) / 2) * drawing.width / UNIT
         back = 1 / turn
         offset = -origin * back
-        # supersampled twice, for a drawing that is shrunk
+        # 2× supersampling
         affine = (back.real / 2, -back.imag / 2, offset.real, back.imag / 2, back.real / 2, offset.imag)
         turned = drawing.transform((2 * size[0], 2 * size[1]), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC).resize(
             size, Image.Resampling.BOX
@@ -91,7 +91,7 @@ def draw_photo(size: tuple[int, int], heads: list[tuple[complex, float, float]],
 
 
 def encode(image: Image.Image, format: str = "JPEG", **options) -> bytes:
-    """Returns a picture as a file."""
+    """Returns an encoded image file."""
     file = io.BytesIO()
     image.save(file, format, **({"quality": 92} if format == "JPEG" else {}) | options)
     return file.getvalue()

@@ -1,7 +1,7 @@
-"""A small server on this machine that Kaggle's unmodified client takes for Kaggle.
+"""A local server that imitates Kaggle for Kaggle's unmodified client.
 
-The client is told to talk to http://localhost, by way of a proxy: and the proxy is this server, on any free port. Its headers
-and words are a model of Kaggle's, not a recording.
+The client is configured to connect to http://localhost through a proxy, and this server is the proxy, on any free port. Its headers and
+messages imitate Kaggle's; they are not a recording.
 """
 
 import dataclasses
@@ -15,24 +15,24 @@ LAST_MODIFIED = "Wed, 01 Jan 2025 00:00:00 GMT"
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What the client asked."""
+    """A request of the client."""
 
-    name: str  # of the API's method, or "transfer"
+    name: str  # API method, or "transfer"
     authorization: str | None
     range: str | None
     content: dict
 
 
 class FakeKaggle:
-    """One data set, and the mishaps that are to befall whoever fetches it.
+    """One data set, with failures to simulate.
 
     Attributes:
-        content, version: the zip, and the tag that tells it from other versions.
-        next_content: what the owner puts in its place once a transfer has been cut.
-        refusals: (status, headers) for the next calls that ask for the data set.
-        cuts: after how many bytes the next transfers are cut.
-        stall_after: after how many bytes the next transfer stops, until `going_on` is set.
-        requests: what was asked, in order.
+        content, version: the archive, and its ETag.
+        next_content: replaces the archive after a transfer was cut.
+        refusals: (status, headers) for the next requests for the data set.
+        cuts: numbers of bytes after which the next transfers are cut.
+        stall_after: number of bytes after which the next transfer stops until `resume` is set.
+        requests: all requests, in order.
     """
 
     def __init__(self, content: bytes):
@@ -41,41 +41,41 @@ class FakeKaggle:
         self.refusals: list[tuple[int, dict[str, str]]] = []
         self.cuts: list[int] = []
         self.stall_after: int | None = None
-        self.going_on = threading.Event()
+        self.resume = threading.Event()
         self.requests: list[Request] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"fake": self}))
         self.server.daemon_threads = True
-        self.server.handle_error = lambda *_: None  # clients that are killed leave broken connections
+        self.server.handle_error = lambda *_: None  # killed clients break connections
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
-        """Shuts the server down: whoever connects from now on is refused."""
-        self.going_on.set()
+        """Shuts the server down. Further connections are refused."""
+        self.resume.set()
         self.server.shutdown()
         self.server.server_close()
 
     def environment(self) -> dict[str, str]:
-        """Returns the variables that lead the client here."""
+        """Returns the environment variables that connect the client to this server."""
         address = f"http://127.0.0.1:{self.server.server_port}"
         return {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HTTP_PROXY": address, "http_proxy": address, "NO_PROXY": "", "no_proxy": ""}
 
     def count(self, name: str) -> int:
-        """Returns how often a method of the API, or a transfer, was asked for."""
+        """Returns the number of requests for an API method, or of transfers."""
         return sum(request.name == name for request in self.requests)
 
     def ranges(self) -> list[str]:
-        """Returns the ranges that were asked for."""
+        """Returns the requested ranges."""
         return [request.range for request in self.requests if request.range]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers the client's requests."""
+    """Handles the client's requests."""
 
     protocol_version = "HTTP/1.1"
     fake: FakeKaggle
 
     def log_message(self, *_: object) -> None:
-        """Keeps the test's output clean."""
+        """Suppresses the log."""
 
     def note(self, name: str) -> None:
         content = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
@@ -92,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status, json.dumps(content).encode(), {"Content-Type": "application/json", **(headers or {})})
 
     def do_POST(self) -> None:
-        """A method of Kaggle's API."""
+        """An API method."""
         name = urlsplit(self.path).path.rsplit("/", 1)[-1]
         self.note(name)
         if name == "IntrospectToken":
@@ -108,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer_json(404, {"code": 404, "message": "no such method"})
 
     def do_GET(self) -> None:
-        """The transfer of the zip, or of the rest of it."""
+        """The transfer of the archive, or of the rest of it."""
         fake = self.fake
         self.note("transfer")
         start, content = 0, fake.content
@@ -126,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_body(content[start:])
 
     def send_body(self, body: bytes) -> None:
-        """Sends the zip, with the mishap whose turn it is."""
+        """Sends the archive, with the next failure."""
         fake = self.fake
         if fake.cuts:
             self.wfile.write(body[: fake.cuts.pop(0)])
@@ -137,6 +137,6 @@ class Handler(BaseHTTPRequestHandler):
         if fake.stall_after is not None:
             sent, fake.stall_after = fake.stall_after, None
             self.wfile.write(body[:sent])
-            fake.going_on.wait()
+            fake.resume.wait()
             body = body[sent:]
         self.wfile.write(body)

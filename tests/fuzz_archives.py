@@ -1,11 +1,11 @@
-"""Mutated archives and pictures, through the code that reads them: no traceback, nothing lost without a word, bounded memory.
+"""Fuzz test of the code that reads archives and images: no traceback, no photo lost silently, limited memory.
 
     python tests/fuzz_archives.py [--minutes 10] [--seed 0] [--zips 100000] [--pictures 20000]
 
-Input number n is a function of (seed, n), so every finding comes again. An archive goes through the stage download and through what
-preprocess reads of it: it is refused in one line, or every file that was packed into it is among the photos that are read or is
-counted as left out, and every photo that is read has the bytes that were packed. A picture is decoded, cropped and resized, or
-unreadable in words. Ends with 1 where that does not hold, or where a process takes more than a gigabyte or dies.
+Input number n is a function of (seed, n), so every failure can be reproduced. A damaged archive passes through the stage download and is
+read like in preprocess. Either it is rejected with a one-line error; or every packed file is among the photos or counted as skipped, and
+every photo has its original content. A damaged image is either decoded, cropped and resized, or reported as unreadable. The exit status
+is 1 if that is not the case, if a process crashes, or if it uses more than a gigabyte of memory.
 """
 
 import argparse
@@ -40,10 +40,11 @@ from facegan.photos.store import open_photos
 from facegan.preprocessing.images import UnreadablePicture, read_image
 
 BATCH = 200
+SHARED_MEMORY = Path("/dev/shm")  # used if there is one, to avoid waiting for a disk
 MOST_MEMORY_MB = 1000
-MOST_FINDINGS = 20  # then it stops: they are likely one
+MOST_FINDINGS = 20  # then it stops
 ODD_NUMBERS = (0, 1, 2, 21, 22, 30, 46, 0x7F, 0xFF, 0x7FFF, 0xFFFE, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
-FORMATS = {  # of the pictures to start from: Pillow's name, modes, options
+FORMATS = {  # of the original images: Pillow's name, modes, options
     "PNG": (("RGB", "RGBA", "L", "LA", "P", "1", "I;16"), ({}, {"compress_level": 0}, {"bits": 4})),
     "JPEG": (("RGB", "L", "CMYK"), ({}, {"progressive": True}, {"subsampling": 2, "quality": 30})),
     "GIF": (("RGB", "P", "L"), ({}, {"transparency": 0})),
@@ -64,11 +65,11 @@ FORMATS = {  # of the pictures to start from: Pillow's name, modes, options
 
 
 class Finding(Exception):
-    """What must not be."""
+    """A violation."""
 
 
 def fuzz_zip(seed: int, number: int, folder: Path) -> str:
-    """Reads one mutated archive and returns what became of it. Raises Finding, or whatever the code under test lets through."""
+    """Reads one damaged archive and returns the outcome. Raises Finding, or any exception of the code under test."""
     draw = random.Random(f"zip {seed} {number}")
     files, content = make_zip(draw)
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
@@ -80,27 +81,22 @@ def fuzz_zip(seed: int, number: int, folder: Path) -> str:
         photos = open_photos(folder / "raw")
         for name, photo in zip(photos.names, photos.read_all(), strict=True):
             if photo not in files.values():
-                raise Finding(f"{name!r} was read with other bytes than were packed")
+                raise Finding(f"{name!r} has other content than was packed")
             with contextlib.suppress(UnreadablePicture):
                 read_image(name, photo, 28, "none", "box")
     except FaceganError as error:
-        check_line(str(error))
-        return "refused"
-    told = len(photos.names) + sum(manifest.left_out.values())
+        if not str(error).isprintable() or "found" not in str(error):
+            raise Finding(f"the message {str(error)!r}") from None
+        return "rejected"
+    reported = len(photos.names) + sum(manifest.left_out.values())
     packed = sum(not is_list(name) for name in files)
-    if told != packed:
-        raise Finding(f"{packed} files were packed, and {told} are told of")
-    return "read whole"
-
-
-def check_line(text: str) -> None:
-    """Raises Finding unless an error is one line that a terminal shows and does nothing else."""
-    if not text.isprintable() or "found" not in text:
-        raise Finding(f"the message {text!r}")
+    if reported != packed:
+        raise Finding(f"{packed} files were packed, and {reported} are photos or skipped")
+    return "complete"
 
 
 def make_zip(draw: random.Random) -> tuple[dict[str, bytes], bytes]:
-    """Returns the files of an archive, and the archive, in one of the many ways in which tools write them."""
+    """Returns the files in an archive, and the archive, in one of the variants that tools write."""
     files, file = {}, io.BytesIO()
     if draw.random() < 0.2:
         file.write(draw.randbytes(draw.randrange(1, 300)))  # a self-extracting archive
@@ -134,7 +130,7 @@ def make_zip(draw: random.Random) -> tuple[dict[str, bytes], bytes]:
 
 
 class Stream:
-    """A file that can only be written on: a zip then tells sizes after the members."""
+    """A file that only supports writing: zipfile then writes the sizes after each member."""
 
     def __init__(self, file: io.BytesIO):
         self.write, self.flush = file.write, file.flush
@@ -142,18 +138,18 @@ class Stream:
 
 @functools.cache
 def small_pictures() -> tuple[bytes, ...]:
-    """Returns a few picture files, and none."""
+    """Returns a few image files, an empty file and a text."""
     return (*(encode(random.Random(number), "PNG" if number % 2 else "JPEG", (16, 16)) for number in range(6)), b"", b"no picture")
 
 
 def encode(draw: random.Random, format: str, size: tuple[int, int]) -> bytes:
-    """Returns a picture of noise in one of the format's ways."""
+    """Returns an image of noise with one of the format's modes and options."""
     modes, options = FORMATS[format]
     file, noise = io.BytesIO(), Image.frombytes("RGB", size, draw.randbytes(3 * size[0] * size[1]))
     mode, chosen = draw.choice(modes), dict(draw.choice(options))
     try:
         (noise.convert("L") if mode in ("1", "I;16") else noise).convert(mode).save(file, format, **chosen)
-    except (OSError, ValueError, KeyError):  # a mode that does not go with these options
+    except (OSError, ValueError, KeyError):  # the mode does not support these options
         file = io.BytesIO()
         noise.save(file, format)
     return file.getvalue()
@@ -190,7 +186,7 @@ def overwrite_number(draw: random.Random, content: bytes) -> bytes:
 
 
 def put_number(draw: random.Random, content: bytes, at: int, format: str) -> bytes:
-    """Returns the content with an odd number, or one near the old, at a place."""
+    """Returns the content with another number at an offset: an unusual one, or one close to the original."""
     width = struct.calcsize(format)
     if at + width > len(content):
         return content
@@ -200,7 +196,7 @@ def put_number(draw: random.Random, content: bytes, at: int, format: str) -> byt
 
 
 def edit_record(signature: bytes, fields: dict[int, str]) -> Callable[[random.Random, bytes], bytes]:
-    """Returns the mutation of a field in a record of a zip, any of those that begin so."""
+    """Returns a mutation of a random field (offset and format) in a random record with this signature."""
 
     def edit(draw: random.Random, content: bytes) -> bytes:
         places = [at for at in range(len(content)) if content.startswith(signature, at)]
@@ -211,7 +207,7 @@ def edit_record(signature: bytes, fields: dict[int, str]) -> Callable[[random.Ra
 
 
 def overlap(draw: random.Random, content: bytes) -> bytes:
-    """Lets one member of a zip lie where another does."""
+    """Replaces the offset of one member of an archive by that of another."""
     places = [at for at in range(len(content) - 46) if content.startswith(b"PK\x01\x02", at)]
     if len(places) < 2:
         return content
@@ -220,9 +216,9 @@ def overlap(draw: random.Random, content: bytes) -> bytes:
 
 
 def swell(draw: random.Random, content: bytes) -> bytes:
-    """Puts megabytes of zeros, deflated, where a member's contents were, or appends them."""
-    squeeze = zlib.compressobj(wbits=-15)
-    zeros = squeeze.compress(bytes(draw.choice((10**6, 4 * 10**6)))) + squeeze.flush()
+    """Replaces a member's content by megabytes of zeros, deflated, or appends them."""
+    compressor = zlib.compressobj(wbits=-15)
+    zeros = compressor.compress(bytes(draw.choice((10**6, 4 * 10**6)))) + compressor.flush()
     places = [at for at in range(len(content) - 30) if content.startswith(b"PK\x03\x04", at)]
     at = draw.choice(places) + 40 if places else len(content)
     return content[:at] + zeros + content[at + len(zeros) :]
@@ -236,14 +232,14 @@ ZIP_MUTATIONS = (*ANY_MUTATIONS, edit_entry, edit_entry, edit_entry, edit_header
 
 
 def fuzz_picture(seed: int, number: int, folder: Path) -> str:
-    """Reads one mutated picture and returns what became of it. Raises whatever the code under test lets through."""
+    """Reads one damaged image and returns the outcome. Raises Finding, or any exception of the code under test."""
     draw = random.Random(f"picture {seed} {number}")
     format = draw.choice(list(FORMATS))
     content = encode(draw, format, (draw.randrange(1, 80), draw.randrange(1, 80)))
     for _ in range(draw.choice((1, 1, 2, 3))):
         content = draw.choice((*ANY_MUTATIONS, edit_start))(draw, content)
     if format == "PNG":
-        content = mend_checksums(content)
+        content = correct_checksums(content)
     try:
         image = read_image("fuzzed", content, 32, draw.choice(("none", "square", (0, 0, 1, 1))), draw.choice(("lanczos", "box")))
     except UnreadablePicture as error:
@@ -251,33 +247,33 @@ def fuzz_picture(seed: int, number: int, folder: Path) -> str:
             raise Finding(f"the reason {str(error)!r}") from None
         return f"{format} unreadable"
     if image.shape != (3, 32, 32):
-        raise Finding(f"a picture of {image.shape}")
+        raise Finding(f"an image of {image.shape}")
     return f"{format} read"
 
 
 def edit_start(draw: random.Random, content: bytes) -> bytes:
-    """Changes a number among the first hundred bytes, where formats keep their sizes."""
+    """Changes a number in the first hundred bytes, where most formats store sizes."""
     return put_number(draw, content, draw.randrange(min(100, len(content) + 1)), draw.choice(["<H", "<I", ">H", ">I"]))
 
 
-def mend_checksums(content: bytes) -> bytes:
-    """Returns a PNG whose chunks have the checksums that Pillow wants, so that it reads on."""
-    mended, at = bytearray(content), 8
-    while at + 12 <= len(mended):
-        [length] = struct.unpack_from(">I", mended, at)
-        if at + 12 + length > len(mended):
+def correct_checksums(content: bytes) -> bytes:
+    """Returns a PNG file with correct checksums, so that Pillow reads beyond the first damaged chunk."""
+    corrected, at = bytearray(content), 8
+    while at + 12 <= len(corrected):
+        [length] = struct.unpack_from(">I", corrected, at)
+        if at + 12 + length > len(corrected):
             break
-        struct.pack_into(">I", mended, at + 8 + length, zlib.crc32(mended[at + 4 : at + 8 + length]))
+        struct.pack_into(">I", corrected, at + 8 + length, zlib.crc32(corrected[at + 4 : at + 8 + length]))
         at += 12 + length
-    return bytes(mended)
+    return bytes(corrected)
 
 
 KINDS = {"zips": fuzz_zip, "pictures": fuzz_picture}
 
 
 def run_batch(kind: str, seed: int, numbers: range) -> tuple[Counter[str], list[str], float]:
-    """Returns how many inputs came to what, the findings, and this process's peak memory in MB."""
-    import resource  # which Windows does not have
+    """Returns the number of inputs by outcome, the findings, and this process's peak memory in MB."""
+    import resource  # not on Windows
 
     outcomes, findings = Counter(), []
     warnings.simplefilter("ignore")
@@ -291,11 +287,8 @@ def run_batch(kind: str, seed: int, numbers: range) -> tuple[Counter[str], list[
     return outcomes, findings, peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-SHARED_MEMORY = Path("/dev/shm")  # where there is one, no disk waits
-
-
 def fuzz(kind: str, seed: int, count: int, seconds: float) -> bool:
-    """Runs so many inputs, or as many as the time allows, in a process of its own; prints the figures; returns whether all is well."""
+    """Runs up to ``count`` inputs in another process within a time limit. Prints a summary, and returns whether all passed."""
     started, done, peak, outcomes, found = time.monotonic(), 0, 0.0, Counter(), 0
     pool = ProcessPoolExecutor(1, get_context("spawn"))
     while done < count and time.monotonic() - started < seconds and found < MOST_FINDINGS:
@@ -313,20 +306,17 @@ def fuzz(kind: str, seed: int, count: int, seconds: float) -> bool:
         for finding in findings:
             print(finding, flush=True)
     pool.shutdown()
-    told = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
-    print(
-        f"{done:,} {kind} in {time.monotonic() - started:,.0f} s, seed {seed}: {told}; {found} findings; peak memory {peak:,.0f} MB",
-        flush=True,
-    )
+    counts = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
+    print(f"{done:,} {kind} in {time.monotonic() - started:,.0f} s, seed {seed}: {counts}; {found} findings; peak memory {peak:,.0f} MB")
     return not found and peak < MOST_MEMORY_MB
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10, help="how long at most, half of it for each kind (default: 10)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other inputs (default: 0)")
-    parser.add_argument("--zips", type=int, default=10**9, help="how many archives at most")
-    parser.add_argument("--pictures", type=int, default=10**9, help="how many pictures at most")
+    parser.add_argument("--minutes", type=float, default=10, help="time limit, half of it for each kind (default: 10)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument("--zips", type=int, default=10**9, help="maximum number of archives")
+    parser.add_argument("--pictures", type=int, default=10**9, help="maximum number of images")
     chosen = parser.parse_args()
-    well = [fuzz(kind, chosen.seed, getattr(chosen, kind), chosen.minutes * 30) for kind in KINDS]
-    sys.exit(not all(well))
+    passed = [fuzz(kind, chosen.seed, getattr(chosen, kind), chosen.minutes * 30) for kind in KINDS]
+    sys.exit(not all(passed))

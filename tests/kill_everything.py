@@ -1,10 +1,10 @@
-"""Kills every stage at random instants, and compares each ending with that of a stage that nobody touched.
+"""Kills every stage at random moments, and compares the output of the next run with that of an uninterrupted one.
 
     python tests/kill_everything.py --kills 50 --seed 0
 
-Every trial takes one stage of a small project (what the stages before it made lies there), ends it by SIGKILL after a random part of the
-time that it takes, every second time while it writes its results, and runs it again: what it leaves must be the same bytes, with
-nothing unfinished beside it. Exit status 1 where one differs.
+Each trial takes one stage of a small project, with the outputs of the earlier stages, and kills it with SIGKILL after a random part of its
+duration, or, in every second trial, while it writes its results. The stage is then run again. Its output must be byte-identical, without
+temporary files. The exit status is 1 if it is not.
 """
 
 import argparse
@@ -19,14 +19,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
-from facegan.common.config import read_yaml
-
 TESTS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TESTS.parent), str(TESTS)]
 
-from projects import copy_project  # noqa: E402
+from projects import change_params, copy_project  # noqa: E402
 
 OUTPUTS = {
     "download": ["data/raw"], "preprocess": ["data/shards"], "reference": ["data/reference"],
@@ -36,20 +32,18 @@ OUTPUTS = {
 
 
 def make_project(folder: Path) -> Path:
-    """Returns a copy of the project with parameters so small that a stage takes seconds."""
+    """Returns a copy of the project with small parameters: a stage takes seconds."""
     project = copy_project(
         folder, {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "spectral"}, images=160, progress_images=80
     )
-    params = read_yaml(project / "params.yaml")
-    params["data"]["count"] = 120
-    params["evaluate"] |= {"images": 24, "memorisation_images": 24}
-    params["sample"]["count"] = 4
-    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    change_params(project, "data", count=120)
+    change_params(project, "evaluate", images=24, memorisation_images=24)
+    change_params(project, "sample", count=4)
     return project
 
 
 def start(project: Path, stage: str) -> int:
-    """Starts a stage's script in a fork of this process, which has imported everything already. Returns the fork's id."""
+    """Starts a stage's script in a fork of this process, which has imported all modules. Returns the process id."""
     child = os.fork()
     if child:
         return child
@@ -73,19 +67,21 @@ def start(project: Path, stage: str) -> int:
 
 
 def finish(child: int) -> int:
-    """Waits for a fork's end. Returns its exit status, negative for a signal."""
+    """Waits for a process. Returns its exit status, negative for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def kill(project: Path, stage: str, child: int, seconds: float, while_writing: bool) -> int:
-    """Ends a fork after so many seconds, or soon after the first of its results has come. Returns its exit status."""
+    """Kills a process after this time, or soon after it has begun to write its results. Returns its exit status."""
     deadline = time.monotonic() + seconds
-    signs = [*(project / output for output in OUTPUTS[stage]), *([project / ".checkpoints"] if stage == "train" else [])]
     while time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
-        begun = any((project / ".checkpoints").glob("*/finished/*")) if stage == "train" else any(sign.exists() for sign in signs)
+        if stage == "train":
+            begun = any((project / ".checkpoints").glob("*/finished/*"))
+        else:
+            begun = any((project / output).exists() for output in OUTPUTS[stage])
         if while_writing and begun:
             time.sleep(random.uniform(0, 0.3))
             break
@@ -95,7 +91,7 @@ def kill(project: Path, stage: str, child: int, seconds: float, while_writing: b
 
 
 def hash_outputs(project: Path, stage: str) -> dict[str, str]:
-    """Returns the hash of each file that a stage has left."""
+    """Returns the hash of each output file of a stage."""
     files = [
         file
         for output in OUTPUTS[stage]
@@ -105,7 +101,7 @@ def hash_outputs(project: Path, stage: str) -> dict[str, str]:
 
 
 def run_trial(before: Path, stage: str, seconds: float, while_writing: bool, expected: dict[str, str]) -> tuple[bool, str]:
-    """Kills a stage in a copy of the project, and runs it again. Returns whether it was in time, and what is wrong with the ending."""
+    """Kills a stage in a copy of the project, and runs it again. Returns whether it was still running, and the differences."""
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         shutil.copytree(before, project)
@@ -115,7 +111,7 @@ def run_trial(before: Path, stage: str, seconds: float, while_writing: bool, exp
         found = hash_outputs(project, stage)
         wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
         wrong += [path.name for path in project.rglob("*") if path.name.endswith(".part") or path.name.startswith(".trash")]
-        return in_time, f"differ: {', '.join(wrong)}" if wrong else ""
+        return in_time, f"different: {', '.join(wrong)}" if wrong else ""
 
 
 def main() -> None:
@@ -127,7 +123,7 @@ def main() -> None:
     import facegan.sampling.faces
     import facegan.sampling.report
     import facegan.scoring.evaluate
-    import facegan.training.loop  # noqa: F401 (each fork has them then)
+    import facegan.training.loop  # noqa: F401 (imported once for all forks)
 
     with tempfile.TemporaryDirectory() as folder:
         project = make_project(Path(folder))
@@ -147,9 +143,9 @@ def main() -> None:
             after = seconds[stage] * (3 if while_writing else random.random())
             in_time, wrong = run_trial(befores[stage], stage, after, while_writing, expected[stage])
             kills, failures = kills + in_time, failures + bool(wrong)
-            moment = "while it wrote" if while_writing else f"after {after:.1f} s"
-            print(f"{kills} {stage}, killed {moment if in_time else 'too late'}: {wrong or 'the same bytes'}", flush=True)
-    print(f"{kills} kills, {failures} other endings")
+            moment = "while writing" if while_writing else f"after {after:.1f} s"
+            print(f"{kills} {stage}, killed {moment if in_time else 'too late'}: {wrong or 'identical'}", flush=True)
+    print(f"{kills} kills, {failures} with different output")
     sys.exit(bool(failures))
 
 

@@ -1,1 +1,1 @@
-"""Stage ``download``: photos from a source to ``data/raw``, and the way to read them from there."""
+"""Stage ``download``: collects photos from a source in ``data/raw``, and reads them from there."""

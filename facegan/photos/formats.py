@@ -1,31 +1,22 @@
-"""The kinds of picture file that are read: what a photo's suffix promises, in Pillow's names of formats.
+"""The image formats that are read, by file suffix, in Pillow's names.
 
-Pillow knows forty more. None of them is ever opened, whatever a file's suffix says: among them is one that runs Ghostscript (EPS) and
-others that nobody's photos come in.
+Pillow supports some forty others. They are never opened, whatever a file's suffix is: EPS, for example, would start Ghostscript.
 """
 
-FORMATS = {
-    ".avif": "AVIF",
-    ".bmp": "BMP",
-    ".dib": "DIB",
-    ".gif": "GIF",
-    ".heic": "HEIF",
-    ".heif": "HEIF",
-    ".hif": "HEIF",
-    ".j2k": "JPEG2000",
-    ".jfif": "JPEG",
-    ".jp2": "JPEG2000",
-    ".jpe": "JPEG",
-    ".jpeg": "JPEG",
-    ".jpg": "JPEG",
-    ".mpo": "MPO",
-    ".pbm": "PPM",
-    ".pgm": "PPM",
-    ".png": "PNG",
-    ".ppm": "PPM",
-    ".sgi": "SGI",
-    ".tga": "TGA",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
+SUFFIXES = {
+    "AVIF": (".avif",),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
+    "GIF": (".gif",),
+    "HEIF": (".heic", ".heif", ".hif"),
+    "JPEG": (".jfif", ".jpe", ".jpeg", ".jpg"),
+    "JPEG2000": (".j2k", ".jp2"),
+    "MPO": (".mpo",),
+    "PNG": (".png",),
+    "PPM": (".pbm", ".pgm", ".ppm"),
+    "SGI": (".sgi",),
+    "TGA": (".tga",),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
 }
+FORMATS = {suffix: format for format, suffixes in SUFFIXES.items() for suffix in suffixes}

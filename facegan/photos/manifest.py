@@ -1,4 +1,4 @@
-"""What lies in ``data/raw``: ``manifest.json``, and for a folder ``files.json`` with every file's sha256."""
+"""Metadata of ``data/raw``: ``manifest.json`` and, for a folder source, ``files.json`` with the SHA-256 of every file."""
 
 import re
 import urllib.parse
@@ -16,69 +16,69 @@ Sha256 = Annotated[str, pydantic.StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
 class Manifest(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """What lies in ``data/raw`` and where it came from.
+    """Describes the photos in ``data/raw`` and their source.
 
-    Exactly one of ``archive`` and ``folder`` is given. ``sha256`` is the archive's, or that of the folder's list of names and
-    contents; ``bytes`` is the archive's size, or that of all listed files together.
+    Exactly one of ``archive`` and ``folder`` is set. ``sha256`` and ``bytes`` are the archive's hash and size or, for a folder, the hash of
+    ``files.json`` and the total size of the listed files.
     """
 
     source: Literal["avatars", "kaggle", "folder", "archive"]
-    path: str | None  # data.path, as the parameters say it
-    archive: Literal["photos.zip"] | None  # the file's name in data/raw
-    folder: str | None  # absolute, as ``escape_name`` writes it
+    path: str | None  # data.path as given in the parameters
+    archive: Literal["photos.zip"] | None  # file name in data/raw
+    folder: str | None  # absolute path, encoded by ``escape_name``
     sha256: Sha256
     bytes: pydantic.NonNegativeInt
-    images: pydantic.NonNegativeInt  # how many photos `Photos.names` lists
+    images: pydantic.NonNegativeInt  # number of selected photos, as in `Photos.names`
     license: str
-    only: str | None = None  # data.only, data.where and data.limit: which of the photos there are used
+    only: str | None = None  # data.only, data.where and data.limit: the selection
     where: dict[str, Literal[1, -1]] | None = None
     limit: pydantic.PositiveInt | None
-    left_out: dict[str, pydantic.PositiveInt] = {}  # how many files of each kind were seen there and not taken
+    left_out: dict[str, pydantic.PositiveInt] = {}  # number of skipped files by kind
 
     @pydantic.model_validator(mode="after")
     def has_one_place(self) -> "Manifest":
-        """Refuses a manifest of two places, or of none."""
+        """Rejects a manifest with both an archive and a folder, or neither."""
         if (self.archive is None) == (self.folder is None):
             raise ValueError("either an archive or a folder")
         return self
 
     def describe_left_out(self) -> str:
-        """Returns what was not taken in one line, or nothing."""
+        """Returns the skipped files on one line, or an empty string."""
         return ", ".join(f"{count:,} {printable(kind)}" for kind, count in self.left_out.items())
 
 
 class Files(pydantic.RootModel[dict[str, Sha256]], frozen=True):
-    """The sha256 of each file in a folder, by its name as ``escape_name`` writes it."""
+    """The SHA-256 of each file in a folder, by its name encoded by ``escape_name``."""
 
 
 def read_manifest(raw: Path) -> Manifest:
-    """Returns the manifest in ``raw``. Raises FaceganError when there is none or it is not one of ours."""
+    """Returns the manifest in ``raw``. Raises FaceganError if it is missing or invalid."""
     return read_json(raw / MANIFEST, Manifest, REMEDY)
 
 
 def write_manifest(raw: Path, manifest: Manifest) -> None:
-    """Writes ``manifest.json`` into ``raw``: the last thing that a download does, so its presence means the rest is whole."""
+    """Writes ``manifest.json`` into ``raw``. Call this last: the file marks a complete download."""
     write_json(raw / MANIFEST, manifest.model_dump())
 
 
 def read_files(raw: Path, manifest: Manifest) -> dict[str, str]:
-    """Returns the sha256 of every listed file by name. Raises FaceganError when the list is not the manifest's."""
+    """Returns the SHA-256 of every listed file by name. Raises FaceganError if ``files.json`` does not match the manifest."""
     if hash_file(raw / FILES) != manifest.sha256:
-        raise FaceganError(f"expected {raw / FILES} as {MANIFEST} describes it; found other contents; {REMEDY}")
+        raise FaceganError(f"expected {raw / FILES} as {MANIFEST} describes it; found different content; {REMEDY}")
     return {restore_name(name): sha256 for name, sha256 in read_json(raw / FILES, Files, REMEDY).root.items()}
 
 
 def write_files(raw: Path, files: dict[str, str]) -> str:
-    """Writes names and sha256 as ``files.json``, a line each, in plain order; returns the sha256 of what was written."""
+    """Writes the SHA-256 by name as ``files.json``, sorted by name. Returns the SHA-256 of ``files.json``."""
     write_json(raw / FILES, {escape_name(name): files[name] for name in sorted(files)})
     return hash_file(raw / FILES)
 
 
 def escape_name(name: str) -> str:
-    """Returns a file's name as JSON can hold it: bytes that are no Unicode become ``%FF``, as in addresses, and the per cent sign ``%25``."""
+    """Returns a file name as valid Unicode for JSON: undecodable bytes become ``%FF``, as in URLs, and a percent sign ``%25``."""
     return re.sub("[%\udc80-\udcff]", lambda match: urllib.parse.quote(match[0], errors="surrogateescape"), name)
 
 
 def restore_name(text: str) -> str:
-    """Returns the name that ``escape_name`` wrote so."""
+    """Returns the name that ``escape_name`` encoded."""
     return urllib.parse.unquote(text, errors="surrogateescape")

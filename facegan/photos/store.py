@@ -1,7 +1,7 @@
-"""The photos as they came: one archive, or a folder of loose photos left where it is.
+"""Reads the original photos from ``data/raw``: from one archive, or from a folder that was listed and not copied.
 
-In: ``data/raw``, which holds ``manifest.json`` and either one zip archive or, for a folder, ``files.json`` with the name and
-the sha256 of every file, so that no photo is copied. Out: the photos' names in a fixed order, and the bytes of each.
+In: ``data/raw`` with ``manifest.json`` and either a zip archive or ``files.json`` (name and SHA-256 of every file in the folder).
+Out: the photos' names in a fixed order, and the bytes of each.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ LIST_AGAIN = "run `dvc repro --force download` to list the folder again"
 
 
 class Store(Protocol):
-    """Where bytes lie under names: a zip file, or a folder."""
+    """Files by name: the members of a zip archive, or the files in a folder."""
 
     def list_files(self) -> Iterable[tuple[str, int]]: ...
 
@@ -29,54 +29,54 @@ class Store(Protocol):
 
 
 class FolderStore:
-    """Loose files below a folder, each with the sha256 that it had when it was listed."""
+    """Files below a folder, each with its SHA-256 at the time it was listed."""
 
     def __init__(self, folder: Path, files: dict[str, str]):
         self.folder, self.files = folder, files
 
     def list_files(self) -> Iterator[tuple[str, int]]:
-        """Yields the names relative to the folder, with forward slashes; and no size, since none too large was listed."""
+        """Yields each name, relative to the folder, and 0 as its size: files that are too large were not listed."""
         return ((name, 0) for name in self.files)
 
     def select(self, names: list[str]) -> "FolderStore":
-        """Returns a store of these files alone, small enough to be sent to another process."""
+        """Returns a store of these files only, small enough to send to another process."""
         return FolderStore(self.folder, {name: self.files[name] for name in names})
 
     def read_all(self, names: Iterable[str]) -> Iterator[bytes]:
-        """Yields the bytes of each of these files. Raises FaceganError when one is gone or no longer the one that was listed."""
+        """Yields the content of each file. Raises FaceganError if a file is missing or has changed since it was listed."""
         for name in names:
             path = printable(str(self.folder / name))
             try:
                 with (self.folder / name).open("rb") as file:
-                    content = file.read(LARGEST_PHOTO_BYTES + 1)  # it may have grown since
+                    content = file.read(LARGEST_PHOTO_BYTES + 1)  # the file may have grown
             except OSError as error:
                 raise FaceganError(f"expected a photo in {path}; found {error.strerror}; {LIST_AGAIN}") from None
             if hashlib.sha256(content).hexdigest() != self.files[name]:
-                raise FaceganError(f"expected {path} as it was listed; found other contents; {LIST_AGAIN}")
+                raise FaceganError(f"expected {path} unchanged since it was listed; found different content; {LIST_AGAIN}")
             yield content
 
 
 class Photos:
-    """Names and bytes of the photos. It can be pickled, and handed to worker processes."""
+    """Names and content of the photos. Can be pickled and sent to worker processes."""
 
     def __init__(self, manifest: Manifest, store: Store, names: list[str]):
         self.manifest, self.store, self.names = manifest, store, names
 
     def read_all(self) -> Iterator[bytes]:
-        """Yields each photo's bytes, still encoded. Raises FaceganError when one is missing, changed or damaged."""
+        """Yields the content of each photo, still encoded. Raises FaceganError if one is missing, changed or damaged."""
         return self.store.read_all(self.names)
 
     def select(self, names: list[str]) -> "Photos":
-        """Returns some of the photos: what a worker process needs for one piece of its work."""
+        """Returns these photos only, to be sent to a worker process."""
         return Photos(self.manifest, self.store.select(names), names)
 
     def read_partition(self) -> dict[str, int] | None:
-        """Returns 0 (train), 1 (validation) or 2 (test) by file name, from CelebA's list; None when there is no list.
+        """Returns 0 (train), 1 (validation) or 2 (test) by file name, from CelebA's list, or None if there is no list.
 
-        Says so where the list has some of the photos only.
+        Prints a line if the list does not contain all photos.
 
         Raises:
-            FaceganError: the list is there but is no such list.
+            FaceganError: the list is invalid.
         """
         listed = read_list(self.store.list_files(), lambda name: read_one(self.store, name), PARTITION)
         if listed is None:
@@ -85,15 +85,12 @@ class Photos:
         partition = match_names(read_partition(name, content), self.names)
         files = {photo.rpartition("/")[2] for photo in self.names}
         if len(partition) < len(files):
-            print(
-                f"{printable(name)} has {len(partition):,} of {len(files):,} photos; a hash decides which of the others are held out",
-                flush=True,
-            )
+            print(f"{printable(name)} lists {len(partition):,} of {len(files):,} photos; the others are split by a hash", flush=True)
         return partition
 
 
 def read_one(store: Store, name: str) -> bytes:
-    """Returns the bytes that lie under one name. Raises FaceganError when they are missing, changed or damaged."""
+    """Returns the content of one file. Raises FaceganError if it is missing, changed or damaged."""
     [content] = store.read_all([name])
     return content
 
@@ -102,13 +99,13 @@ def open_photos(raw: Path) -> Photos:
     """Returns the photos that the download stage left in ``raw``.
 
     Raises:
-        FaceganError: no manifest, or what it names is missing, or has another size, or is no archive.
+        FaceganError: the manifest or its archive is missing or invalid, or the archive has another size.
     """
     manifest = read_manifest(raw)
-    if manifest.archive is None:
+    if manifest.folder is not None:
         folder = FolderStore(Path(restore_name(manifest.folder)), read_files(raw, manifest))
-        return Photos(manifest, folder, find_photos(folder.list_files())[0])  # those that are wanted were listed, and CelebA's lists
-    archive = raw / manifest.archive
+        return Photos(manifest, folder, find_photos(folder.list_files())[0])  # only selected photos (and CelebA's lists) were listed
+    archive = raw / str(manifest.archive)
     if not archive.is_file():
         raise FaceganError(f"expected the archive {archive}; found no such file; {REMEDY}")
     if archive.stat().st_size != manifest.bytes:

@@ -1,7 +1,7 @@
-"""Work shared out to processes: results in the order of the tasks, a few tasks under way, and no process left behind.
+"""A process pool with ordered results, a bounded number of pending tasks, and no process left behind.
 
-Results come back as messages. Shared memory would spare a copy of each picture, but a system with too little room for it (a container
-gives 64 MB) ends a program that writes there without a word.
+Results return as messages, not in shared memory: containers often have only 64 MB of that, and a process that exceeds it is killed
+without an error message.
 """
 
 import contextlib
@@ -15,26 +15,28 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, TypeVar
 
 from facegan.common.errors import FaceganError
 
-TASKS_AHEAD = 4  # for each process, so that none waits for work
+TASKS_AHEAD = 4  # per process, so that none is idle
+
+Result = TypeVar("Result")
 
 
 class Workers:
-    """So many processes for the length of a ``with`` block.
+    """A context manager that runs ``count`` worker processes.
 
-    They are spawned, not forked: the same on every system. They start at once, beside whatever the block does before it has
-    work for them. At the block's end, and at the parent's own end, however sudden, they end at once, amid a task too.
+    They are spawned, not forked, so that they behave the same on every system, and start immediately, in parallel with the block's own
+    preparations. When the block ends or the parent process dies, they exit immediately, even during a task.
 
     Raises:
-        FaceganError: fewer than one, or the system has no room for them.
+        FaceganError: ``count`` is below 1, or the system has no room for the processes.
     """
 
     def __init__(self, count: int):
         if count < 1:
-            raise FaceganError(f"expected at least 1 in --workers; found {count}; leave it out for one process a core")
+            raise FaceganError(f"expected at least 1 in --workers; found {count}; leave it out for one process per core")
         self.count = count
 
     def __enter__(self) -> "Workers":
@@ -42,46 +44,45 @@ class Workers:
         lifeline, self.hold = context.Pipe(duplex=False)
         try:
             self.pool = ProcessPoolExecutor(self.count, context, initializer=start_worker, initargs=(lifeline,))
-            with defer_interrupts():
+            with block_interrupts():
                 for _ in range(self.count):
-                    self.pool.submit(do_nothing)  # the pool starts a process when there is a task and nobody idle
+                    self.pool.submit(int)  # the pool starts a process for a task, here an empty one, if none is idle
         except OSError as error:
             self.hold.close()
             problem = f"expected room for {self.count} worker processes and their locks, in /dev/shm on Linux; found: {error.strerror}"
-            raise FaceganError(f"{problem}; make some, or try fewer with --workers") from None
+            raise FaceganError(f"{problem}; free some, or use fewer --workers") from None
         return self
 
     def __exit__(self, *error: object) -> None:
         self.hold.close()
         self.pool.shutdown(cancel_futures=True)
 
-    def map(self, function: Callable[..., Any], tasks: Iterable[tuple]) -> Iterator[Any]:
-        """Yields ``function(*task)`` for each task, in order; takes the tasks up as they are needed.
+    def map(self, function: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -> Iterator[Result]:
+        """Yields ``function(*task)`` for each task, in order. Takes tasks from the iterable only as needed.
 
         Raises:
-            FaceganError: a process was killed. What the function raises comes through as it is.
+            FaceganError: a process was killed. Exceptions of the function are raised unchanged.
         """
-        under_way: deque[Future] = deque()
+        pending: deque[Future[Result]] = deque()
         try:
             for task in tasks:
-                under_way.append(self.pool.submit(function, *task))
-                if len(under_way) > TASKS_AHEAD * self.count:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
+                pending.append(self.pool.submit(function, *task))
+                if len(pending) > TASKS_AHEAD * self.count:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         except BrokenProcessPool:
-            raise FaceganError(
-                "expected the worker processes to last; found one killed, perhaps for memory; try fewer with --workers"
-            ) from None
+            problem = "expected the worker processes to keep running; found one killed, possibly for lack of memory"
+            raise FaceganError(f"{problem}; use fewer --workers") from None
 
 
 @contextlib.contextmanager
-def defer_interrupts() -> Iterator[None]:
-    """Holds Ctrl-C back, also from the processes that are started meanwhile: it is for the parent to answer. Windows knows no such thing."""
-    if not hasattr(signal, "pthread_sigmask"):
+def block_interrupts() -> Iterator[None]:
+    """Blocks SIGINT in this process and in those started meanwhile, which inherit the mask: only the parent handles Ctrl-C."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes inherit
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
@@ -89,17 +90,13 @@ def defer_interrupts() -> Iterator[None]:
 
 
 def start_worker(lifeline: Connection) -> None:
-    """Leaves Ctrl-C to the parent, keeps warnings to itself, and watches the lifeline."""
+    """Initialises a worker: ignores SIGINT and warnings, and watches the lifeline."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")  # Pillow's, of oddities in photos; what cannot be read is an error all the same
-    threading.Thread(target=end_with_lifeline, args=(lifeline,), daemon=True).start()
+    warnings.simplefilter("ignore")  # Pillow warns of odd metadata; unreadable photos are exceptions
+    threading.Thread(target=exit_with_lifeline, args=(lifeline,), daemon=True).start()
 
 
-def do_nothing() -> None:
-    """Runs in a worker, to have it started."""
-
-
-def end_with_lifeline(lifeline: Connection) -> None:
-    """Ends this process when the parent lets go of the lifeline's other end."""
+def exit_with_lifeline(lifeline: Connection) -> None:
+    """Ends this process when the other end of the lifeline is closed, by the parent or by its death."""
     wait([lifeline])
     os._exit(1)

@@ -1,122 +1,108 @@
-"""Members of a zip file, read in place by many processes.
+"""Random access to the members of a zip archive from many processes.
 
-In: a zip file. Out: the names of its files, and the bytes of each. Python's ``zipfile`` reads the directory and decompresses. What
-stands here is what it believes although a foreign file may lie about it, and a table of a name and 32 bytes a member: ``zipfile``
-holds 650 bytes for each in every process that opens the file.
+In: a zip archive. Out: the names of its files and the content of each. ``zipfile`` parses the directory and decompresses. This module
+adds what ``zipfile`` lacks: a table of 32 bytes per member that can be sent to worker processes (``zipfile`` needs 650 bytes per member in
+each process), and checks of what a damaged or malicious archive may state wrongly without an error from ``zipfile``.
 
-Names of fields are those of PKWARE's APPNOTE.TXT 6.3.10: at the file's end a record says where the directory lies and how many
-members it has (sections 4.3.14 to 4.3.16); the directory has an entry for each (4.3.12), and each begins with a header (4.3.7).
+Field names follow PKWARE's APPNOTE.TXT 6.3.10: each member begins with a header (4.3.7); the directory has an entry for each member
+(4.3.12); an end record after it states the number of entries (4.3.16), in 64 bits in large archives (4.3.14).
 """
 
 import bisect
-import contextlib
-import io
+import copy
 import itertools
+import mmap
 import os
+import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from facegan.common.errors import FaceganError, printable
 
 MEMBER = np.dtype([("offset", "<u8"), ("stored_bytes", "<u8"), ("bytes", "<u8"), ("crc", "<u4"), ("method", "<u2"), ("flags", "<u2")])
-ENCRYPTED, UTF8 = 1 << 0, 1 << 11  # of the flags
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what zipfile makes of a few bytes of the others has no bound: 1:1,000,000 in bzip2
-MOST_MEMBERS = 1_000_000  # for which zipfile's own table takes 0.7 GB
+MEMBER_STRUCT = struct.Struct("<3QI2H")  # the same layout
+ENCRYPTED, UTF8 = 1 << 0, 1 << 11  # bits of the flags
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile reads the others without a memory limit: bzip2 expands 1:1,000,000
 CHUNK_BYTES = 1_000_000
-HEADER = struct.Struct("<4s 22x 2H")  # signature, lengths of name and extra field, which lie between this and the contents
-ENTRY = struct.Struct("<4s 4x H 18x 3H 12x")  # of the directory: signature, flags, lengths of name, extra field and comment, which follow
-END = struct.Struct("<4s 6x H I 6x")  # signature, members and bytes of the directory; a comment may follow
-LONGEST_COMMENT = 65_535
-LOCATOR = struct.Struct("<4s 16x")  # signature; right before the end, where there is an end in 64 bits too, right before the locator
-END64 = struct.Struct("<4s 28x 2Q 8x")  # signature, members and bytes of the directory
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    ValueError,
-    OverflowError,
-)  # what zipfile meets it with
+HEADER = struct.Struct("<4s 22x 2H")  # signature, lengths of name and extra field, which follow
+ENTRY = struct.Struct("<4s 4x H 18x H 16x")  # signature, flags, length of the name, which follows
+END = struct.Struct("<4s 6x H 10x")  # signature, number of entries
+END64 = struct.Struct("<4s 28x Q 16x")
+# What zipfile raises for invalid archives.
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError, OverflowError)
 
 
 class ZipStore:
-    """A zip file's members by name. It can be pickled.
-
-    Args:
-        names: of all files in it, in plain order; None: as the file's directory says.
-        members: where and how each of them lies (n,).
+    """The files in a zip archive, by name. Can be pickled.
 
     Attributes:
-        replaced: how many files are not among them, since a later one has the same name.
+        names: the sorted names of the files.
+        members: the location of each, an array of MEMBER (n,).
+        replaced: number of files in the archive that are hidden by a later file with the same name.
 
     Raises:
-        FaceganError: the file is missing, or not a whole zip.
+        FaceganError: the archive is missing or damaged.
     """
 
-    def __init__(self, path: Path, names: list[str] | None = None, members: np.ndarray | None = None):
+    def __init__(self, path: Path):
         self.path = path
-        self.names, self.members, self.replaced = read_table(path) if names is None else (names, members, 0)
+        self.names, self.members, self.replaced = read_table(path)
 
     def list_files(self) -> Iterator[tuple[str, int]]:
-        """Yields name and bytes of each file in the archive, in plain order of the names."""
+        """Yields name and size in bytes of each file, sorted by name."""
         return zip(self.names, self.members["bytes"].tolist(), strict=True)
 
     def select(self, names: list[str]) -> "ZipStore":
-        """Returns a store of these members alone, small enough to be sent to another process."""
-        names = sorted(names)
-        return ZipStore(self.path, names, self.members[[self.find(name) for name in names]])
+        """Returns a store of these files only, small enough to send to another process."""
+        part = copy.copy(self)
+        part.names = sorted(names)
+        part.members = self.members[[self.find(name) for name in part.names]]
+        return part
 
     def find(self, name: str) -> int:
-        """Returns the member's row in the table. Raises FaceganError when there is none of that name."""
+        """Returns the file's row in the table. Raises FaceganError if there is none."""
         row = bisect.bisect_left(self.names, name)
         if row == len(self.names) or self.names[row] != name:
             raise FaceganError(f"expected {printable(name)} in {self.path}; found no such member; run the download stage again")
         return row
 
     def is_readable(self, name: str) -> bool:
-        """Returns whether the member is neither encrypted nor compressed by an uncommon method."""
+        """Returns whether the file is neither encrypted nor compressed by an unsupported method."""
         member = self.members[self.find(name)]
         return not member["flags"] & ENCRYPTED and member["method"] in METHODS
 
     def read_all(self, names: Iterable[str]) -> Iterator[bytes]:
-        """Yields the bytes of each of these members. Raises FaceganError when there is none, or it is damaged or not readable."""
+        """Yields the content of each file. Raises FaceganError if one is missing, damaged or not readable."""
+        return (b"".join(chunks) for chunks in self.stream_all(names))
+
+    def stream_all(self, names: Iterable[str]) -> Iterator[Iterator[bytes]]:
+        """Yields an iterator over each file's content in chunks, so that files of any size can be checked. Raises like ``read_all``."""
         with open_archive(self.path) as file:
             for name in names:
-                member = self.members[self.find(name)]
-                with self.tell_damage(name):
-                    content = read_member(file, name, member)
-                yield content
+                yield self.stream(file, name)
 
-    def check_all(self, names: Iterable[str]) -> Iterator[str]:
-        """Yields each of these names once its member has agreed with length and checksum, of whatever size; raises like ``read_all``."""
-        with open_archive(self.path) as file:
-            for name in names:
-                member = self.members[self.find(name)]
-                with self.tell_damage(name):
-                    check_member(file, name, member)
-                yield name
-
-    @contextlib.contextmanager
-    def tell_damage(self, name: str) -> Iterator[None]:
-        """Turns what is raised for a member that cannot be read into a FaceganError."""
+    def stream(self, file: BinaryIO, name: str) -> Iterator[bytes]:
+        """Yields the content of one file of the opened archive in chunks. Raises like ``read_all``."""
         try:
-            yield
+            yield from read_chunks(file, name, self.members[self.find(name)])
         except DAMAGE as error:
-            problem = (
-                f"expected {printable(name)} in {self.path} to be whole; found damage ({printable(str(error) or type(error).__name__)})"
-            )
+            problem = f"expected {printable(name)} in {self.path} without errors; found damage ({describe_error(error)})"
             raise FaceganError(f"{problem}; get the archive again") from None
 
 
+def describe_error(error: Exception) -> str:
+    """Returns an error's text, safe to print."""
+    return printable(str(error) or type(error).__name__)
+
+
 def open_archive(path: Path) -> BinaryIO:
-    """Opens a zip. Raises FaceganError when there is none, or it may not be read."""
+    """Opens an archive. Raises FaceganError if it is missing or not readable."""
     try:
         return path.open("rb")
     except OSError as error:
@@ -125,145 +111,113 @@ def open_archive(path: Path) -> BinaryIO:
 
 
 def read_table(path: Path) -> tuple[list[str], np.ndarray, int]:
-    """Returns the names of all files in a zip, in plain order, the member (n,) of each, and how many later ones of the same name replace.
+    """Returns the sorted names of the files in an archive, the MEMBER (n,) of each, and the number of replaced files.
 
     Raises:
-        FaceganError: the file is missing, or not a whole zip.
+        FaceganError: the archive is missing or damaged.
     """
     names, packed = [], bytearray()
-    pack = struct.Struct("<3QI2H").pack  # MEMBER
     try:
         with open_archive(path) as file:
             for entry in read_directory(file):
-                if entry.file_size or not entry.orig_filename.endswith("/"):  # else it is a folder
+                if entry.file_size or not entry.orig_filename.endswith("/"):  # not a folder
                     names.append(entry.orig_filename)
-                    packed += pack(
+                    packed += MEMBER_STRUCT.pack(
                         entry.header_offset, entry.compress_size, entry.file_size, entry.CRC, entry.compress_type, entry.flag_bits
                     )
     except (*DAMAGE, OSError) as error:
-        problem = f"expected a zip archive in {path}; found something else ({printable(str(error) or type(error).__name__)})"
-        raise FaceganError(f"{problem}; give a whole zip file") from None
-    rows = sorted(range(len(names)), key=names.__getitem__)  # of equal names the later stays the later
+        problem = f"expected a zip archive in {path}; found something else ({describe_error(error)})"
+        raise FaceganError(f"{problem}; use a complete, undamaged zip file") from None
+    rows = sorted(range(len(names)), key=names.__getitem__)  # stable: of equal names the later one comes last
     rows = [row for row, after in itertools.pairwise([*rows, None]) if after is None or names[row] != names[after]]
     return [names[row] for row in rows], np.frombuffer(packed, MEMBER)[rows], len(names) - len(rows)
 
 
 def read_directory(file: BinaryIO) -> list[zipfile.ZipInfo]:
-    """Returns the entries of a zip's directory, each of a member of its own. Raises one of DAMAGE when that is not what it holds."""
-    start, directory_bytes, members, modulus = find_directory(file)
-    if members > MOST_MEMBERS:
-        raise zipfile.BadZipFile(f"{members:,} files, where {MOST_MEMBERS:,} are the most")
+    """Returns the entries of an archive's directory. Raises one of DAMAGE if the directory is invalid."""
     try:
-        entries = zipfile.ZipFile(file).infolist()
-    except UnicodeDecodeError:
-        file.seek(start)
-        directory = clear_false_utf8(file.read(directory_bytes))
-        entries = zipfile.ZipFile(io.BytesIO(directory + file.read())).infolist()  # offsets now count from the directory's start
-        for entry in entries:
-            entry.header_offset += start
-    if (len(entries) - members) % modulus:
-        raise zipfile.BadZipFile(f"its directory has {len(entries):,} files, and its end says {members:,}")
-    check_places(entries, start, directory_bytes)
+        archive = zipfile.ZipFile(file)
+    except UnicodeDecodeError:  # zipfile rejects the archive if one name has the UTF-8 flag and is not UTF-8
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as view:
+            clear_false_utf8(view)
+            archive = zipfile.ZipFile(view)  # type: ignore[arg-type]  # which only reads and seeks
+    entries = archive.infolist()
+    check_entries(file, archive.start_dir, entries)
     return entries
 
 
-def find_directory(file: BinaryIO) -> tuple[int, int, int, int]:
-    """Returns where a zip's directory starts, its bytes and how many members it has, modulo the last number.
+def clear_false_utf8(archive: mmap.mmap) -> None:
+    """Clears the UTF-8 flag of entries whose name is not valid UTF-8. Bytes in a photo that look like an entry may change too."""
+    for match in re.finditer(re.escape(b"PK\x01\x02"), archive):
+        at = match.start()
+        if at + ENTRY.size <= len(archive):
+            _, flags, name_bytes = ENTRY.unpack_from(archive, at)
+            try:
+                archive[at + ENTRY.size : at + ENTRY.size + name_bytes].decode()
+            except UnicodeDecodeError:
+                struct.pack_into("<H", archive, at + 8, flags & ~UTF8)
 
-    Some writers let a count in 16 bits overflow. Raises BadZipFile when there is no directory.
+
+def check_entries(file: BinaryIO, start: int, entries: list[zipfile.ZipInfo]) -> None:
+    """Checks the directory that begins at ``start``.
+
+    Without the number of entries, a wrong length in one entry could silently hide those that follow. Without the check for overlaps, a few
+    kilobytes that are shared by many entries could expand to terabytes.
+
+    Raises:
+        BadZipFile: the number of entries is not the one in the end record, or members overlap each other or the directory.
     """
-    tail_at = max(0, file.seek(0, os.SEEK_END) - END.size - LONGEST_COMMENT - LOCATOR.size - END64.size)
-    file.seek(tail_at)
-    tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
-    if not 0 <= at <= len(tail) - END.size:
-        raise zipfile.BadZipFile("it does not end as zip files do")
-    _, members, directory_bytes = END.unpack_from(tail, at)
-    modulus = 1 << 16
-    at64 = at - LOCATOR.size - END64.size
-    if at64 >= 0 and tail[at64:].startswith(b"PK\x06\x06") and tail[at - LOCATOR.size :].startswith(b"PK\x06\x07"):
-        at, modulus = at64, 1 << 64
-        _, members, directory_bytes = END64.unpack_from(tail, at)
-    if directory_bytes > tail_at + at:
-        raise zipfile.BadZipFile("bytes are missing")
-    return tail_at + at - directory_bytes, directory_bytes, members, modulus
-
-
-def clear_false_utf8(directory: bytes) -> bytes:
-    """Returns a zip's directory without the mark of names in UTF-8 on those that are not, for one of which zipfile refuses all."""
-    cleared, at = bytearray(directory), 0
-    while at + ENTRY.size <= len(directory):
-        signature, flags, name_bytes, extra_bytes, comment_bytes = ENTRY.unpack_from(directory, at)
-        if signature != b"PK\x01\x02":
-            break  # zipfile will tell
-        name = directory[at + ENTRY.size : at + ENTRY.size + name_bytes]
-        try:
-            name.decode("utf-8")
-        except UnicodeDecodeError:
-            struct.pack_into("<H", cleared, at + 8, flags & ~UTF8)
-        at += ENTRY.size + name_bytes + extra_bytes + comment_bytes
-    return bytes(cleared)
-
-
-def check_places(entries: list[zipfile.ZipInfo], start: int, directory_bytes: int) -> None:
-    """Raises BadZipFile unless the entries fill the directory, and their members lie one behind the other before it."""
-    lengths = [len(encode_name(entry.orig_filename, entry.flag_bits)) for entry in entries]
-    filled = sum(ENTRY.size + length + len(entry.extra) + len(entry.comment) for entry, length in zip(entries, lengths, strict=True))
-    if filled != directory_bytes:
-        raise zipfile.BadZipFile(f"its directory has {directory_bytes:,} bytes, and its files fill {filled:,} of them")
-    # a member's own header may have more fields than the entry, so this is the least that it takes
-    least = ((entry.header_offset, HEADER.size + length + entry.compress_size) for entry, length in zip(entries, lengths, strict=True))
-    end = 0
-    for offset, member_bytes in sorted(least):
-        if offset < end:
-            raise zipfile.BadZipFile("its files overlap")
-        end = offset + member_bytes
-    if end > start:
-        raise zipfile.BadZipFile("its files are said to have more bytes than there are")
+    end, places = start, [(start, 0)]
+    for entry in entries:
+        name_bytes = len(encode_name(entry.orig_filename, entry.flag_bits))
+        end += ENTRY.size + name_bytes + len(entry.extra) + len(entry.comment)
+        # the least that the member occupies: its header may have more extra fields than the entry
+        places.append((entry.header_offset, HEADER.size + name_bytes + entry.compress_size))
+    file.seek(end)
+    record, counts = file.read(END64.size), 1 << 16  # some writers let the count overflow at 16 bits
+    if record.startswith(b"PK\x06\x06") and len(record) == END64.size:
+        (_, count), counts = END64.unpack(record), 1 << 64
+    elif record.startswith(b"PK\x05\x06"):
+        _, count = END.unpack_from(record)
+    else:
+        raise zipfile.BadZipFile("no end record follows its directory")
+    if (len(entries) - count) % counts:
+        raise zipfile.BadZipFile(f"its directory has {len(entries):,} files, and its end says {count:,}")
+    places.sort()
+    if places[-1] != (start, 0) or any(offset + size > after for (offset, size), (after, _) in itertools.pairwise(places)):
+        raise zipfile.BadZipFile("its files overlap each other or its directory")
 
 
 def encode_name(name: str, flags: int) -> bytes:
-    """Returns a member's name as the zip has it."""
+    """Returns a member's name in its stored encoding."""
     return name.encode("utf-8" if flags & UTF8 else "cp437")
 
 
-def open_member(file: BinaryIO, name: str, member: np.void) -> tuple[zipfile.ZipExtFile, int]:
-    """Returns a member, opened, and its bytes. Raises one of DAMAGE when it does not lie there, and FaceganError when it is not readable."""
+def read_chunks(file: BinaryIO, name: str, member: Any) -> Iterator[bytes]:
+    """Yields the content of a member (a record of MEMBER), at most CHUNK_BYTES at a time.
+
+    Raises:
+        FaceganError: the member is encrypted, or compressed by an unsupported method.
+        Exception: one of DAMAGE, if name, length or checksum differ from the directory.
+    """
     offset, stored_bytes, size, crc, method, flags = member.item()
     if flags & ENCRYPTED:
-        raise FaceganError(
-            f"expected {printable(name)} to be readable; found it encrypted; unpack the archive, and pack it again without a password"
-        )
+        problem = f"expected {printable(name)} to be readable; found it encrypted"
+        raise FaceganError(f"{problem}; unpack the archive, and pack it again without a password")
     if method not in METHODS:
         found = zipfile.compressor_names.get(method, f"method {method}")
-        raise FaceganError(
-            f"expected {printable(name)} stored or deflated; found it compressed by {found}; unpack the archive, and pack it again"
-        )
+        problem = f"expected {printable(name)} stored or deflated; found it compressed by {found}"
+        raise FaceganError(f"{problem}; unpack the archive, and pack it again")
     file.seek(offset)
     signature, name_bytes, extra_bytes = HEADER.unpack(file.read(HEADER.size))
-    if signature != b"PK\x03\x04":
-        raise zipfile.BadZipFile("no file begins where the directory says")
-    if file.read(name_bytes) != encode_name(name, flags):
-        raise zipfile.BadZipFile("the directory has another name for it")
+    if signature != b"PK\x03\x04" or file.read(name_bytes) != encode_name(name, flags):
+        raise zipfile.BadZipFile("no file of this name begins where the directory says")
     file.seek(extra_bytes, os.SEEK_CUR)
     entry = zipfile.ZipInfo(name)
     entry.compress_size, entry.file_size, entry.CRC, entry.compress_type, entry.flag_bits = stored_bytes, size, crc, method, flags
-    return zipfile.ZipExtFile(file, "r", entry), size
-
-
-def read_member(file: BinaryIO, name: str, member: np.void) -> bytes:
-    """Returns the bytes of a member. Raises what ``open_member`` raises, also when length or checksum is another."""
-    stream, size = open_member(file, name, member)
-    content = stream.read(size + 1)  # the number also bounds what zipfile unpacks at a time
-    if len(content) != size:
-        raise zipfile.BadZipFile("its length is another")
-    return content
-
-
-def check_member(file: BinaryIO, name: str, member: np.void) -> None:
-    """Reads a member in small pieces. Raises what ``read_member`` raises."""
-    stream, size = open_member(file, name, member)
+    stream = zipfile.ZipExtFile(file, "r", entry)  # type: ignore[arg-type]  # documented for zipfile's own file objects
     while chunk := stream.read(CHUNK_BYTES):
         size -= len(chunk)
-    if size:
-        raise zipfile.BadZipFile("its length is another")
+        yield chunk
+    if size:  # zipfile checks the CRC, and accepts a shorter content
+        raise zipfile.BadZipFile(f"{size:,} bytes are missing")

@@ -1,1 +1,1 @@
-"""Stage ``preprocess``: photos to shards of small pictures."""
+"""Stage ``preprocess``: converts photos to shards of small images."""

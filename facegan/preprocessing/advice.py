@@ -1,48 +1,36 @@
-"""What the stage says about a person's photos: whether they are enough, and whether the faces in them are found and large enough."""
+"""Advice that the stage prints: whether there are enough images, and whether faces were found and are large enough."""
 
 import statistics
 
-TOO_FEW, FEW, SOME = 50, 500, 2000  # training pictures
+TOO_FEW, FEW, SOME = 50, 500, 2000  # training images
 MORE = "After adding photos: dvc repro --force --single-item download && dvc repro"
-MANY = 0.5  # of the sampled photos show a face: photos of people, then
-LOW_SHARE = 0.6  # of the square; below it, faces are small or out of place
+MANY = 0.5  # share of the sampled photos with a face, above which the set is assumed to consist of portraits
+LOW_SHARE = 0.6  # of the square's side, below which faces are small or off-centre
 
 
-def advise_on_duplicates(duplicates: int, pictures: int) -> list[str]:
-    """Returns how many pictures were left out as duplicates of the others, as a line, or none."""
-    return [f"{duplicates:,} of {duplicates + pictures:,} pictures were duplicates and are left out"] if duplicates else []
-
-
-def advise_on_number(pictures: int) -> list[str]:
-    """Returns what so many training pictures are good for, as one line, or none where they are plenty."""
-    if pictures < TOO_FEW:
-        return [f"{pictures} pictures are too few to train on: whatever comes out repeats them; a few hundred are a beginning. {MORE}"]
-    if pictures < FEW:
+def advise_on_number(images: int) -> list[str]:
+    """Returns a line with what to expect of this number of training images, or none if there are plenty."""
+    if images < TOO_FEW:
+        return [f"{images} images are too few for training: the generator will repeat them; start with a few hundred. {MORE}"]
+    if images < FEW:
         return [
-            f"{pictures} pictures are few: expect faces like your photos, and repeats of them (the memorisation test in evaluate tells). "
-            f"The model of another run, on many faces, is a good beginning (train.start_from). {MORE}"
+            f"{images} images are few: expect faces similar to your photos, and copies of them (the memorisation test in evaluate detects "
+            f"these). Starting from a model trained on many faces helps (train.start_from). {MORE}"
         ]
-    if pictures < SOME:
-        return [f"{pictures:,} pictures are enough for faces, and more give better ones. {MORE}"]
+    if images < SOME:
+        return [f"{images:,} images are enough to train on, and more give better faces. {MORE}"]
     return []
 
 
-def advise_on_faces(photos: int, found: int, pictures: int) -> list[str]:
-    """Returns in how many photos faces were found, as a line, or none where all have one."""
-    if found == photos == pictures:
-        return []
-    return [f"{pictures:,} faces from {found:,} of {photos:,} photos; faces.png shows where, and photos without one"]
-
-
 def advise_on_square(photos: int, shares: list[float]) -> list[str]:
-    """Returns how much of the square the faces fill, with an offer where it is little, as a line; none where the photos show no people.
+    """Returns a line with the size of the faces, and a suggestion if they are small, or none if most photos have no face.
 
     Args:
-        photos: how many were looked at.
-        shares: of the square's side, one for each of those photos in which a face was found.
+        photos: number of sampled photos.
+        shares: the face's size as a share of the square's side, for each of those photos with a face.
     """
     if len(shares) < MANY * photos:
         return []
     median = statistics.median(shares)
-    line = f"faces fill {median:.2f} of the square in the median ({len(shares)} of {photos} photos looked at have one)"
-    return [line + ("; preprocess.crop: face would find, straighten and enlarge them" if median < LOW_SHARE else "")]
+    line = f"the median face fills {median:.2f} of the square's side ({len(shares)} of {photos} sampled photos have a face)"
+    return [line + ("; preprocess.crop: face would find, align and enlarge them" if median < LOW_SHARE else "")]

@@ -1,15 +1,16 @@
-"""The faces in a photo, straightened and scaled to one template, and cut out.
+"""Finds the faces in a photo, aligns them to a template and cuts them out.
 
-In: a photo. Out: a square picture of each face in it, eyes level and always in the same place. A square in the photo is laid on each
-face by its landmarks: turned as the eyes are, as large as eyes and mouth say, which are where the template has them. Then it is
-cut out of the photo at the resolution, in two steps: shrunk by whole numbers, then turned and resized with antialiasing.
+In: a photo. Out: a square image of each face, with the eyes level and always at the same position. A square is fitted to the landmarks of
+each face: rotated like the line between the eyes, scaled so that eyes and mouth match the template. It is cut out in two steps: the
+photo is downscaled by an integer, then rotated and resized with antialiasing.
 
-The square stays inside the photo. Where the template leaves it, the framing tightens about the face as far as it must. A face for
-which that is too tight is left out, as is one too small; nothing is ever padded: a network learns the padding. Points are complex
-numbers, x + iy; a similarity transform is then a multiplication and an addition.
+The square stays inside the photo: where the template exceeds it, the square shrinks around the face. Faces that would become too tight
+are skipped, and so are small ones. There is no padding, because the generator would learn it. Points are complex numbers, x + iy, so
+that a similarity transform is a multiplication and an addition.
 """
 
 import dataclasses
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -17,32 +18,37 @@ from PIL import Image
 from facegan.preprocessing import onet
 from facegan.preprocessing.detector import YUNET, Detection, detect_faces, locate_landmarks
 from facegan.preprocessing.images import FILTERS, OVERSAMPLING, Photo, to_array
-from facegan.preprocessing.parameters import PreprocessParameters
+from facegan.preprocessing.parameters import Box, PreprocessParameters
 
-DETECTION_PIXELS = 640  # the photo's longer side as the detector sees it
-FEWEST_PIXELS = 16  # of the shorter one: what is narrower is no photo of a face
-MIN_PROBABILITY = 0.7  # O-Net's; takes 4 of 5 false alarms among drawings, and none of 750 photographed faces
-LOOKS = 2  # at the landmarks: the second look, at the straightened face, is right to half a degree
-SHARE_PIXELS, SHARE_FRAME = 160, 32  # how `shows_face` shows a picture to the detector
-SHARE_SCORE, SHARE_PROBABILITY = 0.8, 0.97  # how sure that must be: a cut through generated faces, good and bad, that leaves real ones
-TIGHTEST_EYES = 1 / 3  # how far apart the eyes may come, as a share of the square's side, where the framing tightens
+DETECTION_PIXELS = 640  # maximum side of the image in which faces are detected
+MIN_DETECTION_PIXELS = 16  # minimum side of that image
+MIN_PROBABILITY = 0.7  # of O-Net; rejects 4 of 5 false detections in drawings, and none of 750 photographed faces
+PASSES = 2  # of O-Net; the second, on the aligned face, is accurate to half a degree
+SHARE_PIXELS, SHARE_FRAME = 160, 32  # size and frame of the image in `shows_face`
+SHARE_SCORE, SHARE_PROBABILITY = (
+    0.8,
+    0.97,
+)  # minimum scores in `shows_face`: separate good generated faces from bad ones, and keep real ones
+TIGHTEST_EYES = 1 / 3  # maximum distance of the eyes as a share of the square's side
 
 # Left eye, right eye and the middle of the mouth, as shares of the square's side.
 TEMPLATES = {
-    # The centre crop (0, 20, 178, 198) of CelebA's aligned pictures.
+    # The centre crop (0, 20, 178, 198) of CelebA's aligned images.
     "celeba": np.array([0.391 + 0.516j, 0.612 + 0.516j, 0.500 + 0.742j]),
-    # The square has four times the eyes' distance as its side, and its centre a tenth of the way from the eyes to the mouth (Karras et al. 2019).
+    # Karras et al. 2019: the side is four times the eyes' distance; the centre is a tenth of the way from the eyes to the mouth.
     "ffhq": np.array([0.375 + 0.474j, 0.625 + 0.474j, 0.500 + 0.731j]),
 }
-ONET_TEMPLATE = np.array([0.325 + 0.385j, 0.690 + 0.385j, 0.505 + 0.758j])  # a face as O-Net was trained to see it
+ONET_TEMPLATE = np.array([0.325 + 0.385j, 0.690 + 0.385j, 0.505 + 0.758j])  # of the faces that O-Net was trained on
+
+Points = TypeVar("Points", complex, np.ndarray)
 
 
 @dataclasses.dataclass(frozen=True)
 class Square:
-    """A turned square in a picture. What lies at u + iv of it, in [0, 1] of its sides, lies at corner + across · (u + iv) in the picture.
+    """A rotated square in an image. Its point u + iv, in [0, 1] of its sides, is the image's point corner + across · (u + iv).
 
     Attributes:
-        corner: the upper left one, in pixels.
+        corner: the upper left corner, in pixels.
         across: the upper edge, from left to right, in pixels.
     """
 
@@ -51,20 +57,20 @@ class Square:
 
     @property
     def side(self) -> float:
-        """Its length in pixels."""
+        """The length of a side in pixels."""
         return abs(self.across)
 
     @property
     def corners(self) -> np.ndarray:
-        """The four, clockwise from the upper left: complex (4,)."""
+        """The four corners, clockwise from the upper left: complex (4,)."""
         return self.place(np.array([0, 1, 1 + 1j, 1j]))
 
-    def place(self, points: np.ndarray) -> np.ndarray:
-        """Returns points of the square, in [0, 1] of its sides, in the picture's pixels."""
+    def place(self, points: Points) -> Points:
+        """Returns points of the square, in [0, 1] of its sides, in pixels of the image."""
         return self.corner + self.across * points
 
     def scale(self, factor: float, centre: complex = 0) -> "Square":
-        """Returns the square, enlarged or shrunk about a point of the picture."""
+        """Returns the square, scaled around a point of the image."""
         return Square(centre + factor * (self.corner - centre), factor * self.across)
 
 
@@ -73,29 +79,26 @@ class Face:
     """A face in a photo.
 
     Attributes:
-        square: what is cut out, in the pixels of the whole upright photo.
-        tightening: how much smaller that is than the template asks for: 1, or less where the photo's edge is near.
-        size: the longer side of the face itself, in the photo's pixels.
-        reason: why it is left out, or None.
+        square: the square to cut out, in pixels of the upright photo at full size.
+        size: the longer side of the detected box, in pixels of the photo.
+        reason: why the face is skipped, or None.
     """
 
     square: Square
-    tightening: float
     size: float
     reason: str | None
 
 
 def read_faces(photo: Photo, parameters: PreprocessParameters) -> tuple[list[np.ndarray], list[str]]:
-    """Returns the pictures of a photo's faces, uint8 (3, resolution, resolution), and why others were left out.
+    """Returns images of a photo's faces, uint8 (3, resolution, resolution), and the reasons why others were skipped.
 
-    With ``faces: all`` from left to right; with ``largest`` one, or none and the reason.
+    With ``faces: all``, from left to right; with ``largest``, one image, or none and the reason.
 
     Raises:
-        UnreadablePicture: a damaged photo.
+        UnreadablePicture: the photo is damaged.
     """
     image, shrink = decode_for_detection(photo)
-    found = find_faces(photo, image, shrink, parameters)
-    chosen, reasons = choose_faces(found, parameters)
+    chosen, reasons = choose_faces(find_faces(photo, image, shrink, parameters), parameters)
     if chosen:
         finer = photo.choose_shrink(min(face.square.side for face in chosen) / (OVERSAMPLING * parameters.resolution))
         if finer < shrink:
@@ -105,18 +108,17 @@ def read_faces(photo: Photo, parameters: PreprocessParameters) -> tuple[list[np.
 
 
 def choose_faces(found: list[Face], parameters: PreprocessParameters) -> tuple[list[Face], list[str]]:
-    """Returns the faces to cut out and the reasons why others are not."""
+    """Returns the faces to cut out, and the reasons why others are skipped."""
     if not found:
         return [], ["no face found"]
-    usable = [face for face in found if face.reason is None]
+    usable, reasons = [face for face in found if face.reason is None], [face.reason for face in found if face.reason]
     if parameters.faces == "all":
-        usable.sort(key=lambda face: face.square.place(0.5 + 0.5j).real)
-        return usable, [face.reason for face in found if face.reason]
-    return usable[:1], [] if usable else [found[0].reason]
+        return sorted(usable, key=lambda face: (face.square.corner + face.square.across * (0.5 + 0.5j)).real), reasons
+    return usable[:1], [] if usable else reasons[:1]
 
 
 def decode_for_detection(photo: Photo) -> tuple[Image.Image, int]:
-    """Returns the photo, small if it is a JPEG and yet no smaller than the detector wants it, and by how much it was shrunk."""
+    """Returns the photo, a JPEG downscaled to no less than the detector's size, and the divisor of its height and width."""
     shrink = photo.choose_shrink(max(photo.size) / DETECTION_PIXELS)
     return photo.decode(shrink), shrink
 
@@ -125,57 +127,57 @@ def find_faces(photo: Photo, image: Image.Image, shrink: int, parameters: Prepro
     """Returns the faces in a photo, the largest first.
 
     Args:
-        image, shrink: the photo as ``decode_for_detection`` returns it.
+        image, shrink: the result of ``decode_for_detection``.
     """
     faces = []
     for detection, landmarks in find_landmarks(image):
-        wanted = fit_square(landmarks * shrink, frame_template(parameters))
-        centre = wanted.place(TEMPLATES[parameters.template].mean())
-        tightening = tighten(wanted, centre, photo.size)
-        square = wanted.scale(tightening, centre)
+        template = fit_square(landmarks * shrink, frame_template(parameters))
+        centre = template.place(TEMPLATES[parameters.template].mean())
+        square = template.scale(tighten(template, centre, photo.size), centre)
         eyes = abs(landmarks[1] - landmarks[0]) * shrink
         reason = None
         if square.side == 0 or eyes / square.side > TIGHTEST_EYES:
-            reason = "its face lies too near the photo's edge"
+            reason = "its face is too close to the photo's edge"
         elif square.side < parameters.min_face_pixels:
-            reason = f"its face is too small: {square.side:.0f} pixels to cut out; preprocess.min_face_pixels asks for {parameters.min_face_pixels}"
-        faces.append(Face(square, tightening, detection.size * shrink, reason))
+            minimum = f"the minimum, preprocess.min_face_pixels, is {parameters.min_face_pixels}"
+            reason = f"its face is too small: {square.side:.0f} pixels to cut out; {minimum}"
+        faces.append(Face(square, detection.size * shrink, reason))
     return sorted(faces, key=lambda face: -face.size)
 
 
 def find_landmarks(image: Image.Image, min_probability: float = MIN_PROBABILITY) -> list[tuple[Detection, np.ndarray]]:
-    """Returns the faces in an RGB picture and the landmarks of each: complex (5,), in its pixels.
+    """Returns the faces in an RGB image and the landmarks of each: complex (5,), in its pixels.
 
     Args:
-        min_probability: how sure O-Net must be that it sees a face.
+        min_probability: the minimum probability of a face according to O-Net.
     """
     factor = min(1, DETECTION_PIXELS / max(image.size))
     width, height = round(image.width * factor), round(image.height * factor)
-    if min(width, height) < FEWEST_PIXELS:
+    if min(width, height) < MIN_DETECTION_PIXELS:
         return []
     small = image if factor == 1 else image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
     found = []
     for detection in detect_faces(small):
-        box = tuple(edge / factor for edge in detection.box)
         landmarks = detection.points / factor
-        for _ in range(LOOKS):
+        for _ in range(PASSES):
             square = fit_square(landmarks, ONET_TEMPLATE)
-            seen, probability = locate_landmarks(cut_square(image, square, onet.PIXELS, Image.Resampling.BILINEAR, oversampling=1))
-            landmarks = square.place(seen)
+            face = cut_square(image, square, onet.PIXELS, Image.Resampling.BILINEAR, oversampling=1)
+            predicted, probability = locate_landmarks(face)
+            landmarks = square.place(predicted)
         if probability >= min_probability:
-            found.append((dataclasses.replace(detection, box=box), landmarks))
+            found.append((dataclasses.replace(detection, box=tuple(edge / factor for edge in detection.box)), landmarks))
     return found
 
 
 def frame_template(parameters: PreprocessParameters) -> np.ndarray:
-    """Returns the template with its margin: eyes and mouth as shares of the wider square's side, complex (3,)."""
+    """Returns the template with its margin: eyes and mouth as shares of the larger square's side, complex (3,)."""
     return (TEMPLATES[parameters.template] + parameters.margin * (1 + 1j)) / (1 + 2 * parameters.margin)
 
 
 def fit_square(landmarks: np.ndarray, template: np.ndarray) -> Square:
-    """Returns the square in which a face lies as a template says.
+    """Returns the square in which a face matches a template.
 
-    It is turned as the eyes are; size and place fit both eyes and the middle of the mouth best, by least squares.
+    It is rotated like the line between the eyes. Size and position are a least-squares fit of both eyes and the middle of the mouth.
 
     Args:
         landmarks: complex (5,), in pixels.
@@ -191,13 +193,16 @@ def fit_square(landmarks: np.ndarray, template: np.ndarray) -> Square:
 
 
 def tighten(square: Square, centre: complex, size: tuple[int, int]) -> float:
-    """Returns the largest factor up to 1 by which a square, shrunk about a centre, lies within a picture of ``size``; 0 where none does."""
+    """Returns the largest factor up to 1 by which a square, scaled around a centre, fits into an image of ``size``; 0 if none does."""
     width, height = size
     if not (0 < centre.real < width and 0 < centre.imag < height):
         return 0.0
     factor = 1.0
-    for way in square.corners - centre:
-        for room_before, room_after, step in ((centre.real, width - centre.real, way.real), (centre.imag, height - centre.imag, way.imag)):
+    for offset in square.corners - centre:
+        for room_before, room_after, step in (
+            (centre.real, width - centre.real, offset.real),
+            (centre.imag, height - centre.imag, offset.imag),
+        ):
             if step:
                 factor = min(factor, (room_after if step > 0 else room_before) / abs(step))
     return factor
@@ -206,10 +211,10 @@ def tighten(square: Square, centre: complex, size: tuple[int, int]) -> float:
 def cut_square(
     image: Image.Image, square: Square, size: int, resampling: Image.Resampling, oversampling: int = OVERSAMPLING
 ) -> Image.Image:
-    """Returns what an RGB picture shows in a square, as a picture of ``size`` × ``size``, black where the square leaves it.
+    """Returns the content of a square in an RGB image, as an image of ``size`` × ``size``, black outside the original.
 
-    Shrinking goes by the mean of whole blocks down to ``oversampling`` pixels or more, in a row, for each of the result; then the
-    square is turned with its pixels' size kept; then resized.
+    The original is downscaled by block means to ``oversampling`` or more pixels, in each direction, for each of the result; then rotated
+    at that size; then resized.
     """
     corners = square.corners
     left, right = max(0, int(corners.real.min()) - 2), min(image.width, int(corners.real.max()) + 3)
@@ -224,12 +229,12 @@ def cut_square(
     step = square.across / factor / inner
     corner = (square.corner - complex(left, top)) / factor
     affine = (step.real, -step.imag, corner.real, step.imag, step.real, corner.imag)
-    turned = region.transform((inner, inner), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
-    return turned if inner == size else turned.resize((size, size), resampling)
+    rotated = region.transform((inner, inner), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
+    return rotated if inner == size else rotated.resize((size, size), resampling)
 
 
-def describe_crop(parameters: PreprocessParameters) -> str | tuple[int, int, int, int]:
-    """Returns the crop as the index tells it: for faces with all that decides what is cut out, the networks that find them included."""
+def describe_crop(parameters: PreprocessParameters) -> str | Box:
+    """Returns the crop for the index. For faces, it contains everything that determines the result, including the networks' hashes."""
     if parameters.crop != "face":
         return parameters.crop
     return (
@@ -239,10 +244,10 @@ def describe_crop(parameters: PreprocessParameters) -> str | tuple[int, int, int
 
 
 def measure_face_share(photo: Photo) -> float | None:
-    """Returns the longer side of the largest face over the side of the largest centred square, or None where no face is found.
+    """Returns the longer side of the largest face over the side of the largest centred square, or None if no face is found.
 
     Raises:
-        UnreadablePicture: a damaged photo.
+        UnreadablePicture: the photo is damaged.
     """
     image, _ = decode_for_detection(photo)
     sizes = [detection.size for detection, _ in find_landmarks(image)]
@@ -250,13 +255,13 @@ def measure_face_share(photo: Photo) -> float | None:
 
 
 def shows_face(picture: np.ndarray) -> bool:
-    """Returns whether a face is found in a picture, surely: for a number beside the scores, which have no idea of faces.
+    """Returns whether an image clearly shows a face. Complements the scores, which cannot tell whether an image contains a face.
 
-    The picture is enlarged and framed in grey, since a face that fills it to the edge is otherwise found less surely. The detector must
-    be surer than for photos: it is used to badly lit faces, not to muddled ones.
+    The image is enlarged and framed in grey, because a face that fills an image is detected less reliably. The minimum scores are higher
+    than for photos, because the detector accepts badly lit faces, and therefore also distorted ones.
 
     Args:
-        picture: uint8 (3, H, W), in RGB, of 32 pixels a side or more.
+        picture: uint8 (3, H, W), in RGB, at least 32 × 32 pixels.
     """
     image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
     framed = Image.new("RGB", (SHARE_PIXELS + 2 * SHARE_FRAME, SHARE_PIXELS + 2 * SHARE_FRAME), (128, 128, 128))

@@ -1,12 +1,12 @@
-"""Pictures in any format to uint8 tensors of one size.
+"""Decodes image files of any supported format into uint8 arrays of one size.
 
-In: the bytes of a picture file. Out: (3, H, W) in uint8, RGB. The steps, in this order: decode the first frame, turn it
-upright as its EXIF orientation says, make it RGB, crop, resize with antialiasing.
+In: the bytes of an image file. Out: (3, H, W) in uint8, RGB. The steps, in this order: decode the first frame, rotate it according to
+its EXIF orientation, convert to RGB, crop, resize with antialiasing.
 
-A file is judged by its header before it is decoded: only the formats that photos come in are opened, and no more pixels are decoded
-than ``MAX_PIXELS``. A larger JPEG is shrunk by libjpeg on the way (Pillow's draft mode), where enough of the crop remains: two pixels
-for each of the result. JPEGs of up to 16 megapixels are decoded at full size, since draft mode changes the result a little. Colour
-profiles are not applied.
+A file is checked by its header before it is decoded: only the supported formats are opened, and an image of more than ``MAX_PIXELS`` is
+rejected, unless it is a JPEG. libjpeg downscales larger JPEGs while decoding (Pillow's draft mode), to no less than two pixels, in each
+direction, for each of the result. JPEGs of up to 16 megapixels are decoded at full size, because draft mode changes the result
+slightly. Colour profiles are not applied.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ from facegan.common.errors import FaceganError, printable
 from facegan.photos.formats import FORMATS
 from facegan.preprocessing.parameters import Crop, Filter
 
-OPENED = sorted(set(FORMATS.values()) - {"MPO"})  # which begins as a JPEG and is opened as one
+OPENED = sorted(set(FORMATS.values()) - {"MPO"})  # opened as the JPEG that it begins with
 FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(Filter)}
-MAX_PIXELS = 64_000_000  # decoded at once; 192 MB in RGB
-MAX_JPEG_PIXELS = 250_000_000  # of a JPEG that is shrunk while it is decoded, row by row
+MAX_PIXELS = 64_000_000  # decoded in memory; 192 MB in RGB
+MAX_JPEG_PIXELS = 250_000_000  # of a JPEG that is downscaled while it is decoded row by row
 WHOLE_JPEG_PIXELS = 16_000_000
-OVERSAMPLING = 2  # how many decoded pixels in a row stand behind one of the result, at least, where a JPEG is shrunk
-SHRINKS = (8, 4, 2, 1)  # by which libjpeg divides height and width
+OVERSAMPLING = 2  # minimum ratio of decoded to resulting pixels, in each direction, of a downscaled JPEG
+SHRINKS = (8, 4, 2, 1)  # divisors of height and width that libjpeg supports
 STRIP_ROWS = 256
 
 ORIENTATION = 0x0112  # the EXIF tag
@@ -45,28 +45,28 @@ TURNS = {
 SIDEWAYS = (5, 6, 7, 8)
 
 pillow_heif.register_heif_opener()
-Image.MAX_IMAGE_PIXELS = MAX_JPEG_PIXELS  # Pillow's own limit warns of honest photos and stops at 179 megapixels
+Image.MAX_IMAGE_PIXELS = MAX_JPEG_PIXELS  # Pillow's own limit warns at 89 megapixels and fails at 179
 
 
 class UnreadablePicture(Exception):
-    """The bytes are no picture, or a damaged one; the reason in a few words."""
+    """The file is not an image, or damaged. The message is the reason."""
 
 
 class Photo:
-    """A picture file whose header was read and found harmless. Pixels are decoded when they are asked for.
+    """An image file whose header was checked. ``decode`` decodes the pixels.
 
     Attributes:
-        size: width and height of the whole upright picture, in pixels.
+        size: width and height of the upright image, in pixels.
 
     Raises:
-        UnreadablePicture: an empty file, none of the formats that are read, or more pixels than are decoded.
+        UnreadablePicture: the file is empty, its format is not supported, or it has too many pixels.
     """
 
     def __init__(self, content: bytes):
         if not content:
             raise UnreadablePicture("an empty file")
         self.content = content
-        with reasons_in_words():
+        with explain_unreadable():
             self.image = Image.open(io.BytesIO(content), formats=OPENED)
             self.is_jpeg = self.image.format in ("JPEG", "MPO")
             check_pixels(self.image, self.is_jpeg)
@@ -76,26 +76,24 @@ class Photo:
         self.was_decoded = False
 
     def choose_shrink(self, spare: float) -> int:
-        """Returns by how much to shrink while decoding: 8, 4, 2 or 1; always 1 for what is no JPEG.
+        """Returns the divisor of height and width to use in ``decode``: 8, 4, 2 or 1; always 1 if the file is not a JPEG.
 
         Args:
-            spare: how many pixels of the whole picture, in a row, may become one. Where even the whole is more than is decoded at
-                once, the answer is larger.
+            spare: the largest acceptable divisor. The result is larger if the image would otherwise exceed MAX_PIXELS.
         """
         if not self.is_jpeg:
             return 1
         width, height = self.size
-        return max(
-            next(shrink for shrink in SHRINKS if shrink <= max(1, spare)), min(s for s in SHRINKS if width * height <= MAX_PIXELS * s * s)
-        )
+        acceptable = next(shrink for shrink in SHRINKS if shrink <= max(1, spare))
+        return max(acceptable, min(shrink for shrink in SHRINKS if width * height <= MAX_PIXELS * shrink**2))
 
     def decode(self, shrink: int = 1) -> Image.Image:
-        """Returns the upright RGB picture, a JPEG at 1/``shrink`` of its height and width.
+        """Returns the upright RGB image; a JPEG at 1/``shrink`` of its height and width.
 
         Raises:
-            UnreadablePicture: a damaged file, or more pixels than are decoded at once.
+            UnreadablePicture: the file is damaged, or has more than MAX_PIXELS.
         """
-        with reasons_in_words():
+        with explain_unreadable():
             image = Image.open(io.BytesIO(self.content), formats=OPENED) if self.was_decoded else self.image
             self.was_decoded = True
             if shrink > 1:
@@ -109,54 +107,51 @@ class Photo:
 
 
 @contextlib.contextmanager
-def reasons_in_words() -> Iterator[None]:
-    """Turns whatever Pillow raises into UnreadablePicture."""
+def explain_unreadable() -> Iterator[None]:
+    """Converts all exceptions to UnreadablePicture."""
     try:
         yield
     except UnreadablePicture:
         raise
     except UnidentifiedImageError:
-        raise UnreadablePicture("no picture in a format that is read") from None
-    except Exception as error:  # Pillow's decoders raise whatever their parsing stumbles over
+        raise UnreadablePicture("not an image in a supported format") from None
+    except Exception as error:  # Pillow's decoders raise many kinds
         raise UnreadablePicture(f"{type(error).__name__}: {printable(str(error))}") from error
 
 
 def check_pixels(image: Image.Image, is_jpeg: bool) -> None:
-    """Raises UnreadablePicture where the header promises more pixels than are decoded."""
-    by_rows = is_jpeg and not image.info.get("progressive")  # of a progressive JPEG libjpeg holds all coefficients
+    """Raises UnreadablePicture if the header states too many pixels."""
+    by_rows = is_jpeg and not image.info.get("progressive")  # libjpeg keeps all coefficients of a progressive JPEG in memory
     limit = MAX_JPEG_PIXELS if by_rows else MAX_PIXELS
     if image.width * image.height > limit:
         raise UnreadablePicture(f"{image.width:,} × {image.height:,} pixels; at most {limit:,} in a {image.format} file")
 
 
 def read_orientation(image: Image.Image) -> int:
-    """Returns the EXIF orientation, 1 to 8; 1 where there is none, or none that makes sense.
-
-    This one tag decides; whatever else stands in the metadata, and however odd it is, the pixels are whole.
-    """
+    """Returns the EXIF orientation, 1 to 8, or 1 if it is missing or invalid. Invalid metadata does not make a photo unreadable."""
     if image.format == "TIFF":
-        return 1  # Pillow turns these by itself
+        return 1  # Pillow rotates these itself
     try:
         orientation = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # what the parsing of odd metadata stumbles over
+    except Exception:  # invalid metadata raises many kinds
         return 1
     return orientation if orientation in TURNS else 1
 
 
 def read_image(name: str, content: bytes, resolution: int, crop: Crop, filter: Filter) -> np.ndarray:
-    """Returns the picture as uint8 RGB (3, resolution, resolution).
+    """Returns the image as uint8 RGB (3, resolution, resolution).
 
     Args:
-        name: what to call the picture in an error.
-        content: the bytes of a picture file.
-        resolution: height and width to resize to, in pixels.
-        crop: "none" takes the whole picture and so squeezes one that is not square, "square" takes the largest centred
-            square, and (left, top, right, bottom) takes that box, in pixels of the upright picture.
-        filter: the resampling kernel, widened when it shrinks.
+        name: the image's name, for the error message.
+        content: the bytes of an image file.
+        resolution: height and width of the result, in pixels.
+        crop: "none" uses the full image, stretched to a square; "square" the largest centred square; (left, top, right, bottom) a box in
+            pixels of the upright image.
+        filter: resampling filter, antialiased.
 
     Raises:
-        UnreadablePicture: no picture, or a damaged one.
-        FaceganError: the crop box leaves the picture.
+        UnreadablePicture: the file is not an image, or damaged.
+        FaceganError: the crop box exceeds the image.
     """
     photo = Photo(content)
     box = choose_box(name, photo.size, crop)
@@ -164,32 +159,32 @@ def read_image(name: str, content: bytes, resolution: int, crop: Crop, filter: F
     if photo.size[0] * photo.size[1] > WHOLE_JPEG_PIXELS:
         shrink = photo.choose_shrink(min(box[2] - box[0], box[3] - box[1]) / (OVERSAMPLING * resolution))
     image = photo.decode(shrink)
-    image = image.crop(tuple(round(edge / shrink) for edge in box))
-    return to_array(image.resize((resolution, resolution), FILTERS[filter]))
+    left, top, right, bottom = (round(edge / shrink) for edge in box)
+    return to_array(image.crop((left, top, right, bottom)).resize((resolution, resolution), FILTERS[filter]))
 
 
 def to_array(image: Image.Image) -> np.ndarray:
-    """Returns an RGB picture as uint8 (3, H, W)."""
+    """Returns an RGB image as uint8 (3, H, W)."""
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:
-    """Returns the picture in RGB with 8 bits a channel.
+    """Returns the image in RGB with 8 bits per channel.
 
-    What is transparent becomes white, as on paper. Of 16 bits the high 8 remain, which is what Pillow itself does with
-    16-bit colour; with 16-bit grey it would clip instead. CMYK is converted without a profile.
+    Transparent areas become white. Of 16 bits the high 8 are kept, as Pillow does with 16-bit colour; it would clip 16-bit grey. CMYK
+    is converted without a profile.
     """
     if image.mode.startswith("I"):
         return Image.fromarray(take_high_byte(np.asarray(image))).convert("RGB")
     if image.mode == "F":
-        raise UnreadablePicture("pixels in floating point, whose white is unknown")
+        raise UnreadablePicture("floating-point pixels, whose white level is undefined")
     if image.has_transparency_data:
         return lay_on_white(image)
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert always copies
 
 
 def lay_on_white(image: Image.Image) -> Image.Image:
-    """Returns a picture with transparency as RGB on white, made in strips: as a whole it would be held four times."""
+    """Returns an image with transparency as RGB on white. Works in strips, to avoid four full-size copies in memory."""
     result = Image.new("RGB", image.size)
     for top in range(0, image.height, STRIP_ROWS):
         strip = image.crop((0, top, image.width, min(top + STRIP_ROWS, image.height))).convert("RGBA")
@@ -198,17 +193,17 @@ def lay_on_white(image: Image.Image) -> Image.Image:
 
 
 def take_high_byte(values: np.ndarray) -> np.ndarray:
-    """Returns 16-bit grey values (H, W) in 0 to 65,535 as uint8. Raises UnreadablePicture for values outside."""
+    """Returns 16-bit grey values (H, W) in 0 to 65,535 as uint8. Raises UnreadablePicture for other values."""
     if values.min() < 0 or values.max() > 65535:
-        raise UnreadablePicture("grey values of more than 16 bits, whose white is unknown")
+        raise UnreadablePicture("grey values of more than 16 bits, whose white level is undefined")
     return (values >> 8).astype(np.uint8)
 
 
 def choose_box(name: str, size: tuple[int, int], crop: Crop) -> tuple[int, int, int, int]:
-    """Returns left, top, right and bottom of the crop in a picture of ``size`` (width, height), in pixels.
+    """Returns left, top, right and bottom of the crop in an image of ``size`` (width, height), in pixels.
 
     Raises:
-        FaceganError: the box leaves the picture.
+        FaceganError: the box exceeds the image.
     """
     width, height = size
     if crop == "none":
@@ -217,9 +212,8 @@ def choose_box(name: str, size: tuple[int, int], crop: Crop) -> tuple[int, int, 
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
         return left, top, left + side, top + side
-    _, _, right, bottom = crop
+    left, top, right, bottom = crop
     if right > width or bottom > height:
-        raise FaceganError(
-            f"expected the crop box {list(crop)} to lie in every picture; found {printable(name)} of {width}×{height}; change preprocess.crop"
-        )
-    return crop
+        problem = f"expected photos that contain the crop box {list(crop)}; found {printable(name)} of {width}×{height}"
+        raise FaceganError(f"{problem}; change preprocess.crop")
+    return left, top, right, bottom

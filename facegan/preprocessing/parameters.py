@@ -15,20 +15,20 @@ Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
 
 
 class PreprocessParameters(Section):
-    """How photos become pictures.
+    """How photos are converted to training images.
 
     Attributes:
-        resolution: height and width, in pixels.
-        crop: what is taken of each photo; see ``facegan.preprocessing.images.read_image``. "face" finds the faces and straightens them;
-            see ``facegan.preprocessing.faces``. The next four are for it alone.
-        template: how a face stands in its picture: as in CelebA's centre crop, or as in FFHQ.
-        margin: how much more to show on each side, as a share of the template's side; below 0, how much less.
-        faces: of a photo with several faces take the largest, or all.
-        min_face_pixels: the smallest side of a picture that is cut out, in the photo's pixels; a smaller face is left out. From
-            ``resolution`` up nothing is enlarged.
-        filter: the resampling kernel.
-        holdout: the share of photos that training never sees, where the photos bring no list of their own.
-        max_bad: the largest share of unreadable photos that is put up with.
+        resolution: height and width in pixels.
+        crop: the part of each photo to use; see ``facegan.preprocessing.images.read_image``. "face" detects and aligns faces; see
+            ``facegan.preprocessing.faces``. The next four parameters apply to it only.
+        template: the position of the face in the image: as in CelebA's centre crop, or as in FFHQ.
+        margin: how much more to include on each side, as a share of the template's side; below 0: how much less.
+        faces: use the largest face of a photo, or all.
+        min_face_pixels: minimum side of the square to cut out, in the photo's pixels; smaller faces are skipped. With a value of at
+            least ``resolution``, no image is enlarged.
+        filter: resampling filter.
+        holdout: share of the photos that are held out from training, if the photos have no list of partitions.
+        max_bad: maximum share of unreadable photos.
     """
 
     resolution: Annotated[WholeNumber, Ge(28), Le(512)]
@@ -42,7 +42,7 @@ class PreprocessParameters(Section):
     max_bad: Annotated[Number, Ge(0), Le(1)]
 
     def problems(self) -> Iterator[str]:
-        """Yields a box that is none."""
+        """Yields a problem if the crop box is invalid."""
         if isinstance(self.crop, str):
             return
         left, top, right, bottom = self.crop

@@ -1,7 +1,7 @@
-"""Two pictures to look at before hours are spent: what will be trained on, and where it was found in the photos.
+"""Two overview images, to check before a long training: the training images, and where the faces were found in the photos.
 
-``preview.png`` shows training pictures as they are in the shards. ``faces.png`` shows photos, the squares that are cut out of them in
-green, faces that are left out in red; below them photos that gave no face. Both are spread evenly over the set.
+``preview.png`` shows training images from the shards. ``faces.png`` shows photos with the squares that were cut out in green and skipped
+faces in red; below them, photos without a usable face. Both show a selection that is spread evenly over the set.
 """
 
 from collections.abc import Sequence
@@ -29,20 +29,17 @@ Item = TypeVar("Item")
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """Returns at most so many of the items, spread evenly, the first and the last among them."""
+    """Returns at most ``count`` items, spread evenly, including the first and the last."""
     if len(items) <= count:
         return list(items)
     return [items[round(place)] for place in np.linspace(0, len(items) - 1, count)]
 
 
 def save_preview(path: Path, shards: Path, index: Index) -> None:
-    """Writes training pictures as a grid, row by row; places that remain empty are white."""
+    """Writes training images as a square grid, row by row."""
     numbers = spread(range(index.train), PREVIEW_COLUMNS**2)
-    cells = np.full((PREVIEW_COLUMNS**2, 3, index.resolution, index.resolution), 255, np.uint8)
-    cells[: len(numbers)] = view_pictures(shards, index, "train", numbers)
-    rows = cells.reshape(PREVIEW_COLUMNS, PREVIEW_COLUMNS, 3, index.resolution, index.resolution)
-    side = PREVIEW_COLUMNS * index.resolution
-    save(path, Image.fromarray(rows.transpose(0, 3, 1, 4, 2).reshape(side, side, 3)))
+    images = [image.transpose(1, 2, 0) for image in view_pictures(shards, index, "train", numbers)]
+    save(path, make_grid(images, index.resolution, PREVIEW_COLUMNS, PREVIEW_COLUMNS))
 
 
 def save_faces_sheet(
@@ -51,15 +48,18 @@ def save_faces_sheet(
     """Writes the sheet of photos with and without a face.
 
     Args:
-        has_picture: for each photo, in order, whether it gave a picture; None where it is unreadable.
+        has_picture: for each photo, in order, whether it has a usable face; None if it is unreadable.
     """
     parts = []
-    for title, wanted, rows in (("with a face", True, WITH_FACE_ROWS), ("without a face that can be used", False, WITHOUT_FACE_ROWS)):
-        names = [name for name, has in zip(photos.names, has_picture, strict=True) if has is wanted]
+    for kind, expected, rows in (("with a face", True, WITH_FACE_ROWS), ("without a face that can be used", False, WITHOUT_FACE_ROWS)):
+        names = [name for name, has in zip(photos.names, has_picture, strict=True) if has is expected]
         shown = spread(names, rows * SHEET_COLUMNS)
         cells = list(pool.map(draw_photo, ((photos.select([name]), parameters) for name in shown)))
-        parts.append(lay_out(f"{len(shown):,} of {len(names):,} photos {title}", cells))
-    sheet = Image.new("RGB", (SHEET_COLUMNS * CELL_PIXELS, sum(part.height for part in parts)), "white")
+        title = Image.new("RGB", (SHEET_COLUMNS * CELL_PIXELS, TITLE_PIXELS), "white")
+        text = f"{len(shown):,} of {len(names):,} photos {kind}"
+        ImageDraw.Draw(title).text((4, 4), text, fill="black", font=ImageFont.load_default())
+        parts += [title, make_grid(cells, CELL_PIXELS, SHEET_COLUMNS, -(-len(cells) // SHEET_COLUMNS))]
+    sheet = Image.new("RGB", (SHEET_COLUMNS * CELL_PIXELS, sum(part.height for part in parts)))
     top = 0
     for part in parts:
         sheet.paste(part, (0, top))
@@ -68,19 +68,18 @@ def save_faces_sheet(
 
 
 def draw_photo(photos: Photos, parameters: PreprocessParameters) -> np.ndarray:
-    """Returns one photo with what was found in it, small, on white: uint8 (H, W, 3). Runs in a worker."""
+    """Returns a thumbnail of one photo with the faces marked, on white: uint8 (H, W, 3). Runs in a worker."""
     [content] = photos.read_all()
     cell = Image.new("RGB", (CELL_PIXELS, CELL_PIXELS), "white")
     try:
         photo = Photo(content)
         image, shrink = decode_for_detection(photo)
-    except UnreadablePicture:  # a photo that was lost since
+    except UnreadablePicture:  # the file has changed since
         return np.asarray(cell)
     faces = find_faces(photo, image, shrink, parameters)
     factor = (CELL_PIXELS - 4) / max(image.size)
-    small = image.resize(
-        (max(1, round(factor * image.width)), max(1, round(factor * image.height))), Image.Resampling.BILINEAR, reducing_gap=2.0
-    )
+    size = max(1, round(factor * image.width)), max(1, round(factor * image.height))
+    small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     left, top = (CELL_PIXELS - small.width) // 2, (CELL_PIXELS - small.height) // 2
     cell.paste(small, (left, top))
     draw = ImageDraw.Draw(cell)
@@ -90,18 +89,16 @@ def draw_photo(photos: Photos, parameters: PreprocessParameters) -> np.ndarray:
     return np.asarray(cell)
 
 
-def lay_out(title: str, cells: list[np.ndarray]) -> Image.Image:
-    """Returns pictures (H, W, 3) side by side below a title."""
-    rows = -(-len(cells) // SHEET_COLUMNS)
-    part = Image.new("RGB", (SHEET_COLUMNS * CELL_PIXELS, TITLE_PIXELS + rows * CELL_PIXELS), "white")
-    ImageDraw.Draw(part).text((4, 4), title, fill="black", font=ImageFont.load_default())
+def make_grid(cells: Sequence[np.ndarray], side: int, columns: int, rows: int) -> Image.Image:
+    """Returns images (side, side, 3) in a grid, row by row; unused cells are white."""
+    grid = Image.new("RGB", (columns * side, rows * side), "white")
     for number, cell in enumerate(cells):
-        row, column = divmod(number, SHEET_COLUMNS)
-        part.paste(Image.fromarray(cell), (column * CELL_PIXELS, TITLE_PIXELS + row * CELL_PIXELS))
-    return part
+        row, column = divmod(number, columns)
+        grid.paste(Image.fromarray(cell), (column * side, row * side))
+    return grid
 
 
-def save(path: Path, picture: Image.Image) -> None:
+def save(path: Path, image: Image.Image) -> None:
     """Writes a PNG file."""
     with replace_file(path) as file:
-        picture.save(file, format="PNG")
+        image.save(file, format="PNG")

@@ -1,4 +1,4 @@
-"""Where photos come from: drawn on the spot, Kaggle, a person's folder, a zip file.
+"""Sources of photos: drawn avatars, Kaggle, a local folder, a zip archive.
 
 In: the section ``data``. Out: ``data/raw`` with one archive (or, for a folder, the list of its photos) and manifest.json. Each
 source is a function ``(parameters, raw, home) -> Manifest`` that fills the empty folder ``raw``.
@@ -25,17 +25,17 @@ SOURCES: dict[str, Callable[[DataParameters, Path, Path], Manifest]] = {
 
 
 def download(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
-    """Fills ``raw`` with the photos, or with the list of them, and returns the manifest that it wrote there last.
+    """Fills ``raw`` with the photos, or with a list of them, and returns the manifest, which is written last.
 
     Args:
-        raw: the folder to fill; what an earlier download left in it goes first, and nothing else may lie there.
-        home: the person's project folder, where relative paths start.
+        raw: the folder to fill; an earlier download in it is removed first, and it must contain nothing else.
+        home: the project folder, where relative paths start.
 
     Raises:
-        FaceganError: whatever the source could not do, and no photos at all.
+        FaceganError: the source failed, or has no photos.
     """
     with lock_folder(raw, "downloads into it"):
-        make_empty(raw)
+        clear_download(raw)
         manifest = SOURCES[parameters.source](parameters, raw, home)
         if not manifest.images:
             raise FaceganError(f"expected photos in {printable(str(parameters.path))}; found {describe_no_photos(manifest)}")
@@ -44,24 +44,23 @@ def download(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
 
 
 def describe_no_photos(manifest: Manifest) -> str:
-    """Returns what was found instead of photos, and what to do."""
+    """Returns, for an error message, what was found instead of photos, and what to do."""
     if ".zip" not in manifest.left_out:
-        return f"none (looked for .jpg, .png and the like), but {manifest.describe_left_out() or 'nothing'}; check data.path"
+        return f"none (searched for .jpg, .png and similar), only {manifest.describe_left_out() or 'nothing'}; check data.path"
     if manifest.archive is None:
-        return "a zip, not photos; set data.source to archive and data.path to that zip"
+        return "a zip file, not photos; set data.source to archive and data.path to that zip file"
     return (
-        "a zip within the zip; unpack it, and set data.path to the zip in it, or data.source to folder and data.path to the unpacked photos"
+        "a zip file inside the zip file; unpack it, and set data.path to the inner zip file, "
+        "or data.source to folder and data.path to the unpacked photos"
     )
 
 
-def make_empty(raw: Path) -> None:
-    """Makes the folder, or takes an earlier download out of it, also one that was cut short. Raises FaceganError when it holds anything else."""
+def clear_download(raw: Path) -> None:
+    """Creates the folder, or removes an earlier or unfinished download from it. Raises FaceganError if it contains anything else."""
     raw.mkdir(parents=True, exist_ok=True)
     ours = [name + ending for name in (MANIFEST, ARCHIVE, FILES) for ending in ("", ".part")]
     others = sorted(path.name for path in raw.iterdir() if path.name not in ours)
     if others:
-        raise FaceganError(
-            f"expected an empty folder, or an earlier download, in {raw}; found {printable(others[0])}; choose another --out"
-        )
+        raise FaceganError(f"expected an empty folder or an earlier download in {raw}; found {printable(others[0])}; choose another --out")
     for name in ours:
         (raw / name).unlink(missing_ok=True)

@@ -1,9 +1,8 @@
-"""Cartoon faces drawn on the spot: a data set that needs no account, no network and nobody's photo.
+"""Cartoon faces drawn by the program: a data set without account, network or personal photos.
 
-Face number i is a function of (seed, i) alone, so any number of processes draws the same bytes.
+Face number i is a function of (seed, i) only, so the archive is byte-identical for any number of processes.
 """
 
-import contextlib
 import io
 import os
 import random
@@ -14,37 +13,40 @@ from typing import Any
 from facegan.common.files import hash_file, replace_file
 from facegan.common.progress import Progress
 from facegan.photos.manifest import ARCHIVE, Manifest
+from facegan.photos.parameters import DataParameters
 from facegan.photos.sources.archive import describe_archive
 from facegan.photos.worker_pool import Workers
 
 LICENSE = "drawn by python_avatars (MIT) after Pablo Stanley's Avataaars: free for personal and commercial use"
 PIXELS = 96
-FRAME = (44, 30, 220, 206)  # left, top, right, bottom of the face and its hair in the drawing's own units
+FRAME = (44, 30, 220, 206)  # left, top, right, bottom of the face and its hair, in units of the drawing
 DRAWING_WIDTH = 264  # in the same units
 SEED = 0
 FACES_PER_TASK = 50
-UNALTERED = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold: the same faces give the same bytes on any day
+FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # so that the archive does not depend on the date
 BACKGROUNDS = ("#65c9ff", "#a7e0b5", "#f6d7a8", "#d9c4ec", "#f4b6c2", "#cfd8dc")
-ODD = {"VOMIT", "HEART", "X_DIZZY"}  # expressions that no face wears for long
+EXCLUDED = {"VOMIT", "HEART", "X_DIZZY"}  # not realistic expressions
 
 
-def draw_avatars(parameters: Any, raw: Path, home: Path, processes: int = os.cpu_count() or 1) -> Manifest:
-    """Draws ``parameters.count`` faces of 96 × 96 pixels into one archive in ``raw``, on all cores."""
+def draw_avatars(parameters: DataParameters, raw: Path, home: Path, processes: int = os.cpu_count() or 1) -> Manifest:
+    """Draws ``parameters.count`` faces of 96 × 96 pixels into one archive in ``raw``, on all cores by default."""
     firsts = range(0, parameters.count, FACES_PER_TASK)
     tasks = ((SEED, first, min(FACES_PER_TASK, parameters.count - first)) for first in firsts)
-    with contextlib.ExitStack() as stack:
-        workers = stack.enter_context(Workers(processes))
-        archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(replace_file(raw / ARCHIVE)), "w"))
-        progress = stack.enter_context(Progress("drawing", parameters.count, "faces"))
+    with (
+        Workers(processes) as workers,
+        replace_file(raw / ARCHIVE) as file,
+        zipfile.ZipFile(file, "w") as archive,
+        Progress("drawing", parameters.count, "faces") as progress,
+    ):
         for first, faces in zip(firsts, workers.map(draw_faces, tasks), strict=True):
             for number, face in enumerate(faces, first):
-                archive.writestr(zipfile.ZipInfo(f"avatars/{number:06d}.png", UNALTERED), face)
+                archive.writestr(zipfile.ZipInfo(f"avatars/{number:06d}.png", FIXED_DATE), face)
             progress.add(len(faces))
     return describe_archive(parameters, raw / ARCHIVE, hash_file(raw / ARCHIVE), LICENSE)
 
 
 def draw_faces(seed: int, first: int, count: int) -> list[bytes]:
-    """Returns the faces from number ``first`` on, as PNG files."""
+    """Returns ``count`` faces, from number ``first``, as PNG files."""
     return [draw_face(random.Random(f"{seed} {number}")) for number in range(first, first + count)]
 
 
@@ -66,13 +68,13 @@ def draw_face(draw: random.Random) -> bytes:
 
 
 def choose_features(draw: random.Random) -> Any:
-    """Returns an avatar with features drawn at random; half of them go without a beard, half without glasses."""
+    """Returns an avatar with randomly chosen features. Half of them have no beard, and half no glasses."""
     import python_avatars as avatars
 
-    def pick(kind: Any, favourite: Any = None) -> Any:
-        if favourite is not None and draw.random() < 0.5:
-            return favourite
-        return draw.choice([value for value in kind if value.name not in ODD])
+    def pick(kind: Any, default: Any = None) -> Any:
+        if default is not None and draw.random() < 0.5:
+            return default
+        return draw.choice([value for value in kind if value.name not in EXCLUDED])
 
     return avatars.Avatar(
         style=avatars.AvatarStyle.TRANSPARENT,

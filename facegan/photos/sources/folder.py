@@ -1,86 +1,81 @@
-"""A folder of photos on the person's own disk: listed, not copied."""
+"""A local folder of photos: listed, not copied."""
 
 import contextlib
 import hashlib
 import os
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from zipfile import is_zipfile
 
 from facegan.common.errors import FaceganError, printable
 from facegan.common.progress import Progress
 from facegan.photos.manifest import Manifest, escape_name, write_files
+from facegan.photos.parameters import DataParameters
 from facegan.photos.selection import HIDDEN, choose_photos, is_list, is_visible, summarise
 from facegan.photos.sources.given import find_given
 
 LICENSE = "your own photos: mind the rights of those whom they show"
-BROKEN, UPWARDS = "broken links", "links to folders above"
+BROKEN, UPWARDS = "broken links", "links to parent folders"
 
 
-def list_folder(parameters: Any, raw: Path, home: Path) -> Manifest:
-    """Lists the photos in the folder at ``parameters.path``, and in all folders in it, with the sha256 of each.
-
-    CelebA's lists are listed with them, where there are any.
+def list_folder(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
+    """Lists the photos and CelebA's lists in the folder at ``parameters.path`` and its subfolders, with the SHA-256 of each.
 
     Raises:
-        FaceganError: no such folder, or a photo or folder that may not be read.
+        FaceganError: there is no such folder, or a file or folder in it is not readable.
     """
-    folder = find_given(parameters.path, home, "a folder of photos")
+    folder = find_given(str(parameters.path), home, "a folder of photos")
     if not folder.is_dir():
-        found = "a zip file; set data.source to archive" if zipfile.is_zipfile(folder) else "a file; give the folder that it lies in"
+        found = "a zip file; set data.source to archive" if is_zipfile(folder) else "a file; set data.path to the folder that contains it"
         raise FaceganError(f"data.path: expected a folder of photos at {printable(str(folder))}; found {found}")
-    others: Counter[str] = Counter()
-    found = list(walk(folder, others))
-    photos, unread = choose_photos(found, lambda name: read_file(folder / name), parameters)
-    lists = [name for name, _ in found if is_list(name)]
+    not_entered: Counter[str] = Counter()
+    found_files = list(walk(folder, not_entered))
+    photos, skipped = choose_photos(found_files, lambda name: read_file(folder / name), parameters)
     files, total = {}, 0
     with Progress(f"listing {printable(folder.name)}", len(photos), "photos") as progress:
-        for name in [*photos, *lists]:
+        for name in [*photos, *(name for name, _ in found_files if is_list(name))]:
             files[name], size = hash_photo(folder / name)
             total += size
             progress.add(1)
     return Manifest(
-        source=parameters.source,
-        path=parameters.path,
+        **parameters.model_dump(exclude={"count"}),
         archive=None,
         folder=escape_name(str(folder)),
         sha256=write_files(raw, files),
         bytes=total,
         images=len(photos),
         license=LICENSE,
-        only=parameters.only,
-        where=parameters.where,
-        limit=parameters.limit,
-        left_out=summarise(others + unread),
+        left_out=summarise(not_entered + skipped),
     )
 
 
 def walk(folder: Path, others: Counter[str]) -> Iterator[tuple[str, int]]:
-    """Yields name, relative to the folder and with forward slashes, and bytes of each file in it and in the folders below.
+    """Yields name (relative, with forward slashes) and size in bytes of each file in a folder and its subfolders.
 
-    Linked folders are followed, each folder once: under its own name where it has one here. Hidden folders are not looked into, and
-    links to folders above would bring in what nobody meant.
+    Links to folders are followed. Each folder is entered once, by its own path if that is inside ``folder``. Hidden folders and links to
+    parent folders (which contain unrelated files) are skipped.
 
     Args:
-        others: where folders and links are counted that are not taken.
+        others: counts the folders and links that are skipped, by kind.
 
     Raises:
-        FaceganError: a folder may not be read.
+        FaceganError: a folder is not readable.
     """
     waiting, linked, seen = [""], [], set()
-    above = {identify(parent) for parent in folder.parents}
+    parents = {identify(parent) for parent in folder.parents}
     while waiting or linked:
         here = waiting.pop() if waiting else linked.pop(0)
         identity = identify(folder / here)
         if identity in seen:
             continue
-        if identity in above:
+        if identity in parents:
             others[UPWARDS] += 1
             continue
         seen.add(identity)
-        for entry in list_entries(folder / here):
+        with explain_unreadable(folder / here), os.scandir(folder / here) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+        for entry in entries:
             name = f"{here}/{entry.name}" if here else entry.name
             if entry.is_file():
                 yield name, entry.stat().st_size
@@ -93,39 +88,28 @@ def walk(folder: Path, others: Counter[str]) -> Iterator[tuple[str, int]]:
 
 
 def identify(folder: Path) -> tuple[int, int]:
-    """Returns what is the same for a folder by whatever way one comes to it."""
+    """Returns a folder's device and inode, which do not depend on the path."""
     status = folder.stat()
     return status.st_dev, status.st_ino
 
 
-def list_entries(folder: Path) -> list[os.DirEntry]:
-    """Returns what lies in a folder, by name. Raises FaceganError when it may not be read."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        found = f"found: {error.strerror}; mend its permissions, or take it out of the folder"
-        raise FaceganError(f"expected to read the folder {printable(str(folder))}; {found}") from None
-
-
 def read_file(path: Path) -> bytes:
-    """Returns a file's bytes. Raises FaceganError when it may not be read."""
-    with open_file(path) as file:
-        return file.read()
+    """Returns a file's content. Raises FaceganError if it is not readable."""
+    with explain_unreadable(path):
+        return path.read_bytes()
 
 
 def hash_photo(path: Path) -> tuple[str, int]:
-    """Returns a file's sha256 and its bytes. Raises FaceganError when it may not be read."""
-    with open_file(path) as file:
+    """Returns a file's SHA-256 and its size in bytes. Raises FaceganError if it is not readable."""
+    with explain_unreadable(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
 @contextlib.contextmanager
-def open_file(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file. Raises FaceganError when it may not be read."""
+def explain_unreadable(path: Path) -> Iterator[None]:
+    """Converts OSError to FaceganError."""
     try:
-        with path.open("rb") as file:
-            yield file
+        yield
     except OSError as error:
-        found = f"found: {error.strerror}; mend its permissions, or take it out of the folder"
-        raise FaceganError(f"expected to read {printable(str(path))}; {found}") from None
+        problem = f"expected to read {printable(str(path))}; found: {error.strerror}"
+        raise FaceganError(f"{problem}; correct its permissions, or move it out of the folder") from None
