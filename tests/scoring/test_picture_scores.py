@@ -123,7 +123,7 @@ def test_invalid_paths_and_zips_are_rejected(tmp_path, folder):
     content = bytearray(damaged.read_bytes())
     content[100] ^= 255
     damaged.write_bytes(content)
-    for name, expected in (("missing", "a folder or a zip"), ("notes.txt", "a zip archive"), ("damaged.zip", r"0..\.png in ")):
+    for name, expected in (("missing", "a folder or a zip"), ("notes.txt", "a zip archive"), ("damaged.zip", r".*0..\.png in ")):
         with pytest.raises(FaceganError, match=rf"expected {expected}.*{name}"):
             read(tmp_path / name)
 
