@@ -1,11 +1,11 @@
-// Runs a network of ONNX operations in plain JavaScript: those that facegan's generators are made of, for one image at a time.
+// Runs an ONNX network in plain JavaScript, one image at a time. It implements the operations of facegan's generators.
 // A tensor is {shape: [...], data: Float32Array or Array}.
 function makeNetwork(graph, weights) {
   const size = (shape) => shape.reduce((product, length) => product * length, 1);
   const tensor = (shape, data) => ({shape, data: data || new Float32Array(size(shape))});
   const stridesOf = (shape) => { const out = new Array(shape.length); let step = 1; for (let i = shape.length - 1; i >= 0; i--) { out[i] = step; step *= shape[i]; } return out; };
 
-  // c (M, N) += a (M, K) · b (K, N), each from its place on. Four rows of b at a time, so that c is read and written seldom.
+  // c (M, N) += a (M, K) · b (K, N), each from its offset. It takes four rows of b per pass to read and write c less often.
   function multiply(a, aFrom, b, bFrom, c, cFrom, M, K, N) {
     for (let m = 0; m < M; m++) {
       const row = cFrom + m * N;
@@ -117,7 +117,7 @@ function makeNetwork(graph, weights) {
         for (let i = 0; i < out.data.length; i++) out.data[i] = f(a.data[i], b.data[i]);
         return out;
       }
-      if (out && b.data.length === a.shape[1] && b.shape.at(-(a.shape.length - 1)) === a.shape[1]) {  // a number for each channel of one image
+      if (out && b.data.length === a.shape[1] && b.shape.at(-(a.shape.length - 1)) === a.shape[1]) {  // one number per channel
         const pixels = a.data.length / b.data.length;
         for (let c = 0, i = 0; c < b.data.length; c++) for (let p = 0; p < pixels; p++, i++) out.data[i] = f(a.data[i], b.data[c]);
         return out;
@@ -203,10 +203,10 @@ function makeNetwork(graph, weights) {
   }
 
   function resize([x, , scales, sizes], {mode, coordinate_transformation_mode: way = 'half_pixel'}) {
-    if (mode !== 'linear' || way !== 'half_pixel') throw new Error(`expected linear resizing between pixels' centres; found ${mode}, ${way}`);
+    if (mode !== 'linear' || way !== 'half_pixel') throw new Error(`expected linear resizing with half-pixel centres; found ${mode}, ${way}`);
     const shape = sizes ? Array.from(sizes.data) : x.shape.map((length, axis) => Math.floor(length * scales.data[axis])), out = tensor(shape);
     const [, channels, height, width] = x.shape, [, , toHeight, toWidth] = shape;
-    const placesOf = (from, to) => Array.from({length: to}, (_, i) => {  // the pixel before, the pixel after, and how much of that
+    const placesOf = (from, to) => Array.from({length: to}, (_, i) => {  // the pixel before, the pixel after, and the weight of the latter
       const place = Math.min(from - 1, Math.max(0, (i + 0.5) * from / to - 0.5)), before = Math.floor(place);
       return [before, Math.min(from - 1, before + 1), place - before];
     });
@@ -251,12 +251,12 @@ function makeNetwork(graph, weights) {
   }
 
   function run([kind, inputs, outputs, settings], values, kept) {
-    if (!operations[kind]) throw new Error(`expected an operation that this page knows; found ${kind}`);
+    if (!operations[kind]) throw new Error(`expected an implemented operation; found ${kind}`);
     values[outputs[0]] = operations[kind](inputs.map((name) => (name ? values[name] : undefined)), settings, kept);
   }
   const kept = graph.nodes.map(() => ({}));
   const waiting = [];
-  graph.nodes.forEach((node, i) => {  // what depends on no input is computed once
+  graph.nodes.forEach((node, i) => {  // constant subexpressions are computed once
     if (node[1].every((name) => !name || name in constants)) run(node, constants, kept[i]); else waiting.push(i);
   });
   const last = {};

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from browsers import HOW, visit
-from every_generator import SMALL, build_small, write_small
+from small_generators import SMALL, build_small, write_small
 from PIL import Image
 from projects import ROOT, environment, run_stage
 

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 from browsers import serve, visit
-from every_generator import write_small
+from small_generators import write_small
 from PIL import Image
 from projects import ROOT, copy_project, make_shards, start_stage
 from test_runs import git, write_run

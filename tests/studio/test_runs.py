@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import yaml
-from every_generator import write_small
+from small_generators import write_small
 
 from facegan.common.errors import FaceganError
 from facegan.studio.generators import Generators

@@ -13,7 +13,7 @@ import zipfile
 import numpy as np
 import pytest
 from browsers import HOW, serve
-from every_generator import SMALL, write_small
+from small_generators import SMALL, write_small
 from PIL import Image
 from projects import ROOT, environment
 
