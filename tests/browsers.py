@@ -1,4 +1,4 @@
-"""A real browser for tests of pages, and the studio as a separate process. Tests are skipped with a reason if something is not installed."""
+"""A real browser for tests of pages, and the studio as a separate process. Tests that need a missing package are skipped."""
 
 import contextlib
 import shutil

@@ -1,6 +1,7 @@
 """Small untrained generators of every model, with visibly different faces, their files, and readers for pictures."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def read_all(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def read_frames(path: Path) -> tuple[list[np.ndarray], dict]:
+def read_frames(path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
     """Returns an animation's frames (H, W, 3) as floats, and its file's metadata."""
     frames = []
     with Image.open(path) as animation:

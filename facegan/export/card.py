@@ -72,7 +72,7 @@ def write_card(
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("facegan.export", ""), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters |= {"list_values": list_values, "megabytes": lambda size: f"{size / 1e6:.2f} MB", "score": show_score, "yaml": dump}
+    environment.filters |= {"list_values": list_values, "megabytes": show_megabytes, "score": show_score, "yaml": dump}
     return environment.get_template("card.md.jinja").render(
         head=dump(make_head(card, facts, title)),
         title=title,
@@ -97,6 +97,11 @@ def dump(values: Mapping[str, Any]) -> str:
 def list_values(values: Mapping[str, Any]) -> str:
     """Returns named values in one line."""
     return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def show_megabytes(size: int) -> str:
+    """Returns a size in bytes as text in megabytes."""
+    return f"{size / 1e6:.2f} MB"
 
 
 def show_score(value: object) -> str:

@@ -61,7 +61,7 @@ def export(model: Path, folder: Path, project: Path) -> list[str]:
         write_bytes(folder / "generator.safetensors", model.read_bytes())
     write_text(folder / "generator.py", write_code(generator, card.model))
     write_text(folder / "draw_torch.py", DRAW_TORCH)
-    write_text(folder / "draw_onnx.py", DRAW_ONNX.format(draw=DRAWS[generator.latent_distribution].format(size=generator.latent_size)))
+    write_text(folder / "draw_onnx.py", DRAW_ONNX.format(draw=DRAWS[str(generator.latent_distribution)].format(size=generator.latent_size)))
     write_onnx(generator, folder / "generator.onnx")
     difference = measure_difference(generator, folder / "generator.onnx")
     if difference > LARGEST_DIFFERENCE:

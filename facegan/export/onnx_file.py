@@ -45,7 +45,9 @@ def convert(network: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], 
     shapes = tuple({0: torch.export.Dim("batch")} for _ in inputs) if any_batch else None
     with torch.no_grad():
         program = torch.export.export(network, tuple(inputs), dynamic_shapes=shapes)
-        model = torch.onnx.export(program, opset_version=OPSET, input_names=list(names), output_names=["images"], verbose=False).model_proto
+        exported = torch.onnx.export(program, opset_version=OPSET, input_names=list(names), output_names=["images"], verbose=False)
+    assert exported is not None  # it is None only for the older exporter
+    model = exported.model_proto
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
         part.ClearField("metadata_props")  # which contain paths of this machine

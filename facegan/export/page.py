@@ -1,8 +1,8 @@
 """page.html: one file that draws faces in any browser, without a server or a network.
 
 In: a generator, and names for its directions. Out: HTML with the network's operations, its weights in half precision, and an interpreter
-for them in plain JavaScript (``interpreter.js``). The interpreter takes 20 kB, while onnxruntime-web would add 12 MB of WebAssembly to every
-file, and no Python package contains it. A face of 32 px takes tens of milliseconds.
+for them in plain JavaScript (``interpreter.js``). The interpreter takes 16 kB, while onnxruntime-web would add 12 MB of WebAssembly to
+every file, and no Python package contains it. A face of 32 px takes tens of milliseconds.
 """
 
 import base64
@@ -35,7 +35,7 @@ class PageNetwork(nn.Module):
 
     def __init__(self, generator: nn.Module):
         super().__init__()
-        self.generator = generator
+        self.generator: Any = generator
 
     def forward(self, latents: Tensor, truncation: Tensor, shift: Tensor) -> Tensor:
         if not codes.has_styles(self.generator):

@@ -74,5 +74,5 @@ def write_code(generator: nn.Module, name: str) -> str:
         if statement.strip() and not any(part in statement for part in WITHOUT_EFFECT):
             lines.append(statement)
     lines[-1] = lines[-1].replace("return (", "return ").removesuffix(",)")
-    header = HEADER.format(name=name, size=generator.latent_size, draw=DRAWS[generator.latent_distribution])
+    header = HEADER.format(name=name, size=generator.latent_size, draw=DRAWS[str(generator.latent_distribution)])
     return header + "\n".join(lines) + "\n"

@@ -49,7 +49,7 @@ def build_page(studio: Studio) -> gr.Blocks:
         tray = face_grid(elem_id="tray")
         titles = [(title, name) for name, (title, _) in SECTIONS.items()]
         open_section = gr.Radio(titles, value="wall", show_label=False, label="Section", elem_id="sections", container=False)
-        page = Page(studio, generator, gr.BrowserState([], storage_key="facegan-picked", secret="facegan"), open_section)
+        page = Page(studio, generator, gr.BrowserState([], storage_key="facegan-picked", secret="facegan"), open_section, blocks)
         for name, (_, module) in SECTIONS.items():
             with gr.Column(elem_id=f"section-{name}", elem_classes="section"):
                 text(f"<p>{module.ABOUT}</p>", elem_classes="intro")
@@ -74,7 +74,7 @@ def reject_addresses(block: Block) -> None:
             raise gr.Error("expected an uploaded photo; found an address; choose a file", print_exception=False)
         return await move(path)
 
-    block.async_move_resource_to_block_cache = move_uploaded  # type: ignore[attr-defined]
+    block.async_move_resource_to_block_cache = move_uploaded  # type: ignore[method-assign, assignment]
 
 
 def describe(studio: Studio, name: str) -> str:

@@ -10,6 +10,7 @@ one for all layers, then each layer's own), since latents are hard to optimise t
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ def open_features() -> Extract | None:
     The first blocks at 64 px detect edges, colours and textures at little cost.
     """
     try:
-        body = open_extractor("efficientnet_lite0", device="cpu").network.body
+        body: Any = open_extractor("efficientnet_lite0", device="cpu").network.body
     except (FaceganError, ImportError):
         return None
 

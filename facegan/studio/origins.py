@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from facegan.common.errors import FaceganError
-from facegan.common.shards import open_split, read_index
+from facegan.common.shards import Split, open_split, read_index
 from facegan.scoring.extractors import EXTRACTORS, open_extractor
 from facegan.scoring.memorisation import find_neighbours
 from facegan.scoring.reference import gather, read_reference
@@ -22,9 +22,10 @@ from facegan.scoring.reference import gather, read_reference
 COUNT = 6
 COARSE_PIXELS = 16
 CHUNK = 4096
-SPLITS = ("train", "holdout")
+SPLITS: tuple[Split, Split] = ("train", "holdout")
 
-Nearest = dict[str, tuple[Tensor, Tensor, int]]  # by split: distances (K,) and rows (K,), nearest first, and the number of photos searched
+# By split: distances (K,) and rows (K,), nearest first, and the number of photos searched
+Nearest = dict[Split, tuple[Tensor, Tensor, int]]
 
 
 class Neighbours(BaseModel):
@@ -88,7 +89,7 @@ def search_features(project: Path, face: Tensor, fingerprint: str) -> tuple[Near
     ):  # weights with a URL are downloads
         return None
     features = open_extractor(name, device="cpu")(face[None])
-    nearest = {}
+    nearest: Nearest = {}
     for split in SPLITS:
         candidates, rows = getattr(reference, split), getattr(reference, f"{split}_rows")
         distances, order = find_neighbours(features, candidates, min(COUNT, len(candidates)))
@@ -99,7 +100,7 @@ def search_features(project: Path, face: Tensor, fingerprint: str) -> tuple[Near
 def search_pixels(shards: Path, face: Tensor) -> Nearest:
     """Returns the nearest photos over downscaled pixels. Only a chunk of the photos is in memory at a time."""
     target = downscale(face[None])
-    nearest = {}
+    nearest: Nearest = {}
     for split in SPLITS:
         chunks = [torch.cdist(target, downscale(chunk))[0] for part in open_split(shards, split) for chunk in part.split(CHUNK)]
         distances = torch.cat(chunks) if chunks else torch.empty(0)

@@ -29,12 +29,14 @@ class Page:
         generator: the drop-down of generators.
         picks: the picked faces as text, stored in the visitor's browser.
         open: the open section.
+        blocks: the complete page.
     """
 
     studio: Studio
     generator: gr.Dropdown
     picks: gr.BrowserState
     open: gr.Radio
+    blocks: gr.Blocks
 
     def when(
         self,

@@ -21,6 +21,8 @@ from facegan.studio.photos import MAX_BYTES
 from facegan.studio.service import Studio
 
 MAX_CONNECTIONS = 1000
+FONTS, MONOSPACE = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
+THEME = gr.themes.Base(primary_hue="indigo", neutral_hue="slate", spacing_size="sm", radius_size="md", font=FONTS, font_mono=MONOSPACE)
 # What the page and the API need. Gradio's other routes (a proxy, other files, developer tools) stay closed.
 OPEN = re.compile(
     r"/|/api/.*|/config/?|/assets/.*|/static/.*|/svelte/.*|/theme\.css|/favicon\.ico|/manifest\.json"
@@ -77,42 +79,10 @@ def build_server(generators: Generators, host: str, temporary: Path) -> fastapi.
         enable_monitoring=False,
         show_error=False,
         max_file_size=MAX_BYTES,
-        theme=make_theme(),
+        theme=THEME.set(body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400"),
         css=(STATIC / "style.css").read_text() + SECTION_STYLE,
         allowed_paths=[],
         blocked_paths=[str(generators.project)],
-    )
-
-
-def make_theme() -> gr.themes.Base:
-    """Returns the page's theme: system fonts, plain labels, compact layout."""
-    theme = gr.themes.Base(
-        primary_hue="indigo",
-        neutral_hue="slate",
-        spacing_size="sm",
-        radius_size="md",
-        font=["system-ui", "sans-serif"],
-        font_mono=["ui-monospace", "monospace"],
-    )
-    return theme.set(
-        block_border_width="0px",
-        block_background_fill="transparent",
-        block_background_fill_dark="transparent",
-        block_padding="0px",
-        block_title_text_size="0.85rem",
-        block_title_text_weight="500",
-        block_title_text_color="*body_text_color",
-        block_shadow="none",
-        body_text_color_subdued="*neutral_500",
-        body_text_color_subdued_dark="*neutral_400",
-        layout_gap="12px",
-        form_gap_width="12px",
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_hover="*primary_500",
-        button_primary_text_color="white",
-        button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover_dark="*primary_500",
-        slider_color="*primary_500",
     )
 
 

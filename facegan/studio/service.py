@@ -53,7 +53,7 @@ class Studio:
     def keep_drawable(self, generator: str, faces: Sequence[str]) -> list[str]:
         """Returns the faces that this generator can draw, without codes of another shape."""
         with self.use(generator) as loaded:
-            return [face for face in faces[: requests.MOST_PICKED] if is_drawable(loaded.network, face)]
+            return [face for face in faces[: requests.MAX_PICKED] if is_drawable(loaded.network, face)]
 
     def blend(self, request: requests.Blend) -> tuple[Tensor, str]:
         """Returns a face (3, H, W) in uint8 and its text."""

@@ -188,7 +188,7 @@ def read_history(folder: Path) -> dict[str, Any]:
                 if file.read(len(FORMAT)) != FORMAT:
                     continue
                 with torch.serialization.skip_data():  # does not read tensors
-                    state = torch.load(Body(file), weights_only=True, map_location="cpu")
+                    state = torch.load(io.BufferedReader(Body(file)), weights_only=True, map_location="cpu")
         except Exception:  # it has just been replaced or removed, or is damaged; the next refresh reads another
             continue
         return {key: value for key, value in state.items() if key not in ("tensors", "best")}

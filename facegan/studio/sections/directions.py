@@ -38,8 +38,8 @@ def build(page: Page) -> None:
         face = face if face in faces else faces[-1]
         drawn = page.studio.preview_directions(requests.Previews(generator=generator, face=face))
         shown: list[Grid] = [
-            show_faces(faces, STEPS, captions=STEPS, labels=[f"direction {number} at {step}" for step in STEPS])
-            for number, faces in enumerate(drawn, 1)
+            show_faces(row, STEPS, captions=STEPS, labels=[f"direction {number} at {step}" for step in STEPS])
+            for number, row in enumerate(drawn, 1)
         ]
         shown += [{"faces": []}] * (COUNT - len(shown))
         stored = page.studio.read_names(generator)

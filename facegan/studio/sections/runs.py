@@ -39,7 +39,7 @@ def build(page: Page) -> None:
     with gr.Column(elem_id="run-curves"):
         plots = build_curves(list(CURVES))
 
-    def update(first: str | None, second: str | None, seed: float) -> list[Any]:
+    def update(first: str | None, second: str | None, seed: int) -> list[Any]:
         runs = {run.name: run for run in page.studio.generators.runs}
         names = list(runs)
         first = first if first in runs else names[0]
@@ -64,7 +64,7 @@ def build(page: Page) -> None:
     refresh.click(report_errors(reload), inputs, outputs, **QUIET)
 
 
-def draw(page: Page, run: Run, seed: float) -> Grid:
+def draw(page: Page, run: Run, seed: int) -> Grid:
     """Returns the grid of a run's faces."""
     if run.generator is None and run.name == "workspace":
         return show_hint("data/model contains no generator yet; run dvc repro to train one.")

@@ -56,7 +56,7 @@ def build(page: Page) -> None:
     wall.pick(None, None, page.picks, js=SEND_PICKS, trigger_mode="multiple", **QUIET)
     page.picks.change(report_errors(lambda *values: show_links(*read(*values))), inputs, saving, trigger_mode="always_last", **QUIET)
     page.open.change(lambda current, *values: draw(*values) if current == "wall" else gr.skip(), [page.open, *inputs], outputs, **QUIET)
-    gr.context.Context.root_block.load(restore, page.picks, [page.generator, seed, count, truncation, page.picks, *outputs], **QUIET)
+    page.blocks.load(restore, page.picks, [page.generator, seed, count, truncation, page.picks, *outputs], **QUIET)
 
 
 def read(generator: str, seed: int, count: int, truncation: float, picks: object) -> tuple[requests.Wall, list[str]]:
@@ -85,7 +85,7 @@ def read_link(values: Mapping[str, str], generators: Generators) -> tuple[reques
         generator = generators.first()
     given = {name: values[key] for name, key in (("seed", "seed"), ("count", "faces"), ("truncation", "truncation")) if key in values}
     try:
-        return requests.Wall(generator=generator, **given), names
+        return requests.Wall.model_validate({"generator": generator, **given}), names
     except ValidationError as error:
         gr.Warning(requests.explain(error.errors()))
         return requests.Wall(generator=generator), names

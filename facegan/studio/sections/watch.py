@@ -45,7 +45,8 @@ def build(page: Page) -> None:
         reset = shown is None or shown[0] != name or not 0 <= index <= last
         index = max(0, last // 2) if reset else int(index)
         # the slider's value is otherwise not sent: an update that began before the visitor moved it would move it back
-        slider = gr.Slider(maximum=max(1, last), visible=last > 0, **({"value": index} if reset else {}))
+        value: dict[str, Any] = {"value": index} if reset else {}
+        slider = gr.Slider(maximum=max(1, last), visible=last > 0, **value)
         drawn = (name, len(training.rows.get("images_seen", [])), len(training.scores.get("images_seen", [])))
         figures = {title: select_curves(training.rows, names) for title, names in CURVES.items()}
         figures[QUICK_SCORE] = select_curves(training.scores, {"score": "quick score"})
