@@ -6,7 +6,7 @@ import html
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import gradio as gr
@@ -21,8 +21,7 @@ from facegan.studio.pictures import as_uri, choose_columns, write_png
 STATIC = Path(__file__).parent / "static"
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}  # options of most events
 Grid = dict[str, Any]  # the value of a ``face_grid``; faces.js lists its keys
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def face_grid(**options: Any) -> gr.HTML:
@@ -128,20 +127,20 @@ def hint(message: str) -> str:
     return f'<p class="hint">{html.escape(message)}</p>'
 
 
-def report_errors(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+def report_errors(function: Function) -> Function:
     """Wraps an event's function, or generator function, so that the page shows its errors in one line."""
 
     @functools.wraps(function)
-    def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+    def call(*arguments: Any) -> Any:
         with errors_on_page():
-            return function(*arguments, **options)
+            return function(*arguments)
 
     @functools.wraps(function)
-    def iterate(*arguments: Arguments.args, **options: Arguments.kwargs) -> Iterator[Any]:
+    def iterate(*arguments: Any) -> Iterator[Any]:
         with errors_on_page():
-            yield from cast(Iterator[Any], function(*arguments, **options))
+            yield from function(*arguments)
 
-    return cast(Callable[Arguments, Result], iterate) if inspect.isgeneratorfunction(function) else call
+    return cast(Function, iterate if inspect.isgeneratorfunction(function) else call)
 
 
 @contextlib.contextmanager

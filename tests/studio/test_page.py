@@ -173,7 +173,9 @@ def test_directions_move_a_face_and_keep_their_names(browser, address, project):
         name = page.get_by_role("textbox", name="Direction 3")
         name.fill("sunglasses <b>")
         name.press("Enter")
-        while not any("sunglasses <b>" in path.read_text() for path in (project / "data" / "directions").glob("*.json")):
+        for _ in range(600):
+            if any("sunglasses <b>" in path.read_text() for path in (project / "data" / "directions").glob("*.json")):
+                break
             page.wait_for_timeout(100)
     with visit(browser, address, "/?seed=4&faces=12") as other:
         open_section(other.page, "Directions")
