@@ -35,12 +35,12 @@ def browser() -> "Iterator[Browser]":
 
 
 class Visitor:
-    """A page in a new browser context, which records requests to other hosts and errors.
+    """A page in a new browser context, which records requests to other hosts and errors of its pages.
 
     Attributes:
         page: Playwright's page.
         outside: the addresses requested from other hosts.
-        errors: the errors of the page and its console.
+        errors: the errors of the pages and their consoles.
     """
 
     def __init__(self, browser: "Browser", address: str, width: int = 1280, height: int = 900, **options: Any):
@@ -50,9 +50,9 @@ class Visitor:
         self.outside: list[str] = []
         self.errors: list[str] = []
         own = (address, "data:", "blob:")
-        self.page.on("request", lambda request: None if request.url.startswith(own) else self.outside.append(request.url))
-        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.context.on("request", lambda request: None if request.url.startswith(own) else self.outside.append(request.url))
+        self.context.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        self.context.on("weberror", lambda error: self.errors.append(str(error.error)))
 
 
 @contextlib.contextmanager
@@ -62,7 +62,7 @@ def visit(browser: "Browser", address: str, path: str = "/", **options: Any) -> 
     try:
         visitor.page.goto(address + path)
         yield visitor
-        assert (visitor.outside, visitor.errors) == ([], [])
+        assert not visitor.outside + visitor.errors, visitor.outside + visitor.errors
     finally:
         visitor.context.close()
 

@@ -111,6 +111,7 @@ def test_picked_faces_are_kept_and_can_be_removed(browser, address):
         page.get_by_role("button", name="New seed").click()
         wait_for_change(page, wall)
         assert read_grid(page, "#tray") == picked
+        page = visitor.context.new_page()
         page.goto(address + "/")  # without the link
         wait_for_picks(page, 2)
         assert read_grid(page, "#tray") == picked
