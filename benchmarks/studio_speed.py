@@ -1,8 +1,8 @@
-"""How quickly the studio draws a wall of 64 faces, and how well and how quickly Find me finds faces that the shipped generator has drawn.
+"""Measures how fast the studio draws a wall of 64 faces, and how fast and how precisely Find me finds generated faces again.
 
     OMP_NUM_THREADS=1 .venv-studio/bin/python benchmarks/studio_speed.py
 
-Processor time, which other work on the machine changes little.
+Times are processor times, which depend little on the load of the machine.
 """
 
 import statistics
@@ -32,14 +32,11 @@ WALLS, FOUND = 7, 12
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Prints the measurements."""
     shipped = load_generator(ROOT / "pretrained" / "avatars.safetensors")[0].requires_grad_(False)
     for name, resolution in (("demo", 32), ("anime64_dcgan", 64)):
-        generator = build(name, resolution)
-        print(
-            f"a wall of {name}, {resolution} px: {describe([measure(lambda network=generator: draw_wall(network)) for _ in range(WALLS + 1)][1:])}"
-        )
-    print(f"a wall of the shipped generator: {describe([measure(lambda: draw_wall(shipped)) for _ in range(WALLS + 1)][1:])}")
+        print(f"a wall of {name}, {resolution} px: {describe(measure_walls(build(name, resolution)))}")
+    print(f"a wall of the shipped generator: {describe(measure_walls(shipped))}")
     errors, seconds = [], []
     for target in draw(shipped, codes.draw_codes(shipped, 2026, FOUND, 1.0)):
         seconds.append(measure(lambda face=target: errors.append(search(shipped, face))))
@@ -52,22 +49,23 @@ def build(preset: str, resolution: int) -> nn.Module:
     return build_generator(TypeAdapter(ModelParameters).validate_python(parameters), resolution).eval().requires_grad_(False)
 
 
-def draw_wall(network: nn.Module) -> None:
-    """Does what the section Wall does for one visitor."""
-    show_faces(draw(network, codes.draw_codes(network, 1, 64, 1.0)), codes.name_faces(1, 64, 1.0), [])
+def measure_walls(network: nn.Module) -> list[float]:
+    """Returns the processor seconds of walls of 64 faces, drawn as for a visitor; the first one, a warm-up, is left out."""
+    names = codes.name_faces(1, 64, 1.0)
+    return [measure(lambda: show_faces(draw(network, codes.draw_codes(network, 1, 64, 1.0)), names, [])) for _ in range(WALLS + 1)][1:]
 
 
 def search(network: nn.Module, face: torch.Tensor) -> float:
-    """Returns how far the face found is from a face (3, H, W) in uint8."""
+    """Returns the difference of the found face from a face (3, H, W) in uint8, in levels of 255."""
     *_, last = find(network, from_bytes(face.clone()), open_features())
     return last.error
 
 
-def measure(function: Callable[[], None]) -> float:
+def measure(function: Callable[[], object]) -> float:
     """Returns the processor seconds of a call."""
-    began = time.process_time()
+    start = time.process_time()
     function()
-    return time.process_time() - began
+    return time.process_time() - start
 
 
 def describe(values: list[float], unit: str = " CPU s") -> str:

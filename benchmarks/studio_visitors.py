@@ -1,8 +1,8 @@
-"""Many visitors at the studio at once: each opens the page, then asks for new faces again and again, as the page's own script does.
+"""Measures the studio with many concurrent visitors, who open the page and repeatedly request new faces as the page's script does.
 
     .venv-studio/bin/python benchmarks/studio_visitors.py --visitors 50 --seconds 120
 
-Tells how many answers came, which went wrong, how long they took, and how much memory the server held before, all along and after.
+Prints the number of answers, errors, the response times, and the server's memory before, during and after the test.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 HOME = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(HOME), str(HOME / "tests")]
@@ -22,12 +23,12 @@ sys.path[:0] = [str(HOME), str(HOME / "tests")]
 from browsers import serve  # noqa: E402
 from projects import ROOT  # noqa: E402
 
-MEMORY_LOOKS = 6
-THINKING = (3.0, 7.0)  # seconds between an answer and the next question
+MEMORY_SAMPLES = 6
+PAUSE_SECONDS = (3.0, 7.0)  # between an answer and the next request
 
 
 def main() -> None:
-    """Starts a studio, lets the visitors in, and tells how it went."""
+    """Starts a studio and the visitors, and prints the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--visitors", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=120)
@@ -37,56 +38,53 @@ def main() -> None:
         serve(Path(folder), "--model", str(ROOT / "pretrained" / "avatars.safetensors")) as (address, process),
     ):
         number = find_new_seed(json.loads(fetch(f"{address}/config")))
-        ask_for_faces(address, number, "first")  # what every server does once
+        request_faces(address, number, "first")  # warm-up
         memory, used = [read_memory(process.pid)], read_processor(process.pid)
         times: list[float] = []
-        wrong: list[str] = []
+        errors: list[str] = []
         end = time.monotonic() + arguments.seconds
         threads = [
-            threading.Thread(target=visit, args=(address, number, f"visitor{index}", end, times, wrong))
+            threading.Thread(target=visit, args=(address, number, f"visitor{index}", end, times, errors))
             for index in range(arguments.visitors)
         ]
         for thread in threads:
             thread.start()
-        for _ in range(MEMORY_LOOKS):
-            time.sleep(arguments.seconds / MEMORY_LOOKS)
+        for _ in range(MEMORY_SAMPLES):
+            time.sleep(arguments.seconds / MEMORY_SAMPLES)
             memory.append(read_memory(process.pid))
         for thread in threads:
             thread.join()
         used = read_processor(process.pid) - used
-        print(f"{arguments.visitors} visitors: {len(times)} walls of 64 faces, {len(wrong)} went wrong {wrong[:3]}")
-        print(
-            f"seconds until an answer: median {statistics.median(times):.2f}, p95 {statistics.quantiles(times, n=20)[-1]:.2f}, most {max(times):.2f}"
-        )
-        print(
-            f"server: {used / len(times):.3f} CPU seconds an answer; memory in MB: {', '.join(map(str, memory))}, after all {read_memory(process.pid)}"
-        )
+        p95 = statistics.quantiles(times, n=20)[-1]
+        print(f"{arguments.visitors} visitors: {len(times)} walls of 64 faces, {len(errors)} errors {errors[:3]}")
+        print(f"seconds per answer: median {statistics.median(times):.2f}, p95 {p95:.2f}, max {max(times):.2f}")
+        print(f"server: {used / len(times):.3f} CPU seconds per answer; memory in MB: {memory}, at the end {read_memory(process.pid)}")
 
 
-def visit(address: str, number: int, session: str, end: float, times: list[float], wrong: list[str]) -> None:
-    """Opens the page and asks for new faces until the end."""
+def visit(address: str, number: int, session: str, end: float, times: list[float], errors: list[str]) -> None:
+    """Opens the page and requests new faces until the end."""
     try:
         fetch(address)
         while time.monotonic() < end:
-            began = time.monotonic()
-            ask_for_faces(address, number, session)
-            times.append(time.monotonic() - began)
-            time.sleep(random.uniform(*THINKING))
+            start = time.monotonic()
+            request_faces(address, number, session)
+            times.append(time.monotonic() - start)
+            time.sleep(random.uniform(*PAUSE_SECONDS))
     except (OSError, ValueError) as error:
-        wrong.append(f"{session}: {error!r}")
+        errors.append(f"{session}: {error!r}")
 
 
-def find_new_seed(config: dict) -> int:
-    """Returns the number of the function behind the button "New seed"."""
+def find_new_seed(config: dict[str, Any]) -> int:
+    """Returns the number of the event function of the button "New seed"."""
     (button,) = [part["id"] for part in config["components"] if part["props"].get("value") == "New seed"]
     (found,) = [part["id"] for part in config["dependencies"] if [button, "click"] in [list(target) for target in part["targets"]]]
     return found
 
 
-def ask_for_faces(address: str, number: int, session: str) -> None:
-    """Asks for the 64 faces of a new seed. Raises ValueError when they do not come."""
-    question = {"data": ["given", 0, 64, 1.0, []], "fn_index": number, "session_hash": session, "event_data": None, "trigger_id": None}
-    fetch(f"{address}/gradio_api/queue/join?", json.dumps(question).encode())
+def request_faces(address: str, number: int, session: str) -> None:
+    """Requests the 64 faces of a new seed. Raises ValueError if the answer does not contain them."""
+    body = {"data": ["given", 0, 64, 1.0, []], "fn_index": number, "session_hash": session, "event_data": None, "trigger_id": None}
+    fetch(f"{address}/gradio_api/queue/join?", json.dumps(body).encode())
     with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash={session}", timeout=300) as events:
         for line in events:
             if b'"process_completed"' in line:
@@ -97,19 +95,19 @@ def ask_for_faces(address: str, number: int, session: str) -> None:
 
 
 def fetch(url: str, data: bytes | None = None) -> bytes:
-    """Returns what an address answers."""
+    """Returns the answer's body."""
     with urllib.request.urlopen(urllib.request.Request(url, data, {"Content-Type": "application/json"}), timeout=300) as answer:
         return answer.read()
 
 
 def read_memory(process: int) -> int:
-    """Returns a process' resident memory in MB."""
+    """Returns the resident memory of a process in MB."""
     (line,) = [line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmRSS")]
     return int(line.split()[1]) // 1024
 
 
 def read_processor(process: int) -> float:
-    """Returns how many seconds of processor time a process has used."""
+    """Returns the processor time that a process has used, in seconds."""
     parts = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(parts[11]) + int(parts[12])) / 100
 

@@ -1,8 +1,8 @@
-"""Writes a half-precision copy of a generator, for others to draw faces from, and says what the halving changed.
+"""Writes a half-precision copy of a generator for publication, and prints how much its faces have changed.
 
     python pretrained/publish.py --out pretrained/avatars.safetensors
 
-avatars.safetensors is what the preset demo trains, and holds cartoon faces only; `make faces` draws from it.
+avatars.safetensors is trained by the preset demo and contains cartoon faces only; `make faces` draws from it.
 """
 
 import argparse
@@ -23,6 +23,7 @@ LARGEST_CHANGE = 8  # of 255, in any pixel
 
 
 def publish(arguments: argparse.Namespace) -> None:
+    """Writes the copy; removes it again if its faces differ too much."""
     import torch
 
     generator, card = load_generator(arguments.model)
@@ -34,12 +35,10 @@ def publish(arguments: argparse.Namespace) -> None:
     if not change <= LARGEST_CHANGE:
         arguments.out.unlink()
         raise FaceganError(
-            f"expected faces that half precision changes by at most {LARGEST_CHANGE} of 255; found {change}; publish the generator as it is"
+            f"expected half precision to change faces by at most {LARGEST_CHANGE} of 255; found {change}; publish the original file"
         )
     size = arguments.out.stat().st_size / 1e6
-    print(
-        f"{arguments.out}: {size:.2f} MB, {card.model}, {card.resolution} px; no pixel of {FACES} faces changed by more than {change} of 255"
-    )
+    print(f"{arguments.out}: {size:.2f} MB, {card.model}, {card.resolution} px; faces changed by at most {change} of 255 ({FACES} faces)")
 
 
 if __name__ == "__main__":

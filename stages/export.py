@@ -1,9 +1,10 @@
-"""Writes a folder that a generator can leave in: weights, ONNX, a page that draws faces by itself, a model card, two scripts.
+"""Exports a generator as a folder: weights, ONNX, a page that draws faces offline, a model card, two scripts.
 
     python stages/export.py                                          # data/model's generator, to data/export
     python stages/export.py --model any.safetensors --out any        # any generator
 
-The Hugging Face hub takes the folder as it is. Needs the packages in requirements-studio.txt: .venv-studio/bin/python has them after make studio.
+The folder is ready for the Hugging Face hub. Exporting needs the packages in requirements-studio.txt, which "make studio" installs in
+.venv-studio; run it with .venv-studio/bin/python.
 """
 
 import argparse
@@ -13,12 +14,12 @@ import command
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Exports, and says what is there."""
+    """Exports, and prints a remark about each file."""
     from facegan.export.folder import export
 
-    for line in export(arguments.model, arguments.out, command.ROOT):
-        print(line)
-    print(f"made {arguments.out}")
+    for remark in export(arguments.model, arguments.out, command.ROOT):
+        print(remark)
+    print(f"wrote {arguments.out}")
 
 
 if __name__ == "__main__":

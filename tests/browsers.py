@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages, and the studio as a process of its own. Skipped, and told, where something is missing."""
+"""A real browser for tests of pages, and the studio as a separate process. Tests that need a missing package are skipped."""
 
 import contextlib
 import shutil
@@ -9,21 +9,25 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from projects import ROOT, environment
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-HOW = "run: make test-studio, or pip install -r requirements-studio.txt pytest playwright in an environment of its own"
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]  # the browser itself asks nobody anything
+HOW = "run: make test-studio, or pip install -r requirements-studio.txt pytest playwright in a separate environment"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]  # no requests of the browser's own
 
 
 @pytest.fixture(scope="session")
-def browser():
+def browser() -> "Iterator[Browser]":
     """A headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason=f"tests of pages need playwright; {HOW}")
     if not CHROMIUM:
-        pytest.skip("tests of pages need Chromium: apt-get install chromium, or another package of your system's")
+        pytest.skip("tests of pages need Chromium: apt-get install chromium, or your system's package")
     with playwright.sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield running
@@ -31,43 +35,41 @@ def browser():
 
 
 class Visitor:
-    """A page in a browser of its own, that notes every request beyond its host and every error in its console.
+    """A page in a new browser context, which records requests to other hosts and errors of its pages.
 
     Attributes:
         page: Playwright's page.
-        outside: addresses asked beyond the host.
-        errors: what went wrong in the page.
+        outside: the addresses requested from other hosts.
+        errors: the errors of the pages and their consoles.
     """
 
-    def __init__(self, browser, address: str, width: int = 1280, height: int = 900, **options):
+    def __init__(self, browser: "Browser", address: str, width: int = 1280, height: int = 900, **options: Any):
         self.context = browser.new_context(viewport={"width": width, "height": height}, **options)
         self.context.set_default_timeout(120_000)
         self.page = self.context.new_page()
         self.outside: list[str] = []
         self.errors: list[str] = []
-        self.page.on(
-            "request", lambda request: self.outside.append(request.url) if not request.url.startswith((address, "data:", "blob:")) else None
-        )
-        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        own = (address, "data:", "blob:")
+        self.context.on("request", lambda request: None if request.url.startswith(own) else self.outside.append(request.url))
+        self.context.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        self.context.on("weberror", lambda error: self.errors.append(str(error.error)))
 
 
 @contextlib.contextmanager
-def visit(browser, address: str, path: str = "/", **options) -> Iterator[Visitor]:
-    """Opens a page, and afterwards asserts that it asked nobody else and that nothing went wrong in it."""
+def visit(browser: "Browser", address: str, path: str = "/", **options: Any) -> Iterator[Visitor]:
+    """Opens a page, and asserts at the end that it made no request to another host and had no error."""
     visitor = Visitor(browser, address, **options)
     try:
         visitor.page.goto(address + path)
         yield visitor
-        assert visitor.outside == [], visitor.outside
-        assert visitor.errors == [], visitor.errors
+        assert not visitor.outside + visitor.errors, visitor.outside + visitor.errors
     finally:
         visitor.context.close()
 
 
 @contextlib.contextmanager
-def serve(project: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Runs the studio for a project; gives its address and its process."""
+def serve(project: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Runs the studio for a project; yields its address and its process."""
     pytest.importorskip("gradio", reason=f"the studio needs its packages; {HOW}")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -78,7 +80,7 @@ def serve(project: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Pope
         process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=output, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
     try:
-        wait_until_answers(address, process, log)
+        wait_for_server(address, process, log)
         yield address, process
         assert process.poll() is None, log.read_text()
     finally:
@@ -86,8 +88,8 @@ def serve(project: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Pope
         process.wait(60)
 
 
-def wait_until_answers(address: str, process: subprocess.Popen, log: Path) -> None:
-    """Waits for the server's first answer. Raises AssertionError with what it printed when it ends instead."""
+def wait_for_server(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Waits for the server's first answer. Raises AssertionError with its output if it exits or does not answer."""
     for _ in range(2400):
         assert process.poll() is None, log.read_text()
         with contextlib.suppress(OSError):

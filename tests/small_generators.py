@@ -1,6 +1,7 @@
-"""Small generators of every model, untrained, whose faces differ visibly; their files, and the pictures drawn from them."""
+"""Small untrained generators of every model, with visibly different faces, their files, and readers for pictures."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,15 +12,15 @@ from torch import nn
 from facegan.models.generator_file import Card, save_generator
 from facegan.models.latents import draw_latents
 from facegan.models.parameters import DCGANParameters, ModelParameters
-from facegan.models.registry import build_generator
+from facegan.models.registry import MODELS, build_generator
 from facegan.sampling.parameters import SampleParameters
 
-# 20: torch draws normal numbers in blocks of 16, and what does not fill a block depends on how many there are in all.
+# 20, not 16: torch draws normal numbers in blocks of 16, and an incomplete block depends on the total number.
 PARAMETERS = DCGANParameters(name="dcgan", width=4, latent_size=20, discriminator_norm="batch")
 
 
 def make_generator(seed: int = 0, gain: float = 20.0) -> nn.Module:
-    """Returns a small generator with weights so large that its faces differ visibly."""
+    """Returns a small generator with large weights, so that its faces differ visibly."""
     torch.manual_seed(seed)
     generator = build_generator(PARAMETERS, 32).eval()
     with torch.no_grad():
@@ -29,14 +30,13 @@ def make_generator(seed: int = 0, gain: float = 20.0) -> nn.Module:
     return generator
 
 
-def make_card(images_seen: int = 1000) -> Card:
-    """Returns the card of ``make_generator``'s generator."""
-    arguments = PARAMETERS.model_dump(exclude={"name"})
+def make_card(images_seen: int = 1000, model: ModelParameters = PARAMETERS, resolution: int = 32) -> Card:
+    """Returns the card of a small generator; by default of ``make_generator``'s."""
     return Card(
-        model="dcgan",
-        arguments=arguments,
-        resolution=32,
-        latent_size=20,
+        model=model.name,
+        arguments=model.model_dump(exclude={"name"}),
+        resolution=resolution,
+        latent_size=model.latent_size,
         images_seen=images_seen,
         data_fingerprint="data",
         parameters_fingerprint="parameters",
@@ -54,12 +54,12 @@ def choose(seed: int = 0, count: int = 1, truncation: float = 1.0) -> SamplePara
 
 
 def read_all(folder: Path) -> dict[str, bytes]:
-    """Returns every file below the folder, by its path within."""
+    """Returns the contents of all files below a folder, by their relative paths."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def read_frames(path: Path) -> tuple[list[np.ndarray], dict]:
-    """Returns an animation's frames (H, W, 3) as floats, and what its file says about itself."""
+def read_frames(path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Returns an animation's frames (H, W, 3) as floats, and its file's metadata."""
     frames = []
     with Image.open(path) as animation:
         for number in range(animation.n_frames):
@@ -73,44 +73,36 @@ SMALL = {
     "tutorial28": (28, {"width": 32, "latent_size": 16, "dropout": 0.2, "discriminator_norm": "batch"}),
     "keras128": (48, {"width": 8, "latent_size": 16, "dropout": 0.2}),
     "r3gan": (32, {"width": 16, "latent_size": 16}),
+    "resnet": (32, {"width": 16, "latent_size": 16}),
     "stylegan2": (32, {"width": 16, "latent_size": 16}),
 }
+assert SMALL.keys() == MODELS.keys(), "a new model needs a small generator here"
 
 
 def build_small(name: str = "dcgan", seed: int = 0) -> tuple[nn.Module, Card]:
-    """Returns a generator in evaluation mode and its card. No weight is zero, and batch norms know what they see."""
+    """Returns a generator in evaluation mode, without zero weights and with calibrated batch norms, and its card."""
     resolution, arguments = SMALL[name]
+    model = TypeAdapter(ModelParameters).validate_python({"name": name, **arguments})
     random = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        network = build_generator(TypeAdapter(ModelParameters).validate_python({"name": name, **arguments}), resolution)
-        with torch.no_grad():
-            for parameter in network.parameters():
-                if not parameter.any() and parameter.dim() != 1:  # a weight that begins at zero; biases may stay there
-                    parameter.normal_(0, 0.3, generator=random)
-            for _ in range(50):
-                network.train()(draw_latents(network, 16, random))
-            scale = network.eval()(draw_latents(network, 64, random)).std()
-            ends = (
-                [layer.convolution for layer in network.to_rgb]
-                if hasattr(network, "to_rgb") and isinstance(network.to_rgb, nn.ModuleList)
-                else None
-            )
-            for layer in ends or [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)][-1:]:
-                layer.weight.mul_(0.5 / scale)  # faces that are neither grey nor clipped
-    card = Card(
-        model=name,
-        arguments=arguments,
-        resolution=resolution,
-        latent_size=network.latent_size,
-        images_seen=1000,
-        data_fingerprint="data",
-        parameters_fingerprint="parameters",
-    )
-    return network.eval(), card
+        network = build_generator(model, resolution)
+        for parameter in network.parameters():
+            if not parameter.any() and parameter.dim() != 1:  # weights initialised to zero; biases may stay zero
+                parameter.normal_(0, 0.3, generator=random)
+        for _ in range(50):
+            network.train()(draw_latents(network, 16, random))
+        scale = network.eval()(draw_latents(network, 64, random)).std()
+        if name == "stylegan2":
+            last = [layer.convolution for layer in network.to_rgb]
+        else:
+            last = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)][-1:]
+        for layer in last:
+            layer.weight.mul_(0.5 / scale)  # so that the faces are neither grey nor clipped
+    return network.eval(), make_card(1000, model, resolution)
 
 
 def write_small(path: Path, name: str = "dcgan", seed: int = 0) -> Path:
-    """Writes a small generator's file and returns its path."""
+    """Writes the file of a small generator and returns its path."""
     save_generator(path, *build_small(name, seed))
     return path

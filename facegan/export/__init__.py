@@ -1,1 +1,1 @@
-"""A generator made ready to leave: ONNX, plain PyTorch, a model card, and a page that draws faces by itself."""
+"""Exports a generator for use without facegan: ONNX, plain PyTorch, a web page, a model card."""

@@ -1,4 +1,4 @@
-"""The folder that an exported generator leaves in: complete, and ready for the Hugging Face hub as it is."""
+"""Writes the folder of an exported generator, ready for the Hugging Face hub."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file, write_bytes, write_text
 from facegan.common.pictures import make_grid, save_png, to_bytes
 from facegan.export.card import read_facts, write_card
-from facegan.export.onnx_file import LARGEST_DIFFERENCE, measure_difference, write_onnx
+from facegan.export.onnx_file import COMPARED_FACES, LARGEST_DIFFERENCE, measure_difference, write_onnx
 from facegan.export.page import write_page
 from facegan.export.plain_torch import write_code
 from facegan.models.generator_file import load_generator
@@ -43,14 +43,14 @@ DRAWS = {"normal": "standard_normal((8, {size}))", "uniform": "uniform(-1, 1, (8
 
 
 def export(model: Path, folder: Path, project: Path) -> list[str]:
-    """Writes the folder, and returns a line for each thing in it.
+    """Writes the folder, and returns remarks about its files.
 
     Args:
         model: the generator's file.
-        project: whose run fills the card, when it is the one that made this generator.
+        project: the project whose run fills the card, if that run made this generator.
 
     Raises:
-        FaceganError: no generator, packages that are missing, or an ONNX file whose faces are others.
+        FaceganError: no generator, missing packages, or an ONNX file that draws different faces.
     """
     generator, card = load_generator(model)
     generator.requires_grad_(False)
@@ -61,14 +61,14 @@ def export(model: Path, folder: Path, project: Path) -> list[str]:
         write_bytes(folder / "generator.safetensors", model.read_bytes())
     write_text(folder / "generator.py", write_code(generator, card.model))
     write_text(folder / "draw_torch.py", DRAW_TORCH)
-    write_text(folder / "draw_onnx.py", DRAW_ONNX.format(draw=DRAWS[generator.latent_distribution].format(size=generator.latent_size)))
+    write_text(folder / "draw_onnx.py", DRAW_ONNX.format(draw=DRAWS[str(generator.latent_distribution)].format(size=generator.latent_size)))
     write_onnx(generator, folder / "generator.onnx")
     difference = measure_difference(generator, folder / "generator.onnx")
     if difference > LARGEST_DIFFERENCE:
         raise FaceganError(
-            f"expected ONNX faces within {LARGEST_DIFFERENCE} of 255 of PyTorch's; found {difference}; report it with the generator's model and your versions"
+            f"expected ONNX faces within {LARGEST_DIFFERENCE} of 255 of PyTorch's; found {difference}; report it with model and versions"
         )
-    page = write_page(folder / "page.html", generator, card, names, f"Faces by {card.model}, {card.resolution} px")
+    page_size = write_page(folder / "page.html", generator, card, names, f"Faces by {card.model}, {card.resolution} px")
     with torch.inference_mode():
         faces = to_bytes(torch.cat([generator(part) for part in seeded_latents(generator, GRID_FACES, 0).split(16)]))
     save_png(folder / "grid.png", enlarge(make_grid(faces, GRID_COLUMNS), card.resolution, GRID_FACE_PIXELS))
@@ -76,9 +76,8 @@ def export(model: Path, folder: Path, project: Path) -> list[str]:
     facts = read_facts(project, card)
     write_text(folder / "README.md", write_card(card, facts, title, count_parameters(generator), sizes, difference, names))
     return [
-        f"generator.onnx: no pixel of 64 faces differs from PyTorch's by more than {difference} of 255",
-        f"page.html: {page / 1e6:.2f} MB; open it in a browser",
-        "README.md: "
-        + ("filled from this project's run" if facts else "without a run: this project's is not the one that made this generator"),
-        "draw_torch.py, draw_onnx.py: draw faces from either file without facegan",
+        f"generator.onnx: no pixel of {COMPARED_FACES} faces differs from PyTorch's by more than {difference} of 255",
+        f"page.html: {page_size / 1e6:.2f} MB; open it in a browser",
+        "README.md: " + ("filled from this project's run" if facts else "without scores: this project's run did not make this generator"),
+        "draw_torch.py, draw_onnx.py: draw faces from these files without facegan",
     ]

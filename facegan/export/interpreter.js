@@ -1,11 +1,11 @@
-// Runs a network of ONNX operations in plain JavaScript: those that facegan's generators are made of, for one image at a time.
+// Runs an ONNX network in plain JavaScript, one image at a time. It implements the operations of facegan's generators.
 // A tensor is {shape: [...], data: Float32Array or Array}.
 function makeNetwork(graph, weights) {
   const size = (shape) => shape.reduce((product, length) => product * length, 1);
   const tensor = (shape, data) => ({shape, data: data || new Float32Array(size(shape))});
   const stridesOf = (shape) => { const out = new Array(shape.length); let step = 1; for (let i = shape.length - 1; i >= 0; i--) { out[i] = step; step *= shape[i]; } return out; };
 
-  // c (M, N) += a (M, K) · b (K, N), each from its place on. Four rows of b at a time, so that c is read and written seldom.
+  // c (M, N) += a (M, K) · b (K, N), each from its offset. It takes four rows of b per pass to read and write c less often.
   function multiply(a, aFrom, b, bFrom, c, cFrom, M, K, N) {
     for (let m = 0; m < M; m++) {
       const row = cFrom + m * N;
@@ -97,12 +97,9 @@ function makeNetwork(graph, weights) {
     return out;
   }
 
-  function broadcast(...shapes) {
-    const rank = Math.max(...shapes.map((shape) => shape.length));
-    return Array.from({length: rank}, (_, i) => {
-      const lengths = shapes.map((shape) => shape[shape.length - rank + i] ?? 1);
-      return lengths.some((length) => length === 0) ? 0 : Math.max(...lengths);
-    });
+  function broadcast(a, b) {
+    const rank = Math.max(a.length, b.length);
+    return Array.from({length: rank}, (_, i) => Math.max(a[a.length - rank + i] ?? 1, b[b.length - rank + i] ?? 1));
   }
 
   function stretchedStrides(shape, to) {
@@ -110,28 +107,26 @@ function makeNetwork(graph, weights) {
     return to.map((_, i) => (i < pad || shape[i - pad] === 1 ? 0 : strides[i - pad]));
   }
 
-  function combine(inputs, f) {
-    if (inputs.length === 2) {
-      const [a, b] = inputs, out = a.data.length >= b.data.length ? tensor(a.shape) : null;
-      if (out && `${a.shape}` === `${b.shape}`) {
-        for (let i = 0; i < out.data.length; i++) out.data[i] = f(a.data[i], b.data[i]);
-        return out;
-      }
-      if (out && b.data.length === a.shape[1] && b.shape.at(-(a.shape.length - 1)) === a.shape[1]) {  // a number for each channel of one image
-        const pixels = a.data.length / b.data.length;
-        for (let c = 0, i = 0; c < b.data.length; c++) for (let p = 0; p < pixels; p++, i++) out.data[i] = f(a.data[i], b.data[c]);
-        return out;
-      }
+  function combine([a, b], f) {
+    const shape = broadcast(a.shape, b.shape), out = tensor(shape), rank = shape.length;
+    if (`${a.shape}` === `${b.shape}`) {
+      for (let i = 0; i < out.data.length; i++) out.data[i] = f(a.data[i], b.data[i]);
+      return out;
     }
-    const shape = broadcast(...inputs.map((x) => x.shape)), out = tensor(shape), rank = shape.length;
-    const strides = inputs.map((x) => stretchedStrides(x.shape, shape)), places = inputs.map(() => 0), index = new Array(rank).fill(0);
-    for (let i = 0; i < out.data.length; i++) {
-      out.data[i] = inputs.length === 2 ? f(inputs[0].data[places[0]], inputs[1].data[places[1]]) : f(...inputs.map((x, j) => x.data[places[j]]));
+    if (a.data.length === out.data.length && b.data.length === a.shape[1] && b.shape.at(1 - rank) === a.shape[1]) {  // one number per channel
+      const pixels = a.data.length / b.data.length;
+      for (let c = 0, i = 0; c < b.data.length; c++) for (let p = 0; p < pixels; p++, i++) out.data[i] = f(a.data[i], b.data[c]);
+      return out;
+    }
+    const stridesA = stretchedStrides(a.shape, shape), stridesB = stretchedStrides(b.shape, shape), index = new Array(rank).fill(0);
+    for (let i = 0, atA = 0, atB = 0; i < out.data.length; i++) {
+      out.data[i] = f(a.data[atA], b.data[atB]);
       for (let axis = rank - 1; axis >= 0; axis--) {
-        index[axis]++;
-        for (let j = 0; j < inputs.length; j++) places[j] += strides[j][axis];
-        if (index[axis] < shape[axis]) break;
-        for (let j = 0; j < inputs.length; j++) places[j] -= strides[j][axis] * shape[axis];
+        atA += stridesA[axis];
+        atB += stridesB[axis];
+        if (++index[axis] < shape[axis]) break;
+        atA -= stridesA[axis] * shape[axis];
+        atB -= stridesB[axis] * shape[axis];
         index[axis] = 0;
       }
     }
@@ -191,22 +186,11 @@ function makeNetwork(graph, weights) {
     return keepdims ? out : tensor(x.shape.filter((_, i) => !over.has(i)), out.data);
   }
 
-  function concat(inputs, {axis}) {
-    const at = axis < 0 ? axis + inputs[0].shape.length : axis, shape = [...inputs[0].shape];
-    shape[at] = inputs.reduce((sum, x) => sum + x.shape[at], 0);
-    const out = tensor(shape), before = size(shape.slice(0, at));
-    for (let b = 0, place = 0; b < before; b++) for (const x of inputs) {
-      const part = x.data.length / before;
-      for (let i = 0; i < part; i++) out.data[place++] = x.data[b * part + i];
-    }
-    return out;
-  }
-
   function resize([x, , scales, sizes], {mode, coordinate_transformation_mode: way = 'half_pixel'}) {
-    if (mode !== 'linear' || way !== 'half_pixel') throw new Error(`expected linear resizing between pixels' centres; found ${mode}, ${way}`);
+    if (mode !== 'linear' || way !== 'half_pixel') throw new Error(`expected linear resizing with half-pixel centres; found ${mode}, ${way}`);
     const shape = sizes ? Array.from(sizes.data) : x.shape.map((length, axis) => Math.floor(length * scales.data[axis])), out = tensor(shape);
     const [, channels, height, width] = x.shape, [, , toHeight, toWidth] = shape;
-    const placesOf = (from, to) => Array.from({length: to}, (_, i) => {  // the pixel before, the pixel after, and how much of that
+    const placesOf = (from, to) => Array.from({length: to}, (_, i) => {  // the pixel before, the pixel after, and the weight of the latter
       const place = Math.min(from - 1, Math.max(0, (i + 0.5) * from / to - 0.5)), before = Math.floor(place);
       return [before, Math.min(from - 1, before + 1), place - before];
     });
@@ -230,14 +214,13 @@ function makeNetwork(graph, weights) {
 
   const operations = {
     Conv: convolve, ConvTranspose: convolveTransposed, Gemm: gemm, MatMul: matmul, Transpose: transpose, Reshape: reshape, Unsqueeze: unsqueeze, Gather: gather,
-    ReduceMean: (x, settings) => reduce(x, settings, true), ReduceSum: (x, settings) => reduce(x, settings, false), Concat: concat, BatchNormalization: normalize, Resize: resize,
+    ReduceMean: (x, settings) => reduce(x, settings, true), ReduceSum: (x, settings) => reduce(x, settings, false), BatchNormalization: normalize, Resize: resize,
     Relu: (x) => map(x, (value) => Math.max(0, value)),
     LeakyRelu: (x, {alpha = 0.01}) => map(x, (value) => (value < 0 ? alpha * value : value)),
     Tanh: (x) => map(x, Math.tanh), Sqrt: (x) => map(x, Math.sqrt), Reciprocal: (x) => map(x, (value) => 1 / value), Identity: ([x]) => x,
     Add: (x) => combine(x, (a, b) => a + b), Sub: (x) => combine(x, (a, b) => a - b), Mul: (x) => combine(x, (a, b) => a * b),
-    Div: (x) => combine(x, (a, b) => a / b), Pow: (x) => combine(x, (a, b) => a ** b), Where: (x) => combine(x, (chosen, a, b) => (chosen ? a : b)),
+    Div: (x) => combine(x, (a, b) => a / b), Pow: (x) => combine(x, (a, b) => a ** b),
     Expand: ([x, shape]) => combine([x, tensor(broadcast(x.shape, Array.from(shape.data)))], (value) => value),
-    Shape: ([x]) => ({shape: [x.shape.length], data: x.shape}),
   };
 
   const half = new Uint16Array(weights);
@@ -251,12 +234,12 @@ function makeNetwork(graph, weights) {
   }
 
   function run([kind, inputs, outputs, settings], values, kept) {
-    if (!operations[kind]) throw new Error(`expected an operation that this page knows; found ${kind}`);
+    if (!operations[kind]) throw new Error(`expected an implemented operation; found ${kind}`);
     values[outputs[0]] = operations[kind](inputs.map((name) => (name ? values[name] : undefined)), settings, kept);
   }
   const kept = graph.nodes.map(() => ({}));
   const waiting = [];
-  graph.nodes.forEach((node, i) => {  // what depends on no input is computed once
+  graph.nodes.forEach((node, i) => {  // constant subexpressions are computed once
     if (node[1].every((name) => !name || name in constants)) run(node, constants, kept[i]); else waiting.push(i);
   });
   const last = {};

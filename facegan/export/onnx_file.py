@@ -1,4 +1,4 @@
-"""generator.onnx: a generator for every runtime that reads ONNX, and the comparison that shows it is the same one.
+"""generator.onnx: a generator for every runtime that reads ONNX, and its comparison with PyTorch.
 
 In: a generator. Out: a file whose input ``latents`` (batch, latent_size) gives the output ``images`` (batch, 3, H, W), nominally in
 [-1, 1], in float32, for any batch.
@@ -6,7 +6,7 @@ In: a generator. Out: a file whose input ``latents`` (batch, latent_size) gives 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,40 +16,41 @@ from facegan.common.files import write_bytes
 from facegan.common.pictures import to_bytes
 from facegan.models.latents import seeded_latents
 
+if TYPE_CHECKING:
+    import onnx
+
 OPSET = 20  # read by onnxruntime 1.17 and later
 COMPARED_FACES = 64
 LARGEST_DIFFERENCE = 1  # of 255, in any pixel
-MISSING = "expected onnx, onnxscript and onnxruntime; found no {}; run: make export, or pip install -r requirements-studio.txt in an environment of its own"
+MISSING = (
+    "expected onnx, onnxscript and onnxruntime; found no {}; run: make export, or pip install -r requirements-studio.txt in a separate "
+    "environment"
+)
 
 
-def convert(network: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], any_batch: bool) -> Any:
-    """Returns the network as an ``onnx.ModelProto``, simplified as far as its constants allow.
+def convert(network: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], any_batch: bool) -> "onnx.ModelProto":
+    """Returns the network as an ONNX model, with constants folded.
 
     Args:
-        inputs: examples, each with the batch first.
-        any_batch: whether the batch may be of any size; else it is the examples'.
+        inputs: example tensors, with the batch as their first dimension.
+        any_batch: whether the batch may have any size; otherwise it has the size of the examples.
 
     Raises:
-        FaceganError: the packages for it are not installed.
+        FaceganError: a required package is not installed.
     """
     try:
-        import onnxscript  # noqa: F401 (whether it is there)
+        import onnxscript  # noqa: F401 (used by torch.onnx)
     except ModuleNotFoundError as error:
         raise FaceganError(MISSING.format(error.name)) from None
     shapes = tuple({0: torch.export.Dim("batch")} for _ in inputs) if any_batch else None
     with torch.no_grad():
         program = torch.export.export(network, tuple(inputs), dynamic_shapes=shapes)
-        model = torch.onnx.export(program, opset_version=OPSET, input_names=list(names), output_names=["images"], verbose=False).model_proto
-    for part in (
-        model,
-        model.graph,
-        *model.graph.node,
-        *model.graph.value_info,
-        *model.graph.initializer,
-        *model.graph.input,
-        *model.graph.output,
-    ):
-        part.ClearField("metadata_props")  # among them the paths of this machine's files
+        exported = torch.onnx.export(program, opset_version=OPSET, input_names=list(names), output_names=["images"], verbose=False)
+    assert exported is not None  # it is None only for the older exporter
+    model = exported.model_proto
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
+        part.ClearField("metadata_props")  # which contain paths of this machine
     return model
 
 
@@ -63,7 +64,7 @@ def write_onnx(generator: nn.Module, path: Path) -> None:
 
 
 def measure_difference(generator: nn.Module, path: Path) -> int:
-    """Returns by how many of 255 levels onnxruntime's faces differ from PyTorch's, at most, in any pixel of 64 faces."""
+    """Returns the largest difference between onnxruntime's and PyTorch's faces, in levels of 255, over all pixels of 64 faces."""
     try:
         import onnxruntime
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-// Draws faces: a worker runs the network, so that the page never stalls. The last question asked is answered first.
+// Draws faces in a worker, so that the page stays responsive. The latest request is answered first.
 'use strict';
 const content = JSON.parse(document.getElementById('content').textContent);
 const bytes = Uint8Array.from(atob(document.getElementById('weights').textContent), (character) => character.charCodeAt(0));
@@ -20,7 +20,7 @@ worker.postMessage({graph: content.graph, weights: bytes.buffer}, [bytes.buffer]
 
 const waiting = [], answers = new Map();
 let asked = 0, busy = false;
-function ask(question) {  // → the face's pixels
+function ask(question) {  // → the face's pixels and the time in milliseconds
   return new Promise((answer) => { waiting.push({...question, number: ++asked, answer}); next(); });
 }
 function next() {
@@ -79,7 +79,7 @@ function makeQuestion(latents) {
 }
 
 let latest = 0, drawing = false, again = false;
-async function draw() {  // one face at a time; of what is asked meanwhile only the last is drawn
+async function draw() {  // one face at a time; of the requests in the meantime only the last is drawn
   if (drawing) { again = true; return; }
   drawing = true;
   do {

@@ -1,8 +1,8 @@
 """page.html: one file that draws faces in any browser, without a server or a network.
 
-In: a generator, and names for its directions. Out: HTML that holds the network's operations, its weights in half precision, and a small
-interpreter of them in plain JavaScript (``page.js``), which is 20 kB where onnxruntime-web would carry 12 MB of WebAssembly into every
-file, and comes with no package for Python. A face of 32 px takes it tens of milliseconds.
+In: a generator, and names for its directions. Out: HTML with the network's operations, its weights in half precision, and an interpreter
+for them in plain JavaScript (``interpreter.js``). The interpreter takes 16 kB, while onnxruntime-web would add 12 MB of WebAssembly to
+every file, and no Python package contains it. A face of 32 px takes tens of milliseconds.
 """
 
 import base64
@@ -10,7 +10,7 @@ import html
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,15 +24,18 @@ from facegan.models.latents import seeded_latents
 from facegan.sampling import codes
 from facegan.sampling.directions import REACH, find_directions
 
+if TYPE_CHECKING:
+    import onnx
+
 STATIC = Path(__file__).parent
 
 
 class PageNetwork(nn.Module):
-    """A face of a latent (1, L), the truncation (1, 1) and a shift (1, L) of its code along directions."""
+    """The generator as a function of a latent (1, L), the truncation (1, 1) and a shift (1, L) of its code along directions."""
 
     def __init__(self, generator: nn.Module):
         super().__init__()
-        self.generator = generator
+        self.generator: Any = generator
 
     def forward(self, latents: Tensor, truncation: Tensor, shift: Tensor) -> Tensor:
         if not codes.has_styles(self.generator):
@@ -47,10 +50,10 @@ def write_page(path: Path, generator: nn.Module, card: Card, names: dict[int, st
 
     Args:
         names: of the directions, by number.
-        title: what the page is called.
+        title: of the page.
 
     Raises:
-        FaceganError: packages that are missing, or a network of operations that the interpreter does not know.
+        FaceganError: missing packages, or a network with an operation that the interpreter does not implement.
     """
     latents = seeded_latents(generator, 1, 0)
     model = convert(
@@ -60,13 +63,10 @@ def write_page(path: Path, generator: nn.Module, card: Card, names: dict[int, st
         any_batch=False,
     )
     interpreter = (STATIC / "interpreter.js").read_text()
-    unknown = {node.op_type for node in model.graph.node} - set(
-        re.findall(r"\b([A-Z]\w+): ", interpreter[interpreter.index("const operations") :])
-    )
+    known = re.findall(r"\b([A-Z]\w+): ", interpreter[interpreter.index("const operations") :])
+    unknown = ", ".join(sorted({node.op_type for node in model.graph.node} - set(known)))
     if unknown:
-        raise FaceganError(
-            f"expected operations that page.html knows; found {', '.join(sorted(unknown))}; add them to facegan/export/interpreter.js"
-        )
+        raise FaceganError(f"expected operations that page.html implements; found {unknown}; add them to facegan/export/interpreter.js")
     graph, weights = describe_graph(model.graph)
     directions = find_directions(generator)
     content = {
@@ -75,7 +75,7 @@ def write_page(path: Path, generator: nn.Module, card: Card, names: dict[int, st
         "resolution": card.resolution,
         "latent_size": card.latent_size,
         "distribution": generator.latent_distribution,
-        "directions": [[round(float(value), 5) for value in direction] for direction in directions],
+        "directions": [[round(value, 5) for value in direction] for direction in directions.tolist()],
         "reach": REACH,
         "names": [names.get(number, f"Direction {number + 1}") for number in range(len(directions))],
     }
@@ -93,18 +93,19 @@ def write_page(path: Path, generator: nn.Module, card: Card, names: dict[int, st
     return path.stat().st_size
 
 
-def describe_graph(graph: Any) -> tuple[dict[str, Any], bytes]:
-    """Returns an ONNX graph as values that JSON can hold, and its floating-point tensors in half precision, one after the other."""
+def describe_graph(graph: "onnx.GraphProto") -> tuple[dict[str, Any], bytes]:
+    """Returns an ONNX graph as JSON values, and its floating-point tensors in half precision, concatenated."""
     import onnx
 
-    tensors, weights, place = {}, [], 0
+    tensors: dict[str, Any] = {}
+    weights, start = [], 0
     for tensor in graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
         if values.dtype.kind == "f":
             half = np.clip(values, -65504, 65504).astype("<f2")
-            tensors[tensor.name] = {"shape": list(values.shape), "start": place}
+            tensors[tensor.name] = {"shape": list(values.shape), "start": start}
             weights.append(half.tobytes())
-            place += values.size
+            start += values.size
         else:
             tensors[tensor.name] = {"shape": list(values.shape), "values": values.flatten().tolist()}
     nodes = []

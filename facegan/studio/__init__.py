@@ -1,1 +1,1 @@
-"""The face studio: a page in the browser to watch trainings, look at faces, compare runs and play. Nothing of the pipeline imports it."""
+"""The face studio: a web page to watch training runs, browse faces, compare runs and edit faces. Nothing in the pipeline imports it."""

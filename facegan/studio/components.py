@@ -1,15 +1,16 @@
-"""What the page is built of: a grid of faces, links, tables, and errors told in a line."""
+"""Building blocks of the page: a grid of faces, links, tables, and errors reported in one line."""
 
 import contextlib
 import functools
 import html
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import gradio as gr
+from pydantic import ValidationError
 from torch import Tensor
 
 from facegan.common.errors import FaceganError
@@ -18,13 +19,14 @@ from facegan.studio import requests
 from facegan.studio.pictures import as_uri, choose_columns, write_png
 
 STATIC = Path(__file__).parent / "static"
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}  # options of most events
+Grid = dict[str, Any]  # the value of a ``face_grid``; faces.js lists its keys
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def face_grid(**options: Any) -> gr.HTML:
-    """Returns a grid of faces, each a button; ``show_faces`` makes its value, and its event ``pick`` names the face that was pressed."""
-    # no subclass of gr.HTML: Gradio would write a .pyi file beside this module
+    """Returns a grid of faces, each a button. ``show_faces`` returns its value; its event ``pick`` contains the clicked face."""
+    # not a subclass of gr.HTML: Gradio would write a .pyi file next to this module
     return gr.HTML(
         {"faces": []},
         html_template='<div class="faces"></div>',
@@ -34,9 +36,9 @@ def face_grid(**options: Any) -> gr.HTML:
     )
 
 
-def say(text: str = "", **options: Any) -> gr.HTML:
-    """Returns a place for HTML, without Gradio's own look of it."""
-    return gr.HTML(text, apply_default_css=False, **options)
+def text(content: str = "", **options: Any) -> gr.HTML:
+    """Returns a component that shows HTML without Gradio's style."""
+    return gr.HTML(content, apply_default_css=False, **options)
 
 
 def show_faces(
@@ -46,50 +48,52 @@ def show_faces(
     captions: Sequence[str] = (),
     labels: Sequence[str] = (),
     address: str = "",
-) -> dict[str, Any]:
+) -> Grid:
     """Returns the value of a ``face_grid`` for faces (N, 3, H, W) in uint8.
 
     Args:
         names: each face as text.
-        picked: the faces that are marked as picked; None: they cannot be.
-        captions, labels: what stands below each face, and what a screen reader says.
-        address: the page's own address from now on.
+        picked: the faces marked as picked; None: faces cannot be picked here.
+        captions, labels: the text below each face, and its description for screen readers.
+        address: replaces the page's address.
     """
     columns = choose_columns(len(faces))
     labels = labels or [describe_face(name) for name in names]
     captions = captions or [""] * len(names)
-    items = [{"face": name, "label": label, "caption": caption} for name, label, caption in zip(names, labels, captions, strict=True)]
-    value: dict[str, Any] = {
+    value: Grid = {
         "sheet": as_uri(write_png(make_grid(faces, columns))),
         "columns": columns,
         "size": faces.shape[-1],
-        "faces": items,
+        "faces": [{"face": name, "label": label, "caption": caption} for name, label, caption in zip(names, labels, captions, strict=True)],
     }
-    return (
-        value
-        | ({} if picked is None else {"picked": list(picked), "most_picked": requests.MOST_PICKED})
-        | ({"address": address} if address else {})
-    )
+    if picked is not None:
+        value |= {"picked": list(picked), "most_picked": requests.MAX_PICKED}
+    return value | ({"address": address} if address else {})
 
 
-def show_hint(hint: str) -> dict[str, Any]:
+def show_hint(hint: str) -> Grid:
     """Returns the value of a ``face_grid`` without faces."""
     return {"faces": [], "hint": hint}
 
 
 def describe_face(name: str) -> str:
-    """Returns what a screen reader says of a face."""
+    """Returns a face's description for screen readers."""
     if name.startswith("~"):
         return "a face made here"
     seed, index, truncation = name.split("-")
     return f"face {int(index) + 1} of seed {seed}, truncation {truncation}"
 
 
-def link(path: str, words: str, download: str = "", **query: Any) -> str:
-    """Returns a link to one of the studio's own addresses."""
+def offer_faces(faces: Sequence[str], selected: str) -> gr.Dropdown:
+    """Returns the update of a drop-down that lists the picked faces."""
+    return gr.Dropdown([(f"{number}: {describe_face(face)}", face) for number, face in enumerate(faces, 1)], value=selected)
+
+
+def link(path: str, label: str, download: str = "", **query: Any) -> str:
+    """Returns a link to an address of the studio."""
     address = f"{path}?{urlencode(query, doseq=True)}" if query else path
     saved = f' download="{html.escape(download)}"' if download else ""
-    return f'<a href="{html.escape(address)}"{saved}>{html.escape(words)}</a>'
+    return f'<a href="{html.escape(address)}"{saved}>{html.escape(label)}</a>'
 
 
 def links(*parts: str) -> str:
@@ -97,52 +101,53 @@ def links(*parts: str) -> str:
     return f'<div class="links">{"".join(parts)}</div>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Returns a table of plain texts."""
-    top = "".join(f"<th scope=col>{html.escape(str(cell))}</th>" for cell in head)
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Returns a table of plain text."""
+    top = "".join(f"<th scope=col>{html.escape(cell)}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(" / ".join(map(str, head)))}">'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(" / ".join(head))}">'
         f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def status(facts: dict[str, Any]) -> str:
+def status(facts: Mapping[str, object]) -> str:
     """Returns a few facts side by side."""
     pairs = (f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd></div>" for name, value in facts.items())
     return f'<dl class="status">{"".join(pairs)}</dl>'
 
 
-def told(words: str) -> str:
-    """Returns a sentence that stands out."""
-    return f'<p class="told">{html.escape(words)}</p>'
+def notice(message: str) -> str:
+    """Returns a highlighted sentence."""
+    return f'<p class="notice">{html.escape(message)}</p>'
 
 
-def hint(words: str) -> str:
-    """Returns a quiet sentence."""
-    return f'<p class="hint">{html.escape(words)}</p>'
+def hint(message: str) -> str:
+    """Returns a sentence in a muted colour."""
+    return f'<p class="hint">{html.escape(message)}</p>'
 
 
-def telling(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Wraps what the page calls so that a FaceganError is shown to the visitor in a line."""
-
-    @functools.wraps(function)
-    def tell(*arguments: Given.args, **options: Given.kwargs) -> Any:
-        with told_to_visitor():
-            return function(*arguments, **options)
+def report_errors(function: Function) -> Function:
+    """Wraps an event's function, or generator function, so that the page shows its errors in one line."""
 
     @functools.wraps(function)
-    def tell_each(*arguments: Given.args, **options: Given.kwargs) -> Any:
-        with told_to_visitor():
-            yield from function(*arguments, **options)
+    def call(*arguments: Any) -> Any:
+        with errors_on_page():
+            return function(*arguments)
 
-    return tell_each if inspect.isgeneratorfunction(function) else tell
+    @functools.wraps(function)
+    def iterate(*arguments: Any) -> Iterator[Any]:
+        with errors_on_page():
+            yield from function(*arguments)
+
+    return cast(Function, iterate if inspect.isgeneratorfunction(function) else call)
 
 
 @contextlib.contextmanager
-def told_to_visitor() -> Iterator[None]:
-    """Shows a FaceganError of the block to the visitor."""
+def errors_on_page() -> Iterator[None]:
+    """Shows a FaceganError, or an invalid request, that the block raises on the page."""
     try:
         yield
-    except FaceganError as error:
-        raise gr.Error(html.escape(str(error)), title="Not possible", duration=8, print_exception=False) from None
+    except (FaceganError, ValidationError) as error:
+        message = requests.explain(error.errors()) if isinstance(error, ValidationError) else str(error)
+        raise gr.Error(html.escape(message), title="Not possible", duration=8, print_exception=False) from None

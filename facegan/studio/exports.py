@@ -1,20 +1,21 @@
-"""Exports made for visitors: one at a time, each kept for the next who asks, in a folder that goes with the server."""
+"""Exports made for visitors: one at a time, cached in a folder that is deleted with the server."""
 
 import dataclasses
 import io
+import shutil
 import threading
 import zipfile
 from pathlib import Path
 
 from facegan.common.errors import FaceganError
 
-FILES = ("README.md", "generator.safetensors", "generator.onnx", "generator.py", "draw_torch.py", "draw_onnx.py", "page.html", "grid.png")
-MOST_KEPT = 4
+MAIN_FILES = ("generator.safetensors", "generator.onnx", "page.html")
+MAX_KEPT = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """An exported generator: its name (the first digits of its file's hash), the files' sizes in bytes, and what is to say of them."""
+    """An exported generator: its name (the first digits of its file's hash), the sizes of its main files in bytes, and remarks."""
 
     name: str
     sizes: dict[str, int]
@@ -22,11 +23,11 @@ class Exported:
 
 
 class Exports:
-    """Makes exports below a folder and hands out their files.
+    """Creates exports in a folder and returns their files.
 
     Args:
-        project: whose run fills the model cards.
-        folder: where they are kept.
+        project: the project whose run fills the model cards.
+        folder: where the exports are stored.
     """
 
     def __init__(self, project: Path, folder: Path):
@@ -35,37 +36,37 @@ class Exports:
         self.made: dict[str, Exported] = {}
 
     def make(self, model: Path, fingerprint: str) -> Exported:
-        """Returns the export of a generator's file, made now if need be. Raises FaceganError as ``facegan.export.folder.export`` does."""
+        """Returns the export of a generator's file, creating it if needed. Raises FaceganError as ``facegan.export.folder.export`` does."""
         from facegan.export.folder import export
 
         name = fingerprint[:16]
+        folder = self.folder / name
         with self.lock:
             if name not in self.made:
-                words = export(model, self.folder / name, self.project)
-                sizes = {
-                    file: (self.folder / name / file).stat().st_size for file in ("generator.safetensors", "generator.onnx", "page.html")
-                }
-                self.made[name] = Exported(name, sizes, words)
-                for oldest in list(self.made)[:-MOST_KEPT]:
-                    self.forget(oldest)
+                remarks = export(model, folder, self.project)
+                self.made[name] = Exported(name, {file: (folder / file).stat().st_size for file in MAIN_FILES}, remarks)
+                for oldest in list(self.made)[:-MAX_KEPT]:
+                    del self.made[oldest]
+                    shutil.rmtree(self.folder / oldest)
             return self.made[name]
 
-    def forget(self, name: str) -> None:
-        """Removes an export."""
-        del self.made[name]
-        for file in FILES:
-            (self.folder / name / file).unlink(missing_ok=True)
+    def list_files(self, name: str) -> dict[str, Path]:
+        """Returns the files of an export by name. Raises FaceganError if there is no such export."""
+        if name not in self.made:
+            raise FaceganError(f"expected an existing export; found {name[:40]!r}; create the export first")
+        return {path.name: path for path in sorted((self.folder / name).iterdir())}
 
     def read(self, name: str, file: str) -> bytes:
-        """Returns a file of an export. Raises FaceganError when there is none."""
-        if name not in self.made or file not in FILES:
-            raise FaceganError(f"expected a file of an export made here ({', '.join(FILES)}); found {file[:40]!r}; make the export first")
-        return (self.folder / name / file).read_bytes()
+        """Returns a file of an export. Raises FaceganError if there is no such file."""
+        files = self.list_files(name)
+        if file not in files:
+            raise FaceganError(f"expected one of {', '.join(files)}; found {file[:40]!r}; choose one of those")
+        return files[file].read_bytes()
 
     def read_all(self, name: str) -> bytes:
-        """Returns an export as a zip archive. Raises FaceganError when there is none."""
+        """Returns an export as a zip archive. Raises FaceganError if there is no such export."""
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in FILES:
-                archive.writestr(f"facegan-{name}/{file}", self.read(name, file))
+            for file, path in self.list_files(name).items():
+                archive.write(path, f"facegan-{name}/{file}")
         return content.getvalue()

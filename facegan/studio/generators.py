@@ -1,6 +1,6 @@
-"""The generators that the studio may open, and the one that is in memory.
+"""The generators that the studio may open, and the one in memory.
 
-Visitors name a generator by its name in ``Generators.known()``; a path never comes from outside.
+Visitors select a generator by its name in ``Generators.known()``; a path never comes from outside.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from facegan.common.files import hash_file
 from facegan.models.generator_file import Card, load_generator
 from facegan.studio.runs import Run, read_runs
 
-MOST_WAITING = 32
-PATIENCE_SECONDS = 20
+MAX_WAITING = 32
+TIMEOUT_SECONDS = 20
 
 
 class Busy(FaceganError):
-    """Too many ask at once; the same question a little later is answered."""
+    """Too many concurrent requests; the same request succeeds a little later."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,27 +35,27 @@ class Loaded:
 
 
 class Generators:
-    """Knows the project's generators and holds one of them in memory, for one visitor at a time.
+    """Lists the project's generators and keeps one of them in memory, which one visitor uses at a time.
 
     Args:
         project: the project's folder.
-        given: a generator that was named when the studio was started; it comes first.
+        given: a generator from the command line; it is listed first.
     """
 
     def __init__(self, project: Path, given: Path | None = None):
         self.project, self.given = project, given
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.lock, self.counting, self.waiting = threading.Lock(), threading.Lock(), 0
-        self.loaded: tuple[tuple, Loaded] | None = None
+        self.lock, self.waiting = threading.Lock(), threading.BoundedSemaphore(MAX_WAITING)
+        self.loaded: tuple[tuple[Path, int, int], Loaded] | None = None
         self.runs: list[Run] = []
         self.refresh()
 
     def refresh(self) -> None:
-        """Looks again which runs there are."""
+        """Reads the list of runs again."""
         self.runs = read_runs(self.project)
 
     def known(self) -> dict[str, Path]:
-        """Returns the generators' files by name, the one to show first in front."""
+        """Returns the generators' files by name, beginning with the one to show first."""
         found = {"given": self.given} if self.given else {}
         model = self.project / "data" / "model"
         own = {"workspace": model / "generator.safetensors", "workspace best": model / "best.safetensors"}
@@ -64,53 +64,49 @@ class Generators:
         return found | {run.name: run.generator for run in self.runs if run.generator and run.name != "workspace"}
 
     def find(self, name: str) -> Path:
-        """Returns the file of a generator. Raises FaceganError when there is none of that name."""
+        """Returns the file of a generator. Raises FaceganError if the name is unknown."""
         known = self.known()
         if name not in known:
-            raise FaceganError(
-                f"expected a generator among {', '.join(known) or 'none yet: train one'}; found {name[:40]!r}; choose one of those"
-            )
+            names = ", ".join(known) or "none yet: train one"
+            raise FaceganError(f"expected a generator among {names}; found {name[:40]!r}; choose one of those")
         return known[name]
 
     def first(self) -> str:
-        """Returns the generator to begin with. Raises FaceganError when there is none at all."""
+        """Returns the name of the generator to show first. Raises FaceganError if there is none."""
         for name in self.known():
             return name
-        raise FaceganError(f"expected a generator in {self.project}; found none; run dvc repro, or name one with --model")
+        raise FaceganError(f"expected a generator in {self.project}; found none; run dvc repro, or select one with --model")
 
     @contextlib.contextmanager
     def use(self, name: str) -> Iterator[Loaded]:
-        """Gives the generator of that name to this thread alone for the length of the block.
+        """Gives this thread exclusive use of the named generator within the block.
 
         Raises:
-            Busy: too many wait already, or the wait has been long.
-            FaceganError: an unknown name, or a file that holds no generator.
+            Busy: too many requests are waiting, or this one has waited too long.
+            FaceganError: an unknown name, or a file that is not a generator.
         """
         path = self.find(name)
-        with self.counting:
-            if self.waiting >= MOST_WAITING:
-                raise Busy(f"expected at most {MOST_WAITING} waiting; found the studio busy; try again in a moment")
-            self.waiting += 1
+        if not self.waiting.acquire(blocking=False):
+            raise Busy(f"expected at most {MAX_WAITING} waiting requests; found the studio busy; try again in a moment")
         try:
-            held = self.lock.acquire(timeout=PATIENCE_SECONDS)
+            acquired = self.lock.acquire(timeout=TIMEOUT_SECONDS)
         finally:
-            with self.counting:
-                self.waiting -= 1
-        if not held:
-            raise Busy(f"expected an answer within {PATIENCE_SECONDS} s; found the studio busy; try again in a moment")
+            self.waiting.release()
+        if not acquired:
+            raise Busy(f"expected an answer within {TIMEOUT_SECONDS} s; found the studio busy; try again in a moment")
         try:
             yield self.load(path)
         finally:
             self.lock.release()
 
     def load(self, path: Path) -> Loaded:
-        """Returns the generator in that file, from memory where it is the one loaded last and the file is the same still."""
+        """Returns the generator in a file; from memory if it was loaded last and the file has not changed."""
         try:
             status = path.stat()
             key = (path, status.st_mtime_ns, status.st_size)
             if self.loaded and self.loaded[0] == key:
                 return self.loaded[1]
-            self.loaded = None  # never two at once
+            self.loaded = None  # frees the memory before the next one is loaded
             network, card = load_generator(path, self.device)
         except OSError as error:
             raise FaceganError(f"expected a generator at {path}; found: {error.strerror}; train one, or choose another") from None

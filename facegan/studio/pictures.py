@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import zipfile
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,7 +13,7 @@ from torch import Tensor
 from facegan.common.pictures import make_grid
 from facegan.sampling.faces import enlarge
 
-SAVED_FACE_PIXELS, SAVED_GRID_FACE_PIXELS, ANIMATION_PIXELS = 128, 64, 256  # at least
+SAVED_FACE_PIXELS, SAVED_GRID_FACE_PIXELS, ANIMATION_PIXELS = 128, 64, 256  # minimum sizes
 FRAME_MILLISECONDS = 60
 WEBP_QUALITY = 85
 
@@ -20,13 +21,13 @@ WEBP_QUALITY = 85
 def write_png(picture: np.ndarray) -> bytes:
     """Returns a picture (H, W, 3) as a PNG file."""
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG", compress_level=1)  # five times as fast as the default, a tenth larger
+    Image.fromarray(picture).save(file, "PNG", compress_level=1)  # five times as fast as the default, 10% larger
     return file.getvalue()
 
 
-def as_uri(content: bytes, kind: str = "image/png") -> str:
-    """Returns a file as a data: address, which the page shows without another request."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def as_uri(content: bytes, media_type: str = "image/png") -> str:
+    """Returns a file as a data: URI, which the page shows without another request."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def write_faces(faces: Tensor, names: list[str]) -> bytes:
@@ -39,29 +40,28 @@ def write_faces(faces: Tensor, names: list[str]) -> bytes:
 
 
 def write_face(face: Tensor) -> bytes:
-    """Returns one face (3, H, W) in uint8 as a PNG file, enlarged by a whole factor."""
+    """Returns one face (3, H, W) in uint8 as a PNG file, enlarged by an integer factor."""
     return write_png(enlarge(make_grid(face[None], 1), face.shape[-1], SAVED_FACE_PIXELS))
 
 
 def write_grid(faces: Tensor) -> bytes:
-    """Returns faces (N, 3, H, W) in uint8 as one PNG file, enlarged by a whole factor, in rows of eight or, of many, a square."""
-    columns = choose_columns(len(faces))
-    return write_png(enlarge(make_grid(faces, columns), faces.shape[-1], SAVED_GRID_FACE_PIXELS))
+    """Returns faces (N, 3, H, W) in uint8 as one PNG file, enlarged by an integer factor; see ``choose_columns``."""
+    return write_png(enlarge(make_grid(faces, choose_columns(len(faces))), faces.shape[-1], SAVED_GRID_FACE_PIXELS))
 
 
 def choose_columns(count: int) -> int:
-    """Returns how many faces stand beside each other."""
+    """Returns the number of columns of a grid: up to eight, or a square grid of many faces."""
     return min(count, max(8, math.ceil(math.sqrt(count))))
 
 
 def write_animation(frames: Tensor, kind: str) -> bytes:
-    """Returns an endless animation of frames (N, 3, H, W) in uint8, enlarged by a whole factor.
+    """Returns a looping animation of frames (N, 3, H, W) in uint8, enlarged by an integer factor.
 
     Args:
         kind: "webp" or "gif".
     """
     pictures = [Image.fromarray(enlarge(frame.permute(1, 2, 0).numpy(), frame.shape[-1], ANIMATION_PIXELS)) for frame in frames.cpu()]
-    options = {"quality": WEBP_QUALITY, "method": 0} if kind == "webp" else {}
+    options: dict[str, Any] = {"quality": WEBP_QUALITY, "method": 0} if kind == "webp" else {}
     file = io.BytesIO()
     pictures[0].save(file, kind, save_all=True, append_images=pictures[1:], duration=FRAME_MILLISECONDS, loop=0, **options)
     return file.getvalue()

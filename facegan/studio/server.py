@@ -1,4 +1,4 @@
-"""The studio's web server: what it lets through, and where it listens."""
+"""The studio's web server: which requests it accepts, and where it listens."""
 
 import ipaddress
 import os
@@ -8,19 +8,22 @@ from pathlib import Path
 
 import fastapi
 import gradio as gr
+import uvicorn
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from facegan.studio.api import add_interface
-from facegan.studio.app import MOST_QUEUED, SECTION_STYLE, build_page
+from facegan.studio.api import add_api
+from facegan.studio.app import MAX_QUEUED, SECTION_STYLE, build_page
 from facegan.studio.components import STATIC
+from facegan.studio.generators import Generators
+from facegan.studio.photos import MAX_BYTES
 from facegan.studio.service import Studio
 
-MOST_CONNECTIONS = 1000
-MOST_UPLOAD_BYTES = 20 * 2**20
-SYSTEM_FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
-# What the page and the interface need. Whatever else Gradio answers (a proxy, other files, its developers' tools) stays closed.
+MAX_CONNECTIONS = 1000
+FONTS, MONOSPACE = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
+THEME = gr.themes.Base(primary_hue="indigo", neutral_hue="slate", spacing_size="sm", radius_size="md", font=FONTS, font_mono=MONOSPACE)
+# What the page and the API need. Gradio's other routes (a proxy, other files, developer tools) stay closed.
 OPEN = re.compile(
     r"/|/api/.*|/config/?|/assets/.*|/static/.*|/svelte/.*|/theme\.css|/favicon\.ico|/manifest\.json"
     r"|/gradio_api/(queue/(join|data)|upload|upload_progress|heartbeat/\w+|startup-events|cancel|reset/?|theme\.css|info|file=.*)"
@@ -28,7 +31,7 @@ OPEN = re.compile(
 
 
 class OpenPaths:
-    """Answers 404 to every path that is not in ``OPEN``."""
+    """Middleware that answers 404 to every path that does not match ``OPEN``."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -41,31 +44,29 @@ class OpenPaths:
 
 
 def is_loopback(host: str) -> bool:
-    """Returns whether only this machine reaches the host."""
+    """Returns whether only this machine can reach the host."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def build_server(project: Path, given: Path | None, host: str, temporary: Path) -> fastapi.FastAPI:
+def build_server(generators: Generators, host: str, temporary: Path) -> fastapi.FastAPI:
     """Returns the studio of a project as a web application.
 
     Args:
-        given: a generator to show first.
-        temporary: a folder that goes with the server, for visitors' photos and exports.
-        host: where it will listen. On loopback, requests that name another host are refused: a page elsewhere could else reach the
-            studio through a name of its own that it points here.
+        host: where it will listen. On loopback, requests for another host name are rejected, to prevent DNS rebinding: otherwise another
+            website could reach the studio through a domain that it points to this machine.
+        temporary: a folder for exports that is deleted with the server.
     """
-    studio = Studio(project, given, temporary)
+    studio = Studio(generators, temporary)
     page = build_page(studio)
-    page.queue(max_size=MOST_QUEUED, default_concurrency_limit=4)
+    page.queue(max_size=MAX_QUEUED, default_concurrency_limit=4)
     app = fastapi.FastAPI(title="facegan studio", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
-    add_interface(app, studio)
+    add_api(app, studio)
     app.add_middleware(OpenPaths)
     if is_loopback(host):
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "testserver", host])
-    style = (STATIC / "style.css").read_text() + SECTION_STYLE
     return gr.mount_gradio_app(
         app,
         page,
@@ -77,48 +78,18 @@ def build_server(project: Path, given: Path | None, host: str, temporary: Path) 
         mcp_server=False,
         enable_monitoring=False,
         show_error=False,
-        max_file_size=MOST_UPLOAD_BYTES,
-        theme=make_theme(),
-        css=style,
+        max_file_size=MAX_BYTES,
+        theme=THEME.set(body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400"),
+        css=(STATIC / "style.css").read_text() + SECTION_STYLE,
         allowed_paths=[],
-        blocked_paths=[str(project)],
+        blocked_paths=[str(generators.project)],
     )
 
 
-def make_theme() -> gr.themes.Base:
-    """Returns the page's look: the system's own fonts, quiet labels, little space lost."""
-    theme = gr.themes.Base(primary_hue="indigo", neutral_hue="slate", spacing_size="sm", radius_size="md", **SYSTEM_FONTS)
-    return theme.set(
-        block_border_width="0px",
-        block_background_fill="transparent",
-        block_background_fill_dark="transparent",
-        block_padding="0px",
-        block_title_text_size="0.85rem",
-        block_title_text_weight="500",
-        block_title_text_color="*body_text_color",
-        block_shadow="none",
-        body_text_color_subdued="*neutral_500",
-        body_text_color_subdued_dark="*neutral_400",
-        layout_gap="12px",
-        form_gap_width="12px",
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_hover="*primary_500",
-        button_primary_text_color="white",
-        button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover_dark="*primary_500",
-        slider_color="*primary_500",
-    )
-
-
-def serve(project: Path, given: Path | None, host: str, port: int, greeting: str) -> None:
-    """Prints the greeting as soon as the page is there, and serves until it is interrupted.
-
-    Photos that visitors drop lie in a folder of its own, which goes with the server.
-    """
-    import uvicorn
-
+def serve(generators: Generators, host: str, port: int, greeting: str) -> None:
+    """Prints the greeting when the page is ready, and serves until interrupted. Visitors' photos are deleted with the server."""
     with tempfile.TemporaryDirectory(prefix="facegan-studio-") as temporary:
         os.environ["GRADIO_TEMP_DIR"] = f"{temporary}/photos"
-        app = build_server(project, given, host, Path(temporary))
+        app = build_server(generators, host, Path(temporary))
         print(greeting, flush=True)
-        uvicorn.run(app, host=host, port=port, log_level="warning", limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=2)
+        uvicorn.run(app, host=host, port=port, log_level="warning", limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=2)

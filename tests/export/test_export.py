@@ -1,4 +1,4 @@
-"""The exported folder: the same pictures from every file in it, without facegan; a card that the run filled."""
+"""The exported folder: every file in it draws the same pictures without facegan, and the card is filled from the run."""
 
 import ast
 import json
@@ -6,20 +6,21 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 import torch
 import yaml
 from browsers import HOW, visit
-from every_generator import SMALL, build_small, write_small
 from PIL import Image
 from projects import ROOT, environment, run_stage
+from small_generators import SMALL, build_small, write_small
 
-from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file
 from facegan.common.pictures import to_bytes
 from facegan.export.card import read_facts, write_card
+from facegan.export.folder import export
 from facegan.export.onnx_file import OPSET
 from facegan.models.generator_file import load_generator
 from facegan.models.latents import seeded_latents
@@ -34,8 +35,6 @@ onnxruntime = pytest.importorskip("onnxruntime", reason=f"exports need their pac
 @pytest.fixture(scope="module", params=SMALL)
 def exported(request, tmp_path_factory):
     """The exported folder of one model, and its generator."""
-    from facegan.export.folder import export
-
     folder = tmp_path_factory.mktemp(request.param)
     model = write_small(folder / "model.safetensors", request.param)
     name_direction(folder, hash_file(model), 0, "</script><b>hair")
@@ -43,26 +42,24 @@ def exported(request, tmp_path_factory):
     return folder / "out", load_generator(model)[0]
 
 
-def test_every_model_gives_the_same_pictures_by_onnx(exported):
+def test_onnx_draws_the_same_pictures(exported):
     folder, generator = exported
     model = onnx.load(folder / "generator.onnx")
     onnx.checker.check_model(model, full_check=True)
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", OPSET)]
     content = (folder / "generator.onnx").read_bytes() + (folder / "page.html").read_bytes()
-    assert str(ROOT).encode() not in content and b"stack_trace" not in content and b".py" not in content  # nothing of this machine
+    assert str(ROOT).encode() not in content and b"stack_trace" not in content and b".py" not in content  # no path of this machine
     session = onnxruntime.InferenceSession(folder / "generator.onnx", providers=["CPUExecutionProvider"])
-    latents = seeded_latents(generator, 64, 5)  # not those that the export looked at
+    latents = seeded_latents(generator, 64, 5)  # not the ones that the export compares
     with torch.inference_mode():
         expected = to_bytes(generator(latents))
     for batch in (64, 1, 7):
         found = to_bytes(torch.from_numpy(session.run(["images"], {"latents": latents[:batch].numpy()})[0]))
         assert (found.int() - expected[:batch].int()).abs().max() <= 1
-    assert expected.float().std() > 20  # pictures that would show a fault
+    assert expected.float().std() > 20  # a difference would be visible
 
 
-def test_files_that_share_their_bytes_with_others_are_replaced(tmp_path):
-    from facegan.export.folder import export
-
+def test_hard_links_are_replaced_and_not_written_through(tmp_path):
     model, other = write_small(tmp_path / "model.safetensors", "dcgan"), tmp_path / "other.safetensors"
     other.write_bytes(b"another generator")
     (tmp_path / "out").mkdir()
@@ -71,23 +68,20 @@ def test_files_that_share_their_bytes_with_others_are_replaced(tmp_path):
     assert other.read_bytes() == b"another generator" and (tmp_path / "out/generator.safetensors").read_bytes() == model.read_bytes()
 
 
-def test_every_model_gives_the_same_pictures_by_plain_torch(exported):
+def test_plain_torch_draws_the_same_pictures(exported):
     folder, generator = exported
     source = (folder / "generator.py").read_text()
-    assert {name.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import) for name in node.names} == {
-        "base64",
-        "torch",
-        "zlib",
-    }
+    imports = [name.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import) for name in node.names]
+    assert imports == ["base64", "zlib", "torch"]
     space = {}
-    exec(source, space)  # what the export has just made
+    exec(source, space)
     latents = space["draw_latents"](5, seed=9)
     assert torch.equal(latents, seeded_latents(generator, 5, 9))
     with torch.inference_mode():
         assert torch.equal(space["forward"](generator.state_dict(), latents), generator(latents))
 
 
-def test_the_page_draws_every_models_pictures_from_disk_without_a_net(exported, browser):
+def test_the_page_draws_the_same_pictures_offline(exported, browser):
     folder, generator = exported
     assert "</script><b>" not in (folder / "page.html").read_text()
     code = seeded_latents(generator, 1, 3)
@@ -106,42 +100,40 @@ def test_the_page_draws_every_models_pictures_from_disk_without_a_net(exported, 
         assert "hair" in visitor.page.locator("#sliders label").nth(1).inner_text()
 
 
-def test_the_pages_sliders_and_buttons_change_the_picture(browser, tmp_path):
-    from facegan.export.folder import export
-
+def test_the_pages_sliders_and_buttons_work(browser, tmp_path):
     export(ROOT / "pretrained" / "avatars.safetensors", tmp_path, tmp_path)
     assert (tmp_path / "page.html").stat().st_size < 2_500_000
     with visit(browser, "file:", f"{tmp_path / 'page.html'}#42", offline=True) as visitor:
         page = visitor.page
         page.wait_for_selector("#many[data-filled=yes]")
-        look = "() => document.getElementById('face').toDataURL()"
-        seen = [page.evaluate(look)]
+        shown = "document.getElementById('face').toDataURL()"
+        seen = [page.evaluate(shown)]
 
-        def expect_another():
-            page.wait_for_function("before => document.getElementById('face').toDataURL() !== before", arg=seen[-1])
-            seen.append(page.evaluate(look))
+        def wait_for_change():
+            page.wait_for_function(f"before => {shown} !== before", arg=seen[-1])
+            seen.append(page.evaluate(shown))
 
         page.locator("input[type=range]").nth(3).press("End")
-        expect_another()
+        wait_for_change()
         page.get_by_role("button", name="Sliders to the middle").press("Enter")
-        expect_another()
+        wait_for_change()
         assert seen[2] == seen[0]
         page.locator("#many button").first.click()
-        expect_another()
+        wait_for_change()
         with page.expect_download() as saving:
             page.get_by_role("button", name="Save as PNG").click()
         saving.value.save_as(tmp_path / "saved.png")
         assert Image.open(tmp_path / "saved.png").size == (512, 512)
-    with visit(browser, "file:", f"{tmp_path / 'page.html'}#42", width=390, height=844, offline=True) as visitor:  # the link, on a phone
+    with visit(
+        browser, "file:", f"{tmp_path / 'page.html'}#42", width=390, height=844, offline=True
+    ) as visitor:  # the same link on a phone
         visitor.page.wait_for_selector("#face[data-drawn]")
-        assert visitor.page.evaluate(look) == seen[0]
+        assert visitor.page.evaluate(shown) == seen[0]
         assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.parametrize("name", ["dcgan", "tutorial28"])
-def test_the_scripts_draw_without_facegan(tmp_path, name):
-    from facegan.export.folder import export
-
+def test_the_scripts_draw_faces_without_facegan(tmp_path, name):
     model = write_small(tmp_path / "model.safetensors", name)
     export(model, tmp_path / "out", tmp_path)
     hidden = "import sys; sys.modules['facegan'] = None; sys.argv = sys.argv[1:]; import runpy; runpy.run_path(sys.argv[0])"
@@ -158,8 +150,11 @@ def test_the_scripts_draw_without_facegan(tmp_path, name):
         assert Image.open(tmp_path / "out" / f"onnx{number}.png").size == face.shape[:0:-1]
 
 
-def write_run(project, **changes):
-    """Leaves in the project what a run of the small dcgan leaves."""
+SIZES = {"page.html": 2_000_000, "generator.safetensors": 1, "generator.onnx": 2}
+
+
+def write_run(project, changes=types.MappingProxyType({})):
+    """Writes the results of a run of the small dcgan into the project."""
     _, card = build_small()
     params = {
         "data": {"source": "kaggle", "path": "somebody/faces"},
@@ -167,10 +162,7 @@ def write_run(project, **changes):
         "model": {"name": card.model, **card.arguments},
     }
     report = {
-        "model": "dcgan",
-        "images_seen": card.images_seen,
-        "data_fingerprint": card.data_fingerprint,
-        "parameters_fingerprint": card.parameters_fingerprint,
+        **card.model_dump(include={"images_seen", "data_fingerprint", "parameters_fingerprint"}),
         "generated": {"fd_efficientnet_lite0": 30.5, "precision_efficientnet_lite0": 0.25},
         "another_seed_95": {"fd_efficientnet_lite0": 1.25},
         "floor": {"images": 9, "fd_efficientnet_lite0": 10.5},
@@ -178,25 +170,24 @@ def write_run(project, **changes):
         "protocol": {"fingerprint": "abcdef123456", "data": card.data_fingerprint, "extractor": "efficientnet_lite0", "generated": 400},
         "memorisation": {"detected": False, "nearest_is_training": {"share": 0.71}, "expected": 0.7, "searched": 1000, "holdout": 400},
     }
-    training, told = {"images_seen": card.images_seen, "images_per_second": 123.4}, {"device": "cpu", "precision": "bfloat16"}
     manifest = {"source": "kaggle", "path": "somebody/faces", "license": "CC0: Public Domain", "images": 4321}
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     files = {
-        "data/evaluation/report.json": report,
-        "metrics/train.json": training,
-        "data/model/training.json": told,
+        "data/evaluation/report.json": report | changes,
+        "metrics/train.json": {"images_seen": card.images_seen, "images_per_second": 123.4},
+        "data/model/training.json": {"device": "cpu", "precision": "bfloat16"},
         "data/raw/manifest.json": manifest,
     }
     for path, content in files.items():
         (project / path).parent.mkdir(parents=True, exist_ok=True)
-        (project / path).write_text(json.dumps(content | changes.get(path.split("/")[-1].split(".")[0], {})))
+        (project / path).write_text(json.dumps(content))
     return card
 
 
 def test_the_card_is_filled_from_the_run(tmp_path):
     card = write_run(tmp_path)
     facts = read_facts(tmp_path, card)
-    text = write_card(card, facts, "small", 1234, {"page.html": 2_000_000, "generator.safetensors": 1, "generator.onnx": 2}, 1, {0: "hair"})
+    text = write_card(card, facts, "small", 1234, SIZES, 1, {0: "hair"})
     _, head, body = text.split("---\n", 2)
     head = yaml.safe_load(head)
     assert head["pipeline_tag"] == "unconditional-image-generation"
@@ -206,60 +197,34 @@ def test_the_card_is_filled_from_the_run(tmp_path):
         "fd_efficientnet_lite0": 30.5,
         "precision_efficientnet_lite0": 0.25,
     }
-    for told in (
-        "1,234 parameters",
-        "1,000 real images",
-        "somebody/faces",
-        "4,321 images",
-        "CC0: Public Domain",
-        "30.5",
-        "1.25",
-        "10.5",
-        "90.5",
-        "abcdef123456",
-        "generated: 400",
-        "no sign of replayed",
-        "crop: face",
-        "on cpu in bfloat16, at 123 images a second",
-        "1 is hair",
-        "75% of the way",
-        "opset 20",
-        "2.00 MB",
+    for fact in (
+        *("1,234 parameters", "1,000 real images", "somebody/faces", "4,321 images", "CC0: Public Domain", "crop: face", "generated: 400"),
+        *("30.5", "1.25", "10.5", "90.5", "abcdef123456", "no sign of replayed", "on cpu in bfloat16, at 123 images per second"),
+        *("1 is hair", "opset 20", "2.00 MB"),
     ):
-        assert told in body, told
-    assert "None" not in text and "{" not in body.replace("{path}", "")
+        assert fact in body, fact
+    assert "None" not in text and "{" not in body
 
 
-def test_another_runs_scores_are_not_put_on_the_card(tmp_path):
-    card = write_run(tmp_path, report={"images_seen": 999})
+def test_scores_of_another_run_are_not_put_on_the_card(tmp_path):
+    card = write_run(tmp_path, {"images_seen": 999})
     assert read_facts(tmp_path, card) is None
     assert read_facts(tmp_path, card.model_copy(update={"images_seen": 999, "data_fingerprint": "other"})) is None
-    assert read_facts(tmp_path / "nowhere", card) is None
-    assert "exported without its run" in write_card(
-        card, None, "small", 1, dict.fromkeys(("page.html", "generator.safetensors", "generator.onnx"), 1), 0, {}
-    )
+    assert read_facts(tmp_path / "missing", card) is None
+    text = write_card(card, None, "small", 1, SIZES, 0, {})
+    assert "exported without its run" in text and "## Scores" not in text
 
 
-def test_the_stage_exports_and_refuses(tmp_path):
+def test_the_stage_exports_a_generator_and_rejects_other_files(tmp_path):
     shutil.copytree(ROOT / "stages", tmp_path / "stages")
     os.symlink(ROOT / "facegan", tmp_path / "facegan")
     write_small(tmp_path / "data" / "model" / "generator.safetensors")
     done = run_stage(tmp_path, "export")
     assert done.returncode == 0, done.stderr
     assert "page.html" in done.stdout
-    assert {path.name for path in (tmp_path / "data" / "export").iterdir()} == {
-        "README.md",
-        "generator.safetensors",
-        "generator.onnx",
-        "generator.py",
-        "draw_torch.py",
-        "draw_onnx.py",
-        "page.html",
-        "grid.png",
-    }
-    (tmp_path / "torn.safetensors").write_bytes(b"torn")
-    refused = run_stage(tmp_path, "export", "--model", str(tmp_path / "torn.safetensors"))
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("error: expected a safetensors file")
-    with pytest.raises(FaceganError):
-        load_generator(tmp_path / "torn.safetensors")
+    files = "README.md draw_onnx.py draw_torch.py generator.onnx generator.py generator.safetensors grid.png page.html"
+    assert sorted(path.name for path in (tmp_path / "data" / "export").iterdir()) == files.split()
+    (tmp_path / "invalid.safetensors").write_bytes(b"invalid")
+    rejected = run_stage(tmp_path, "export", "--model", str(tmp_path / "invalid.safetensors"))
+    assert rejected.returncode == 1
+    assert rejected.stderr.startswith("error: expected a safetensors file")

@@ -1,4 +1,4 @@
-"""Finding a face: one that the generator drew is found again; photos are cut out, or refused in a line."""
+"""GAN inversion: a generated face is found again; photos are cropped, or rejected in one line."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -6,86 +6,78 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from every_generator import build_small
 from PIL import Image
 from projects import ROOT, draw_pictures
+from small_generators import build_small
 
 from facegan.common.errors import FaceganError
 from facegan.models.generator_file import load_generator
 from facegan.sampling import codes
 from facegan.studio.finding import find
-from facegan.studio.photos import MOST_BYTES, read_target
+from facegan.studio.photos import MAX_BYTES, read_target
+
+
+def draw_target(generator):
+    """Returns a face (3, H, W) of the generator, whose weights are frozen."""
+    generator.requires_grad_(False)
+    with torch.inference_mode():
+        face = codes.synthesize(generator, codes.draw_codes(generator, 77, 1, 1.0))[0].clamp(-1, 1)
+    return face.clone()
 
 
 @pytest.mark.parametrize("name", ["dcgan", "tutorial28", "stylegan2"])
 def test_a_generated_face_is_found_again(name):
     generator, _ = build_small(name)
-    generator.requires_grad_(False)
-    with torch.inference_mode():
-        target = codes.synthesize(generator, codes.draw_codes(generator, 77, 1, 1.0))[0].clamp(-1, 1)
-    found = list(find(generator, target.clone(), steps=150, every=50))
+    target = draw_target(generator)
+    found = list(find(generator, target, steps=150, every=50))
     assert [part.step for part in found] == [50, 100, 150]
-    assert found[-1].error < 3  # of 255, root mean square; blind guesses are off by 60
-    with torch.inference_mode():
-        again = codes.synthesize(generator, found[-1].code)[0]
-    assert abs(float((again - target).square().mean().sqrt() * 127.5) - found[-1].error) < 1  # the code gives what is told
+    assert found[-1].error < 3  # of 255, root mean square; random faces differ by 60
+    again = codes.synthesize(generator, found[-1].code)[0].detach()
+    assert float((again - target).square().mean().sqrt() * 127.5) == pytest.approx(found[-1].error, abs=1)
 
 
-def test_the_shipped_generators_own_face_is_found_again():
+def test_a_face_of_the_shipped_generator_is_found_again():
     generator, _ = load_generator(ROOT / "pretrained" / "avatars.safetensors")
-    generator.requires_grad_(False)
-    with torch.inference_mode():
-        target = codes.synthesize(generator, codes.draw_codes(generator, 77, 1, 1.0))[0].clamp(-1, 1)
-    first, *_, last = find(generator, target.clone(), steps=120, every=20)
-    assert last.error < 0.6 * first.error
-    assert last.error < 12
+    first, *_, last = find(generator, draw_target(generator), steps=120, every=20)
+    assert last.error < min(12, 0.6 * first.error)
 
 
-def test_a_search_goes_on_in_any_thread_and_leaves_each_able_to_search():
+def test_a_search_can_continue_in_another_thread():
     generator, _ = build_small("dcgan")
-    generator.requires_grad_(False)
-    with torch.inference_mode():
-        target = codes.synthesize(generator, codes.draw_codes(generator, 77, 1, 1.0))[0].clamp(-1, 1)
+    target = draw_target(generator)
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
-        search = find(generator, target.clone(), steps=30, every=10)
+        search = find(generator, target, steps=30, every=10)
         assert [thread.submit(next, search).result().step for thread in (first, second, first)] == [10, 20, 30]
-        for thread in (first, second):
-            assert len(thread.submit(lambda: list(find(generator, target.clone(), steps=20, every=10))).result()) == 2
+        for thread in (first, second):  # neither is left with gradients disabled
+            assert len(thread.submit(lambda: list(find(generator, target, steps=20, every=10))).result()) == 2
 
 
-def as_file(picture, kind="PNG"):
+def as_png(picture):
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, kind)
+    Image.fromarray(picture).save(file, "PNG")
     return file.getvalue()
 
 
 def test_a_photo_without_a_face_gives_its_centred_square():
     picture = draw_pictures(1, 64)[0].transpose(1, 2, 0)
     wide = np.concatenate([np.zeros_like(picture), picture, np.zeros_like(picture)], 1)
-    target, words = read_target(as_file(wide), 32, straighten=True)
-    assert target.shape == (3, 32, 32)
-    assert "centred square" in words
+    target, crop = read_target(as_png(wide), 32, straighten=True)
+    assert "centred square" in crop
     expected = np.asarray(Image.fromarray(picture).resize((32, 32), Image.Resampling.LANCZOS)).transpose(2, 0, 1)
     assert np.abs(target.astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"no picture",
-        as_file(draw_pictures(1, 64)[0].transpose(1, 2, 0))[:300],
-        b"\0" * (MOST_BYTES + 1),
-        (ROOT / "params.yaml").read_bytes(),
-    ],
-)
-def test_what_is_no_photo_is_refused_in_a_line(content):
+TRUNCATED = as_png(draw_pictures(1, 64)[0].transpose(1, 2, 0))[:300]
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", TRUNCATED, b"\0" * (MAX_BYTES + 1)], ids=["empty", "text", "truncated", "large"])
+def test_invalid_photos_are_rejected(content):
     with pytest.raises(FaceganError, match=r"expected a photo .*; found.*; "):
         read_target(content, 32, straighten=True)
 
 
-def test_a_hundred_megapixels_are_refused_before_they_are_decoded():
-    large = as_file(np.zeros((10_000, 10_000, 3), np.uint8))
-    assert len(large) < MOST_BYTES
+def test_pictures_with_too_many_pixels_are_rejected_before_decoding():
+    large = as_png(np.zeros((10_000, 10_000, 3), np.uint8))
+    assert len(large) < MAX_BYTES
     with pytest.raises(FaceganError, match=r"100,000,000|10,000"):
         read_target(large, 32, straighten=False)

@@ -11,7 +11,7 @@ from facegan.scoring.reference import make_reference
 from facegan.studio.origins import COUNT, find_origins
 
 
-def test_a_training_photo_is_nearest_to_itself_by_pixels(tmp_path):
+def test_a_photo_is_nearest_to_itself_by_pixels(tmp_path):
     make_shards(tmp_path)
     pictures = torch.from_numpy(draw_pictures(120, 32))
     found = find_origins(tmp_path, pictures[7], "other data")
@@ -27,23 +27,22 @@ def test_a_training_photo_is_nearest_to_itself_by_pixels(tmp_path):
     assert held_out.train_distances[0] > held_out.holdout_distances[0]
 
 
-def test_the_references_features_are_used_where_they_are_these_photos(tmp_path):
+def test_features_are_used_if_the_reference_was_computed_from_these_photos(tmp_path):
     make_shards(tmp_path)
-    make_reference(
-        tmp_path / "data" / "shards", tmp_path / "data" / "reference", open_extractor("efficientnet_lite0", device="cpu"), 20, 40
-    )
+    extractor = open_extractor("efficientnet_lite0", device="cpu")
+    make_reference(tmp_path / "data" / "shards", tmp_path / "data" / "reference", extractor, 20, 40)
     pictures = torch.from_numpy(draw_pictures(120, 32))
     found = find_origins(tmp_path, pictures[9], "other data")
     assert found.space == "features of efficientnet_lite0"
     assert torch.equal(found.holdout[0], pictures[9])
-    make_shards(tmp_path, seed=1)  # other photos: that reference tells nothing of them
+    make_shards(tmp_path, seed=1)  # other photos
     assert find_origins(tmp_path, pictures[9], "other data").space.startswith("pixels")
 
 
-def test_no_shards_no_held_out_photos(tmp_path):
+def test_missing_shards_are_an_error_and_missing_held_out_photos_are_not(tmp_path):
+    face = torch.zeros(3, 32, 32, dtype=torch.uint8)
     with pytest.raises(FaceganError, match="dvc repro"):
-        find_origins(tmp_path, torch.zeros(3, 32, 32, dtype=torch.uint8), "data")
+        find_origins(tmp_path, face, "data")
     make_shards(tmp_path, hold_out=False)
-    found = find_origins(tmp_path, torch.zeros(3, 32, 32, dtype=torch.uint8), "data")
-    assert found.holdout_distances == []
-    assert len(found.holdout) == 0
+    found = find_origins(tmp_path, face, "data")
+    assert (found.holdout_distances, len(found.holdout)) == ([], 0)

@@ -1,4 +1,4 @@
-"""Runs out of a real git repository and DVC's cache: commits, experiments, and what does not belong to them."""
+"""Reading runs from a real git repository and DVC's cache: commits, experiments, invalid locks."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import yaml
-from every_generator import write_small
+from small_generators import write_small
 
 from facegan.common.errors import FaceganError
 from facegan.studio.generators import Generators
@@ -21,7 +21,7 @@ def git(project, *arguments):
 
 
 def write_run(project, lr, score, protocol="aaa", seed=0):
-    """Leaves in the project what a run leaves, its generator in DVC's cache."""
+    """Writes the results of a run, with its generator in DVC's cache."""
     (project / "metrics").mkdir(exist_ok=True)
     (project / "params.yaml").write_text(yaml.safe_dump({"train": {"lr": lr, "batch": 8}}))
     (project / "metrics" / "evaluate.json").write_text(json.dumps({"fd_x": score, "protocol": protocol, "memorised": False}))
@@ -34,6 +34,7 @@ def write_run(project, lr, score, protocol="aaa", seed=0):
 
 
 def cache(project, content, suffix=""):
+    """Stores a file in DVC's cache and returns its hash."""
     digest = hashlib.md5(content).hexdigest()
     path = project / ".dvc" / "cache" / "files" / "md5" / digest[:2] / (digest[2:] + suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,17 +66,16 @@ def project(tmp_path_factory):
 
 def test_workspace_experiments_and_commits_are_read(project):
     runs = {run.name: run for run in read_runs(project)}
-    assert len(runs) == 4  # the workspace, the experiment, two commits
     experiment = runs["wide-goat"]
     assert experiment.parameters == {"train.lr": 3e-4, "train.batch": 8}
     assert experiment.scores["fd_x"] == 30.0
     assert experiment.protocol == "bbb"
     assert experiment.losses == {"images_seen": [10.0, 20.0], "loss_generator": [30.0, 1.5]}
-    assert [run.scores["fd_x"] for run in runs.values()] == [40.0, 30.0, 40.0, 50.0]
-    assert runs["workspace"].generator is None  # data/model is not there
+    assert [run.scores["fd_x"] for run in runs.values()] == [40.0, 30.0, 40.0, 50.0]  # workspace, experiment, two commits
+    assert runs["workspace"].generator is None  # data/model does not exist
 
 
-def test_each_runs_generator_comes_from_the_cache(project):
+def test_the_generator_of_each_run_is_read_from_the_cache(project):
     generators = Generators(project)
     weights = set()
     for name in generators.known():
@@ -84,27 +84,26 @@ def test_each_runs_generator_comes_from_the_cache(project):
     assert len(weights) == 3
 
 
-def test_reading_leaves_the_repository_as_it_is(project):
-    def look():
-        status = git(project, "status", "--porcelain")
-        files = (path for path in (project / ".git").rglob("*") if path.is_file() and path.name != "index")  # which asking refreshes
-        times = sorted((path, path.stat().st_mtime_ns) for path in files)
-        return git(project, "for-each-ref"), status, times
+def test_reading_does_not_change_the_repository(project):
+    def snapshot():
+        status = git(project, "status", "--porcelain")  # may rewrite the index itself
+        files = (path for path in (project / ".git").rglob("*") if path.is_file() and path.name != "index")
+        return git(project, "for-each-ref"), status, sorted((path, path.stat().st_mtime_ns) for path in files)
 
-    before = look()
+    before = snapshot()
     read_runs(project)
-    assert look() == before
+    assert snapshot() == before
 
 
-def test_without_git_there_is_the_workspace(tmp_path):
+def test_without_git_only_the_workspace_is_listed(tmp_path):
     assert [run.name for run in read_runs(tmp_path)] == ["workspace"]
 
 
-@pytest.mark.parametrize(
-    "lock",
-    ["", "[]", "stages: 3", "stages: {train: {outs: [{path: data/model, md5: ../../../etc/passwd}]}}", "a: !!python/object:os.system x"],
-)
-def test_a_foreign_lock_names_no_file(project, tmp_path, lock):
+OUTSIDE = "stages: {train: {outs: [{path: data/model, md5: ../../../etc/passwd}]}}"
+
+
+@pytest.mark.parametrize("lock", ["", "[]", "stages: 3", OUTSIDE, "a: !!python/object:os.system x"])
+def test_an_invalid_lock_gives_no_generator(tmp_path, lock):
     git(tmp_path, "init", "-q")
     write_run(tmp_path, 1, 2.0)
     (tmp_path / "dvc.lock").write_text(lock)

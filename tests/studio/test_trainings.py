@@ -1,4 +1,4 @@
-"""Trainings, read while they run and after a kill, without disturbing them: a real process, real files."""
+"""Reading training runs while they run and after a kill, without changing their files."""
 
 import json
 import os
@@ -11,28 +11,27 @@ import torch
 from projects import copy_project, make_shards, run_stage, start_stage
 
 from facegan.common.errors import FaceganError
-from facegan.export.card import describe, read_facts
+from facegan.export.card import describe_training, read_facts
 from facegan.models.checkpoint_file import read_checkpoint, write_checkpoint
 from facegan.models.generator_file import load_generator
 from facegan.studio.trainings import list_trainings, read_history, read_training
 
 
 def wait_for(condition, process):
-    """Waits until the condition holds while the process runs; returns what it gave."""
+    """Waits until the condition is true while the process runs; returns its value."""
     for _ in range(3000):
-        found = condition()
-        if found:
-            return found
+        if value := condition():
+            return value
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    raise AssertionError("waited in vain")
+    raise AssertionError("the condition never became true")
 
 
 def snapshot(folder):
     return {path.name: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_training_is_watched_killed_and_still_readable(tmp_path):
+def test_a_running_and_then_killed_training_can_be_read(tmp_path):
     project = copy_project(tmp_path, images=100_000, progress_images=160)
     make_shards(project)
     process = start_stage(project, "train")
@@ -58,13 +57,13 @@ def test_a_training_is_watched_killed_and_still_readable(tmp_path):
     assert stopped.images_seen == state["images_seen"]
     assert stopped.rows["loss_generator"] == [row["loss_generator"] for row in state["rows"]]
     assert snapshot(folder) == before
-    for file, content in (("state.ckpt", b"facegan checkpoint 2\ntorn"), ("state.previous.ckpt", b"")):  # one torn, then both
+    for file, content in (("state.ckpt", b"facegan checkpoint 2\ncut"), ("state.previous.ckpt", b"")):  # one truncated, then both
         (folder / file).write_bytes(content)
         assert read_training(project, name).state == "stopped"
     assert read_training(project, name).rows == {}
 
 
-def test_tensors_stay_on_the_disk(tmp_path):
+def test_tensors_are_not_read(tmp_path):
     rows = [{"images_seen": 8, "loss_generator": 1.5}]
     write_checkpoint(tmp_path / "state.ckpt", {"tensors": {"weight": torch.ones(4_000_000)}, "best": None, "images_seen": 8, "rows": rows})
     with (tmp_path / "state.ckpt").open("rb") as file:
@@ -75,12 +74,12 @@ def test_tensors_stay_on_the_disk(tmp_path):
 
 
 def read_bytes():
-    """Returns how many bytes this process has asked its files for so far."""
+    """Returns the number of bytes that this process has read so far."""
     with open("/proc/self/io") as file:
         return int(next(line.split()[1] for line in file if line.startswith("rchar")))
 
 
-def test_a_training_that_came_to_its_end_is_shown_as_finished_and_fills_the_card(tmp_path):
+def test_a_finished_training_is_shown_and_fills_the_card(tmp_path):
     project = copy_project(tmp_path)
     make_shards(project)
     assert run_stage(project, "train").returncode == 0
@@ -92,15 +91,15 @@ def test_a_training_that_came_to_its_end_is_shown_as_finished_and_fills_the_card
     assert list(finished.pictures) == list(same.pictures)
     assert finished.rows["loss_generator"] == pytest.approx(same.rows["loss_generator"], rel=1e-4)
     assert finished.parameters["model"] == same.parameters["model"]
-    told = project / "data" / "model" / "training.json"
-    told.write_text(json.dumps(json.loads(told.read_text()) | {"warnings": ["960 images: it collapses"]}))
+    details = project / "data" / "model" / "training.json"
+    details.write_text(json.dumps(json.loads(details.read_text()) | {"warnings": ["960 images: it collapses"]}))
     assert read_training(project, workspace).warnings == ["960 images: it collapses"]
     _, card = load_generator(project / "data" / "model" / "generator.safetensors")
-    prints = {"data_fingerprint": card.data_fingerprint, "parameters_fingerprint": card.parameters_fingerprint}
-    report = {"images_seen": 960, "protocol": {"data": card.data_fingerprint}, **prints}
+    fingerprints = card.model_dump(include={"images_seen", "data_fingerprint", "parameters_fingerprint"})
     (project / "data" / "evaluation").mkdir()
-    (project / "data" / "evaluation" / "report.json").write_text(json.dumps(report))
-    assert re.search(r"Training ran on cpu in \w+, at \d+ images a second\.", describe(card, read_facts(project, card), 1))
+    report = project / "data" / "evaluation" / "report.json"
+    report.write_text(json.dumps({"protocol": {"data": card.data_fingerprint}, **fingerprints}))
+    assert re.fullmatch(r"on cpu in \w+, at [\d,]+ images per second", describe_training(read_facts(project, card).training))
 
 
 @pytest.mark.parametrize("name", ["", "..", "../secrets", "0123456789abcdef", "workspace", "x" * 1000])

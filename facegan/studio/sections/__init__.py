@@ -1,1 +1,1 @@
-"""The page's sections, one module each. Each has ``build(page)``, which lays it out and wires what it does."""
+"""The page's sections, one module each. ``ABOUT`` introduces the section; ``build(page)`` lays it out and connects its events."""

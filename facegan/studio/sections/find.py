@@ -1,4 +1,4 @@
-"""Find me: a photo's nearest face in the generator, sought by gradient descent while one looks on."""
+"""Find me: the generator's face most similar to a photo, found by gradient descent while the visitor watches."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,14 +8,13 @@ import gradio as gr
 import numpy as np
 import torch
 
-from facegan.studio.components import face_grid, hint, say, show_faces, show_hint, status, telling
+from facegan.studio.components import QUIET, face_grid, hint, report_errors, show_faces, show_hint, status, text
 from facegan.studio.page import Page, add_pick
-from facegan.studio.photos import MOST_BYTES
+from facegan.studio.photos import MAX_BYTES
 
-QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 ABOUT = (
-    "The face most like a photo, among all that the generator can draw: people where it learned from photos, cartoons where it learned from those. "
-    "The photo stays on the machine that runs this page, and is deleted within minutes."
+    "The face most similar to a photo among all that the generator can draw; a generator trained on cartoons finds a cartoon. "
+    "The photo stays on the machine that runs this page and is deleted within minutes."
 )
 
 
@@ -28,38 +27,36 @@ def build(page: Page) -> None:
             with gr.Row():
                 start, stop = gr.Button("Find", variant="primary", min_width=90), gr.Button("Stop", min_width=90)
         with gr.Column(scale=2, min_width=280):
-            seen, found = face_grid(elem_id="found", elem_classes="two"), gr.State("")
-            facts = say(elem_id="finding")
+            grid, found_face = face_grid(elem_id="found", elem_classes="two"), gr.State("")
+            facts = text(elem_id="finding")
             keep = gr.Button("Pick the found face", elem_classes="short")
-
     target = gr.State(None)
-    shown = [seen, found, facts]
+    outputs = [grid, found_face, facts]
 
     def read(generator: str, path: str | None, straighten: bool) -> tuple[Any, ...]:
-        """Shows the target as it will be sought."""
+        """Shows the target of the search."""
         if path is None:
             return show_hint(""), "", "", None
         with Path(path).open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        picture, words = page.studio.read_target(generator, content, straighten)
-        return show_faces(picture[None], [""], labels=["the photo"], captions=["photo"]), "", hint(words), picture.numpy()
+            content = file.read(MAX_BYTES + 1)
+        picture, crop = page.studio.read_target(generator, content, straighten)
+        return show_faces(picture[None], [""], labels=["the photo"], captions=["photo"]), "", hint(crop), picture.numpy()
 
-    def seek(generator: str, picture: Any) -> Iterator[tuple[Any, ...]]:
+    def search(generator: str, picture: object) -> Iterator[tuple[Any, ...]]:
         if not isinstance(picture, np.ndarray):
             yield show_hint(""), "", hint("Choose a photo first.")
             return
-        wanted = torch.from_numpy(picture)
-        for step, face, text in page.studio.find(generator, wanted):
-            drawn = show_faces(torch.stack([wanted, face]), ["", text], labels=["the photo", "the face found"], captions=["photo", "found"])
-            yield drawn, text, status({"step": f"{step.step} of {step.steps}", "difference": f"{step.error:.1f} of 255 (root mean square)"})
+        photo = torch.from_numpy(picture)
+        for found, face, name in page.studio.find(generator, photo):
+            drawn = show_faces(torch.stack([photo, face]), ["", name], labels=["the photo", "the found face"], captions=["photo", "found"])
+            yield (
+                drawn,
+                name,
+                status({"step": f"{found.step} of {found.steps}", "difference": f"{found.error:.1f} of 255 (root mean square)"}),
+            )
 
-    gr.on(
-        [photo.change, straighten.input, page.generator.input],
-        telling(read),
-        [page.generator, photo, straighten],
-        [*shown, target],
-        **QUIET,
-    )
-    running = start.click(telling(seek), [page.generator, target], shown, concurrency_limit=2, concurrency_id="find", **QUIET)
+    triggers = [photo.change, straighten.input, page.generator.input]
+    gr.on(triggers, report_errors(read), [page.generator, photo, straighten], [*outputs, target], **QUIET)
+    running = start.click(report_errors(search), [page.generator, target], outputs, concurrency_limit=2, concurrency_id="find", **QUIET)
     stop.click(None, None, None, cancels=[running], **QUIET)
-    keep.click(add_pick, [page.picks, found], page.picks, **QUIET)
+    keep.click(add_pick, [page.picks, found_face], page.picks, **QUIET)

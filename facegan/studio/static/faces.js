@@ -1,12 +1,12 @@
 // A grid of faces, each a button. The value:
-//   sheet     all faces side by side, as a data: address
-//   columns   how many stand beside each other in it
-//   size      a face's pixels from side to side
-//   faces     [{face: the face as text, label: what a screen reader says, caption: what stands below (may be empty)}]
-//   picked    the faces that are picked (missing where it does not matter)
-//   most_picked    how many can be picked: a press picks a face, or puts it back, in window.faceganPicks (missing where it does not)
-//   hint      what stands there when there are no faces
-//   address   the page's own address from now on: a link to what it shows (may be missing)
+//   sheet     all faces in one image, as a data: URI
+//   columns   number of columns in it
+//   size      width of a face in pixels
+//   faces     [{face: the face as text, label: for screen readers, caption: the text below it (may be empty)}]
+//   picked    the picked faces (missing if faces cannot be picked)
+//   most_picked    the maximum number of picks; a click adds or removes a face in window.faceganPicks (missing if clicks do not pick)
+//   hint      shown if there are no faces
+//   address   replaces the page's address with a link to this grid (may be missing)
 // Events: 'pick', with the face.
 const root = element.querySelector('.faces');
 let sheet = null;
@@ -39,8 +39,8 @@ function makeFace() {
   return button;
 }
 
-// A face's pixels are all as large as each other: it is shown a whole number of times as large as it is. The style sheet says about how
-// large (--face), and how many stand beside each other (--across), if that is fixed. One that is larger than its room shrinks smoothly.
+// Faces are enlarged by an integer factor, so that all pixels have the same size. The style sheet sets the approximate size (--face) and, if
+// it is fixed, the number of columns (--across). A face larger than the available space is scaled down smoothly.
 function fit() {
   const style = getComputedStyle(root), across = parseInt(style.getPropertyValue('--across')) || 1, gap = parseFloat(style.columnGap) || 0;
   const room = (root.clientWidth - gap * (across - 1)) / across, target = Math.min(parseFloat(style.getPropertyValue('--face')), room);
@@ -61,7 +61,7 @@ function render() {
   size = value.size || size;
   root.querySelector('.hint')?.remove();
   while (root.childElementCount > faces.length) root.lastElementChild.remove();
-  while (root.childElementCount < faces.length) root.append(makeFace());  // what is there stays, and with it the keyboard's place
+  while (root.childElementCount < faces.length) root.append(makeFace());  // buttons are reused, so that the focus is kept
   const rows = Math.ceil(faces.length / value.columns);
   faces.forEach((item, index) => {
     const button = root.children[index];
@@ -85,7 +85,7 @@ function render() {
   fit();
   root.dataset.sheet = value.sheet ? value.sheet.length : 0;
   if (value.address) history.replaceState(null, '', value.address);
-  if (old) setTimeout(() => URL.revokeObjectURL(old), 1000);  // once the new one is painted
+  if (old) setTimeout(() => URL.revokeObjectURL(old), 1000);  // after the new one has been painted
 }
 
 render();
