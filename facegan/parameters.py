@@ -1,6 +1,6 @@
-"""The whole of params.yaml. Each section's meaning stands beside the code that reads it, in the module ``parameters`` of its package.
+"""All of params.yaml. Each section is defined in the module ``parameters`` of its package.
 
-Every stage reads the whole file, so that a wrong number in a later section is told before hours are spent.
+Every stage validates the complete file, so that a wrong number in a later section is reported before hours are spent.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ def read_parameters(path: Path) -> Parameters:
     """Returns the parameters in a file.
 
     Raises:
-        FaceganError: no such file, or one that is no mapping in YAML.
-        ConfigurationError: everything that is wrong with it, at once.
+        FaceganError: no such file, or not a YAML mapping.
+        ConfigurationError: all problems.
     """
     return read_values(Parameters, read_yaml(path), path.name)

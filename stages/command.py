@@ -9,7 +9,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
+from typing import cast
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else someone wants it ignored, as nohup does
     signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))
@@ -41,7 +43,7 @@ def run(stage: Callable[[argparse.Namespace], None], arguments: argparse.Namespa
         more_memory: what to do where there is too little memory.
     """
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale
+        cast(TextIOWrapper, stream).reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale
     if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL):
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

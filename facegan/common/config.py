@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 import yaml
 from annotated_types import Ge, Lt
@@ -82,7 +82,7 @@ class Loader(yaml.SafeLoader):
     Whatever the two versions read differently stays a text, which no number or switch accepts.
     """
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Returns the next node. Raises YAMLError for an alias (*name)."""
@@ -204,7 +204,7 @@ def look_up(values: Any, key: tuple) -> Any:
 def list_fields(kind: Any, place: tuple) -> list[str]:
     """Returns the known keys at pydantic's location of an error, which names a union's choice by its tag."""
     for step in place:
-        if isinstance(kind, type):
+        if hasattr(kind, "model_fields"):
             kind = kind.model_fields[step].annotation
         else:
             kind = next(option for option in get_args(kind) if step in get_args(option.model_fields["name"].annotation))

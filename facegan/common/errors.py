@@ -1,13 +1,13 @@
-"""The one kind of error that a user can mend."""
+"""The error that reports bad input and other problems that a user can fix."""
 
-FIRST_CHARACTERS, LAST_CHARACTERS = 1500, 500  # of a line; what is left out is foreign, the remedy stands at the end
+FIRST_CHARACTERS, LAST_CHARACTERS = 1500, 500  # kept of a long line; the end says what to do
 
 
 class FaceganError(Exception):
-    """Bad input, told in one line: what was expected, what was found, and what to do.
+    """A problem in one line: what was expected, what was found, and what to do.
 
-    Stage scripts print it without a traceback and exit with 1 (``--debug`` shows the traceback). Whatever foreign text stands in a line,
-    it stays one line, which a terminal shows and does nothing else, and of a length that people read.
+    Stage scripts print it without a traceback and exit with status 1 (``--debug`` shows the traceback). Text from files may be part of a
+    line: control characters are escaped, and long lines are shortened.
     """
 
     def __init__(self, *lines: str):
@@ -15,13 +15,13 @@ class FaceganError(Exception):
 
 
 def shorten(line: str) -> str:
-    """Returns a line without the middle part of one that is too long."""
+    """Returns a line without the middle part if it is too long."""
     return line if len(line) <= FIRST_CHARACTERS + LAST_CHARACTERS else f"{line[:FIRST_CHARACTERS]} … {line[-LAST_CHARACTERS:]}"
 
 
 def printable(text: str) -> str:
-    """Returns foreign text (a file's name, an archive's) so that a terminal shows it and does nothing else.
+    """Returns text from a file with everything escaped that a terminal would interpret, such as control characters and newlines.
 
-    Control characters, escape codes and newlines among them, and bytes that are no Unicode appear as ``\\x1b``.
+    They and bytes that are not Unicode appear as ``\\x1b``.
     """
     return "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in text)

@@ -1,7 +1,7 @@
-"""The one way in which facegan writes files, reads small JSON files and keeps a folder to itself.
+"""Writing files and folders atomically, reading small JSON files, and locking folders.
 
-Every output is written beside its place, made durable, and renamed into it: a crash leaves either the old file or the whole new
-one, and a file that shares its bytes with another (a hard link out of DVC's cache) is replaced, never written through.
+Every output is written to a temporary name next to its target, synced, and renamed: after a crash the target is either the old file or the
+complete new one, and a hard link into DVC's cache is replaced, never written to.
 """
 
 import contextlib
@@ -23,15 +23,15 @@ Content = TypeVar("Content", bound=pydantic.BaseModel)
 
 @contextlib.contextmanager
 def replace_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
-    """Opens a file for writing that takes the place of ``path`` when the block ends well; otherwise ``path`` stays as it was.
+    """Opens a file for writing that replaces ``path`` if the block succeeds; otherwise ``path`` does not change.
 
-    The file has the permissions that the umask gives.
+    The permissions follow the umask.
 
     Args:
-        durable: wait until the bytes are on the disk, so that a power cut too leaves one whole file.
+        durable: sync the file to disk first, so that it is complete even after a power failure.
 
     Raises:
-        FaceganError: a full disk, a folder that may not be written to.
+        FaceganError: a full disk, or a folder that is not writable.
     """
     unfinished = path.with_name(path.name + ".part")
     try:
@@ -45,7 +45,7 @@ def replace_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     except OSError as error:
         discard(unfinished)
         raise FaceganError(
-            f"expected to write {path}; found: {error.strerror or error}; mend that, and run the same command again"
+            f"expected to write {path}; found: {error.strerror or error}; fix that and run the same command again"
         ) from error
     except BaseException:
         discard(unfinished)
@@ -54,15 +54,15 @@ def replace_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """Makes an empty folder to fill, which takes the place of ``folder`` when the block ends well; otherwise ``folder`` stays as it was.
+    """Yields a new empty folder that replaces ``folder`` if the block succeeds; otherwise ``folder`` does not change.
 
-    The new one lies beside the old until then, so what a file of the old one shares with another (a hard link) is never written to.
-    A run that was killed leaves the unfinished folder; the next run removes it. Two runs at once: see ``lock_folder``.
+    Files of the old folder are never written to, so hard links to them keep their content. A killed run leaves an unfinished folder, which
+    the next run removes. For several runs at the same time, see ``lock_folder``.
 
     Raises:
-        FaceganError: a full disk, a folder that may not be written to.
+        FaceganError: a full disk, or a folder that is not writable.
     """
-    folder = folder.resolve()  # where a link leads
+    folder = folder.resolve()  # the target of a link
     unfinished, former = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
     try:
         if former.exists() and not folder.exists():  # killed between the two renames below
@@ -77,42 +77,42 @@ def replace_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(former, ignore_errors=True)
     except OSError as error:
         raise FaceganError(
-            f"expected to write {folder}; found: {error.strerror or error}; mend that, and run the same command again"
+            f"expected to write {folder}; found: {error.strerror or error}; fix that and run the same command again"
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def discard(path: Path) -> None:
-    """Removes a file, if it is there and may be removed."""
+    """Removes a file if it exists and can be removed."""
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
-    """Writes a file by ``replace_file``."""
+    """Writes a file with ``replace_file``."""
     with replace_file(path, durable) as file:
         file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text in UTF-8. What is no Unicode (the undecodable bytes of a file's name) becomes ``\\udcXX``."""
+    """Writes text in UTF-8. Characters that are not Unicode (undecodable bytes of a file name) become ``\\udcXX``."""
     write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Writes a small JSON file, in the order given."""
+    """Writes a small JSON file; the order of keys is kept."""
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path, kind: type[Content], remedy: str) -> Content:
-    """Returns the content of a small JSON file, checked by its pydantic model.
+    """Returns the content of a small JSON file, validated by its pydantic model.
 
     Args:
-        remedy: what to do about a missing or foreign file, such as "run the stage preprocess again".
+        remedy: what to do about a missing or damaged file, such as "run the stage preprocess again".
 
     Raises:
-        FaceganError: no such file, or one that is torn or foreign.
+        FaceganError: no such file, or other content.
     """
     try:
         content = path.read_bytes()
@@ -134,7 +134,7 @@ def hash_file(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise FaceganError(f"expected to read {path}; found: {error.strerror}; mend that, and run the same command again") from None
+        raise FaceganError(f"expected to read {path}; found: {error.strerror}; fix that and run the same command again") from None
 
 
 def open_lock(folder: Path) -> FileLock:

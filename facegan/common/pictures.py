@@ -11,7 +11,7 @@ from facegan.common.files import replace_file
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Returns images in [-1, 1] as uint8: -1 is 0, 1 is 255, what lies outside is clipped, the rest rounds to nearest."""
+    """Returns images in [-1, 1] as uint8: -1 is 0, 1 is 255, other values are rounded, and clipped to this range."""
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -21,10 +21,7 @@ def from_bytes(images: Tensor) -> Tensor:
 
 
 def make_grid(images: Tensor, columns: int) -> np.ndarray:
-    """Returns uint8 images (N, 3, H, W) side by side, row by row, as one picture (rows·H, columns·W, 3).
-
-    Places that the last row leaves empty are white.
-    """
+    """Returns uint8 images (N, 3, H, W) as a grid (rows·H, columns·W, 3); empty cells of the last row are white."""
     count, channels, height, width = images.shape
     rows = -(-count // columns)
     cells = torch.full((rows * columns, channels, height, width), 255, dtype=torch.uint8)
@@ -34,10 +31,10 @@ def make_grid(images: Tensor, columns: int) -> np.ndarray:
 
 
 def save_png(path: Path, picture: np.ndarray, text: Mapping[str, str] | None = None) -> None:
-    """Writes a picture (H, W, 3) in uint8 so that a crash leaves either the whole file or none.
+    """Writes a picture (H, W, 3) in uint8 atomically.
 
     Args:
-        text: what the file says about itself, as PNG text chunks.
+        text: PNG text chunks.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo

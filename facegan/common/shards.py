@@ -1,4 +1,4 @@
-"""Shards: a data set of pictures on disk, writer beside reader.
+"""Shards: a data set of images on disk, their writer and their reader.
 
 In or out: a folder with ``index.json`` and safetensors files of at most 256 MB. Each holds one tensor, ``images``: uint8
 (N, 3, H, W), RGB. Training pictures and held-out ones lie in separate files, both in the order in which they were added.
@@ -14,7 +14,7 @@ import hashlib
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, StringConstraints, model_validator
@@ -32,7 +32,7 @@ HEADER_BYTES = 4096  # a page, so that the pictures behind it start on one
 REMEDY = "run the stage preprocess again"
 
 Split = Literal["train", "holdout"]
-Crop = str | tuple[int, int, int, int]
+Crop = str | tuple[int, ...]
 
 
 class Shard(BaseModel):
@@ -40,7 +40,9 @@ class Shard(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    file: Annotated[str, StringConstraints(pattern=r"^(train|holdout)-\d{5,}\.safetensors$")]  # in the folder, and nowhere else
+    file: Annotated[
+        str, StringConstraints(pattern=r"^(train|holdout)-\d{5,}\.safetensors$")
+    ]  # a name, so it cannot point to another folder
     split: Split
     images: NonNegativeInt
     bytes: NonNegativeInt
@@ -62,7 +64,7 @@ class Index(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["facegan-shards-1"] = FORMAT
+    format: Literal["facegan-shards-1"] = "facegan-shards-1"
     resolution: PositiveInt
     train: NonNegativeInt
     holdout: NonNegativeInt
@@ -83,8 +85,8 @@ class Index(BaseModel):
 class ShardWriter:
     """Writes a folder of shards, picture by picture.
 
-    What an earlier run left in the folder goes first, its index before all; the new index comes with ``finish``. Whatever
-    happens in between, there is never an index beside shards that are not its own.
+    Files of an earlier run are removed first, starting with the index; ``finish`` writes the new index. So the folder never has an index
+    of other shards.
     """
 
     def __init__(self, folder: Path, resolution: int, shard_bytes: int = SHARD_BYTES):
@@ -145,7 +147,7 @@ class ShardWriter:
     def _name(self, split: str) -> str:
         return f"{split}-{sum(shard.split == split for shard in self.shards):05d}.safetensors"
 
-    def _write(self, split: str, content: bytes | np.ndarray, at_start: bool = False) -> None:
+    def _write(self, split: str, content: Any, at_start: bool = False) -> None:
         """Writes to a split's file. An error goes through ``replace_file``, which says it in words."""
         try:
             if at_start:
@@ -200,7 +202,7 @@ def open_split(folder: Path, split: Split) -> list[Tensor]:
     The first time in a process each file is read from end to end and its hash compared: about two seconds a gigabyte.
 
     Raises:
-        FaceganError: no index, or a shard that is missing, torn, or not the one that the index names.
+        FaceganError: no index, or a shard that is missing, truncated or modified.
     """
     index = read_index(folder)
     return [open_shard(Path(folder), shard, index.resolution) for shard in index.shards if shard.split == split]

@@ -15,6 +15,7 @@ from facegan.common.errors import FaceganError
 from facegan.common.files import write_bytes
 from facegan.common.pictures import to_bytes
 from facegan.models.latents import seeded_latents
+from facegan.models.network import GeneratorNetwork
 
 if TYPE_CHECKING:
     import onnx
@@ -54,7 +55,7 @@ def convert(network: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], 
     return model
 
 
-def write_onnx(generator: nn.Module, path: Path) -> None:
+def write_onnx(generator: GeneratorNetwork, path: Path) -> None:
     """Writes the generator as ONNX."""
     model = convert(generator, [seeded_latents(generator, 2, 0)], ["latents"], any_batch=True)
     model.doc_string = (
@@ -63,7 +64,7 @@ def write_onnx(generator: nn.Module, path: Path) -> None:
     write_bytes(path, model.SerializeToString(deterministic=True))
 
 
-def measure_difference(generator: nn.Module, path: Path) -> int:
+def measure_difference(generator: GeneratorNetwork, path: Path) -> int:
     """Returns the largest difference between onnxruntime's and PyTorch's faces, in levels of 255, over all pixels of 64 faces."""
     try:
         import onnxruntime

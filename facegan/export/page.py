@@ -21,6 +21,7 @@ from facegan.common.files import write_text
 from facegan.export.onnx_file import convert
 from facegan.models.generator_file import Card
 from facegan.models.latents import seeded_latents
+from facegan.models.network import GeneratorNetwork
 from facegan.sampling import codes
 from facegan.sampling.directions import REACH, find_directions
 
@@ -33,7 +34,7 @@ STATIC = Path(__file__).parent
 class PageNetwork(nn.Module):
     """The generator as a function of a latent (1, L), the truncation (1, 1) and a shift (1, L) of its code along directions."""
 
-    def __init__(self, generator: nn.Module):
+    def __init__(self, generator: GeneratorNetwork):
         super().__init__()
         self.generator: Any = generator
 
@@ -45,7 +46,7 @@ class PageNetwork(nn.Module):
         return self.generator.synthesize(styles.expand(codes.count_rows(self.generator), -1, -1))
 
 
-def write_page(path: Path, generator: nn.Module, card: Card, names: dict[int, str], title: str) -> int:
+def write_page(path: Path, generator: GeneratorNetwork, card: Card, names: dict[int, str], title: str) -> int:
     """Writes the page and returns its size in bytes.
 
     Args:

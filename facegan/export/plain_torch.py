@@ -8,9 +8,10 @@ import base64
 import zlib
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facegan.models.latents import seeded_latents
+from facegan.models.network import GeneratorNetwork
 
 HEADER = '''"""Latents to images in plain PyTorch. Made by facegan from a {name}; the weights are in generator.safetensors."""
 
@@ -51,7 +52,7 @@ def write_constant(values: Tensor) -> str:
     return f'constant("{base64.b64encode(zlib.compress(content, 9)).decode()}", {tuple(values.shape)})'
 
 
-def write_code(generator: nn.Module, name: str) -> str:
+def write_code(generator: GeneratorNetwork, name: str) -> str:
     """Returns the source.
 
     Args:

@@ -1,13 +1,13 @@
-"""A checkpoint's file: everything that a resumed training needs, in a form that a crash cannot spoil.
+"""The file format of checkpoints: everything that a resumed training needs, protected against partial writes.
 
-It is a line that names the format, what ``torch.save`` writes, and the SHA-256 of both. No pickle in it can run code: it is read with
-``weights_only=True``. Training knows what the state means; ``facegan.models.generator_file`` takes the generator out of it.
+A line with the format's name, the output of ``torch.save``, and the SHA-256 of both. It is read with ``weights_only=True``, so a pickle in
+it cannot run code. Training interprets the state; ``facegan.models.generator_file`` can read the generator from it.
 """
 
 import hashlib
 import io
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 
@@ -20,10 +20,10 @@ DIGEST_BYTES = 32
 
 
 class HashingWriter:
-    """A file that is written once, front to back, with the SHA-256 of what went through.
+    """A file that is written sequentially, with the SHA-256 of its content.
 
-    ``error`` is the first that the system gave; what comes after it is dropped, since PyTorch's writer, which is no Python, takes an
-    exception out of ``write`` for an error of its own.
+    ``error`` is the first error of the system; later writes are ignored, because PyTorch's C++ writer would replace an exception from
+    ``write`` by its own.
     """
 
     def __init__(self, file: BinaryIO):
@@ -42,26 +42,26 @@ class HashingWriter:
         return memoryview(data).nbytes
 
     def flush(self) -> None:
-        """Leaves it to the file's own end."""
+        """Does nothing; the file is flushed at its end."""
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Writes the state so that ``path`` is either the old file or the whole new one, even if the power fails.
+    """Writes the state atomically, also in case of a power failure.
 
     Raises:
-        FaceganError: a full disk, a folder that may not be written to; the old file is as it was.
+        FaceganError: a full disk, or a folder that is not writable; the old file is kept.
     """
     with replace_file(path) as file:
         writer = HashingWriter(file)
         writer.write(FORMAT)
-        torch.save(state, writer)
+        torch.save(state, cast(BinaryIO, writer))
         if writer.error is not None:
             raise writer.error
         file.write(writer.digest.digest())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Returns the state, on the CPU. Raises FaceganError when the file is missing, torn, foreign, or of another version."""
+    """Returns the state, on the CPU. Raises FaceganError if the file is missing, damaged, of another kind or of another version."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -72,18 +72,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise FaceganError(f"expected «{FORMAT.decode().strip()}» in {path}; found {found}")
     body, digest = memoryview(content)[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
     if hashlib.sha256(body).digest() != digest:
-        raise FaceganError(f"expected a whole checkpoint in {path}; found a torn one ({len(content):,} bytes)")
+        raise FaceganError(f"expected a complete checkpoint in {path}; found a damaged one ({len(content):,} bytes)")
     try:
         state = torch.load(io.BytesIO(body[len(FORMAT) :]), map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a foreign pickle or archive makes PyTorch raise
+    except Exception as error:  # an untrusted pickle or archive can make PyTorch raise anything
         reason = printable(str(error).splitlines()[0])[:100] if str(error) else type(error).__name__
         raise FaceganError(f"expected a checkpoint in {path}; found another file with a hash of its own ({reason})") from None
     if not isinstance(state, dict):
-        raise FaceganError(f"expected a checkpoint in {path}; found a file that holds something else")
+        raise FaceganError(f"expected a checkpoint in {path}; found a file with other content")
     return state
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Returns whether the file begins as a checkpoint, of whatever version, does."""
+    """Returns whether the file starts like a checkpoint of any version."""
     with path.open("rb") as file:
         return file.read(len(FAMILY)) == FAMILY

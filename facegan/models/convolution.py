@@ -8,7 +8,7 @@ A convolution y = C(x, w) is linear in x and in w. With X(g, w) and W(g, x) the 
 ⟨g, C(x, w)⟩ = ⟨x, X(g, w)⟩ = ⟨w, W(g, x)⟩, so each of the three has the other two as its derivatives, to any order.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class Convolve(torch.autograd.Function):
         return convolve(features, weight, bias, geometry)
 
     @staticmethod
-    def backward(context: Any, gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(context: Any, gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Returns the derivatives of features, weight and bias."""
         features, weight = context.saved_tensors
         if not torch.is_grad_enabled():  # not differentiated again: PyTorch's own call, all gradients together
@@ -65,7 +65,7 @@ class InputGradient(torch.autograd.Function):
         return differentiate(gradients, make_placeholder(gradients, shape), weight, None, geometry, (True, False, False))[0]
 
     @staticmethod
-    def backward(context: Any, direction: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(context: Any, direction: Tensor) -> tuple[Tensor | None, ...]:
         """Returns the derivatives of gradients and weight."""
         gradients, weight = context.saved_tensors
         return (
@@ -86,7 +86,7 @@ class WeightGradient(torch.autograd.Function):
         return differentiate(gradients, features, make_placeholder(features, shape), None, geometry, (False, True, False))[1]
 
     @staticmethod
-    def backward(context: Any, direction: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(context: Any, direction: Tensor) -> tuple[Tensor | None, ...]:
         """Returns the derivatives of gradients and features."""
         gradients, features = context.saved_tensors
         return (
@@ -126,38 +126,12 @@ def make_placeholder(like: Tensor, shape: torch.Size) -> Tensor:
 
 def apply_convolution(features: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """Returns C(x, w) + bias, in autocast's type where autocast is on, as PyTorch's own convolutions do."""
-    dtype = find_autocast_dtype(features.device) or features.dtype
-    tensors = (tensor if tensor is None else tensor.to(dtype) for tensor in (features, weight, bias))
-    # views of leaf tensors, because PyTorch cannot say for the leaves themselves whether their gradient is needed
-    tensors = (tensor.view_as(tensor) if tensor is not None and tensor.is_leaf else tensor for tensor in tensors)
-    return Convolve.apply(*tensors, geometry)
-
-
-def find_autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """Returns autocast's type, or None where it is off."""
-    is_enabled = device.type != "meta" and torch.is_autocast_enabled(device.type)  # the meta device has no autocast
-    return torch.get_autocast_dtype(device.type) if is_enabled else None
-
-
-class CastOnce:
-    """A parameter in autocast's type, cast once for all passes until it changes, as PyTorch's own layers do within an autocast context."""
-
-    def __init__(self) -> None:
-        self.key: tuple | None = None
-        self.value: Tensor | None = None
-
-    def __deepcopy__(self, memo: dict) -> "CastOnce":
-        return CastOnce()
-
-    def __call__(self, parameter: Tensor | None) -> Tensor | None:
-        """Returns the parameter in autocast's type; unchanged where autocast is off."""
-        dtype = None if parameter is None else find_autocast_dtype(parameter.device)
-        if dtype is None or not parameter.is_leaf:
-            return parameter
-        key = dtype, parameter._version, parameter.requires_grad, torch.is_grad_enabled()
-        if key != self.key:
-            self.key, self.value = key, parameter.to(dtype)
-        return self.value
+    device = features.device.type
+    is_autocast = device != "meta" and torch.is_autocast_enabled(device)  # the meta device has no autocast
+    dtype = torch.get_autocast_dtype(device) if is_autocast else features.dtype
+    # views, because PyTorch cannot say for leaf tensors whether their gradient is needed
+    features, weight = features.to(dtype).view_as(features), weight.to(dtype).view_as(weight)
+    return Convolve.apply(features, weight, None if bias is None else bias.to(dtype).view_as(bias), geometry)
 
 
 def conv2d(
@@ -201,25 +175,16 @@ def make_pair(value: Pair) -> tuple[int, ...]:
 class Conv2d(nn.Conv2d):
     """``nn.Conv2d`` with zero padding, by ``conv2d``."""
 
-    def __init__(self, *args: Any, **options: Any):
-        super().__init__(*args, **options)
-        self.cast_weight, self.cast_bias = CastOnce(), CastOnce()
-
     def forward(self, features: Tensor) -> Tensor:
-        weight, bias = self.cast_weight(self.weight), self.cast_bias(self.bias)
-        return conv2d(features, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        return conv2d(features, self.weight, self.bias, self.stride, cast(Pair, self.padding), self.dilation, self.groups)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
     """``nn.ConvTranspose2d``, by ``conv_transpose2d``."""
 
-    def __init__(self, *args: Any, **options: Any):
-        super().__init__(*args, **options)
-        self.cast_weight, self.cast_bias = CastOnce(), CastOnce()
-
     def forward(self, features: Tensor, output_size: list[int] | None = None) -> Tensor:
-        weight, bias = self.cast_weight(self.weight), self.cast_bias(self.bias)
-        return conv_transpose2d(features, weight, bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+        padding, output_padding = cast(Pair, self.padding), self.output_padding
+        return conv_transpose2d(features, self.weight, self.bias, self.stride, padding, output_padding, self.groups, self.dilation)
 
 
 def make_transition(in_channels: int, out_channels: int) -> nn.Module:

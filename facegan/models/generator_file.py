@@ -1,14 +1,14 @@
-"""generator.safetensors: one file that is enough to sample, score or publish a generator.
+"""generator.safetensors: one file that is sufficient to sample, score or publish a generator.
 
-In or out: a generator and its card. The weights are the tensors; the card, which rebuilds the network around them, is the
-file's metadata. Nothing is unpickled, and nothing that the card says is believed before it is checked: the network is laid out
-without memory first, and its shapes are compared with the file's header.
+In or out: a generator and its card. The tensors are the weights; the card in the file's metadata describes the network. Nothing is
+unpickled, and the card is validated before it is used: the network is built without memory first, and its shapes are compared with the
+file's header.
 """
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
 from annotated_types import Ge, Le
@@ -22,12 +22,14 @@ from facegan.common.config import ConfigurationError, Section, read_values
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import write_bytes
 from facegan.models.checkpoint_file import is_checkpoint, read_checkpoint
+from facegan.models.network import GeneratorNetwork
 from facegan.models.parameters import ModelParameters
 from facegan.models.registry import MODELS, build_generator
 
 FORMAT = "facegan-generator-1"
 REMEDY = "name a generator.safetensors that facegan wrote"
-BuildNetwork = Callable[[ModelParameters, int], nn.Module]
+Built = TypeVar("Built", bound=nn.Module)
+BuildNetwork = Callable[[ModelParameters, int], Built]
 DTYPES = {"F32", "F16", "I64"}  # weights, halved weights, batch norm's counter
 
 
@@ -67,7 +69,7 @@ class _CheckedCard(Section):
 
 
 def save_generator(path: Path, generator: nn.Module, card: Card, dtype: torch.dtype = torch.float32) -> None:
-    """Writes the generator's weights and buffers and its card. The same generator and card give the same bytes."""
+    """Writes the generator's weights, buffers and card. The same generator and card give byte-identical files."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
     tensors = {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
     write_bytes(path, save(tensors, {"card": write_card(card)}))  # one entry: safetensors shuffles several
@@ -78,8 +80,8 @@ def write_card(card: Card) -> str:
     return json.dumps({"format": FORMAT, **card.model_dump()})
 
 
-def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[nn.Module, Card]:
-    """Returns the generator, in float32 and evaluation mode, and its card; also out of a checkpoint of a training that may still go on.
+def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[GeneratorNetwork, Card]:
+    """Returns the generator, in float32 and evaluation mode, and its card; also from a checkpoint of a running training.
 
     Raises:
         FaceganError: no such file, not a safetensors file, not one of ours, weights that do not fit the card or are not finite.
@@ -90,13 +92,11 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[nn.M
     try:
         network, card = read_generator_from_checkpoint(path) if is_checkpoint(path) else load_network(path, build_generator)
     except OSError as error:
-        raise FaceganError(
-            f"expected to read {path}; found: {error.strerror or error}; mend that, and run the same command again"
-        ) from None
+        raise FaceganError(f"expected to read {path}; found: {error.strerror or error}; fix that and run the same command again") from None
     return network.to(device).eval(), card
 
 
-def load_network(path: Path, build: BuildNetwork) -> tuple[nn.Module, Card]:
+def load_network(path: Path, build: BuildNetwork[Built]) -> tuple[Built, Card]:
     """Returns a network that ``save_generator`` wrote (a discriminator too), on the CPU, and its card.
 
     Args:
@@ -116,11 +116,11 @@ def load_network(path: Path, build: BuildNetwork) -> tuple[nn.Module, Card]:
     return fill_network(path, card, tensors, build), card
 
 
-def read_generator_from_checkpoint(path: Path) -> tuple[nn.Module, Card]:
-    """Returns the averaged generator of a training that may still go on, on the CPU, and its card.
+def read_generator_from_checkpoint(path: Path) -> tuple[GeneratorNetwork, Card]:
+    """Returns the averaged generator of a running training, on the CPU, and its card.
 
     Raises:
-        FaceganError: no such file, a torn or foreign one, or weights that do not fit the card.
+        FaceganError: no such file, a damaged one, or weights that do not match the card.
     """
     state = read_checkpoint(path)
     card, tensors = read_card(path, state.get("card")), state.get("tensors")
@@ -131,7 +131,7 @@ def read_generator_from_checkpoint(path: Path) -> tuple[nn.Module, Card]:
     return fill_network(path, card, average, build_generator), card
 
 
-def fill_network(path: Path, card: Card, tensors: dict[str, torch.Tensor], build: BuildNetwork) -> nn.Module:
+def fill_network(path: Path, card: Card, tensors: dict[str, torch.Tensor], build: BuildNetwork[Built]) -> Built:
     """Returns the card's network with these weights. Raises FaceganError where they are not finite."""
     if not all(value.isfinite().all() for value in tensors.values()):
         raise FaceganError(f"expected finite weights in {path}; found NaN or infinity: its training exploded; {REMEDY}")
@@ -164,7 +164,7 @@ class _FirstWeightsLeftOut(TorchFunctionMode):
 
     def __torch_function__(self, function: Callable, types: Any, arguments: tuple = (), named: dict[str, Any] | None = None) -> Any:
         if function is nn.init.normal_:
-            return named["tensor"]
+            return (named or {})["tensor"]
         return function(*arguments, **(named or {}))
 
 

@@ -5,6 +5,8 @@ In: latents (B, latent_size), normal; the tutorial's are 32 long. Out: images (B
 the discriminator 4,211,713. Nothing is normalised.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -79,7 +81,7 @@ class Discriminator(DiscriminatorNetwork):
 
     def draw_noise(self, count: int, random: torch.Generator, dtype: torch.dtype) -> Noise:
         """Returns the dropout mask (count, features)."""
-        dropout = self.layers[-2]
+        dropout = cast(Dropout, self.layers[-2])
         return (dropout.draw_mask(count, (self.features,), random, dtype, channels_last=False),) if dropout.rate else ()
 
     def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:

@@ -1,13 +1,14 @@
-"""Latents: the noise that a generator turns into faces, drawn from a seeded torch.Generator; and those faces."""
+"""Latents, drawn from a seeded torch.Generator, and the images that a generator makes from them."""
 
 import torch
 from torch import Tensor, nn
 
 from facegan.common.devices import reproducible
 from facegan.common.pictures import to_bytes
+from facegan.models.network import GeneratorNetwork
 
 
-def draw_latents(generator: nn.Module, count: int, random: torch.Generator) -> Tensor:
+def draw_latents(generator: GeneratorNetwork, count: int, random: torch.Generator) -> Tensor:
     """Returns latents (count, latent_size) from the generator's own distribution, on the random generator's device."""
     shape, device = (count, generator.latent_size), random.device
     if generator.latent_distribution == "uniform":
@@ -15,16 +16,16 @@ def draw_latents(generator: nn.Module, count: int, random: torch.Generator) -> T
     return torch.randn(shape, generator=random, device=device)
 
 
-def seeded_latents(generator: nn.Module, count: int, seed: int) -> Tensor:
+def seeded_latents(generator: GeneratorNetwork, count: int, seed: int) -> Tensor:
     """Returns the same latents (count, latent_size) for the same seed on every machine: drawn on the CPU."""
     return draw_latents(generator, count, torch.Generator().manual_seed(seed))
 
 
-def truncate(generator: nn.Module, latents: Tensor, truncation: float) -> Tensor:
-    """Returns latents that give more typical and less varied faces the further ``truncation`` is below 1.
+def truncate(generator: GeneratorNetwork, latents: Tensor, truncation: float) -> Tensor:
+    """Returns latents that give more typical and less varied faces, the smaller ``truncation`` is.
 
-    They are multiplied by it; but a generator with an attribute ``truncation`` does better by its own means, so there that is
-    set, and the latents stay as they are.
+    Latents are multiplied by it. A generator with an attribute ``truncation`` truncates styles instead: the attribute is set, and the
+    latents do not change.
     """
     if hasattr(generator, "truncation"):
         generator.truncation = truncation

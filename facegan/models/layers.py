@@ -3,7 +3,7 @@
 import contextlib
 import math
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -22,7 +22,7 @@ class SumOverProcesses(torch.autograd.Function):
         return values
 
     @staticmethod
-    def backward(context: Any, gradients: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: Any, gradients: Tensor) -> Tensor:
         return SumOverProcesses.apply(gradients)
 
 
@@ -51,10 +51,11 @@ class BatchNorm2d(nn.BatchNorm2d):
         centred = images - mean[:, None, None]
         variance = SumOverProcesses.apply(centred.square().sum((0, 2, 3))) / count  # (C,)
         with torch.no_grad():
-            self.num_batches_tracked += 1
-            momentum = 1 / self.num_batches_tracked.float() if self.momentum is None else self.momentum
-            self.running_mean.lerp_(mean, momentum)
-            self.running_var.lerp_(variance * count / (count - 1), momentum)
+            batches, running_mean, running_var = map(cast(Any, self.get_buffer), ("num_batches_tracked", "running_mean", "running_var"))
+            batches += 1
+            momentum = 1 / batches.float() if self.momentum is None else self.momentum
+            running_mean.lerp_(mean, momentum)
+            running_var.lerp_(variance * count / (count - 1), momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(dtype)
 
@@ -112,8 +113,9 @@ class InFullPrecision(nn.Module):
 def normalize_spectrum(layer: nn.Module) -> nn.Module:
     """Returns the layer with its weight divided by its largest singular value (Miyato et al. 2018), in float32."""
     layer = spectral_norm(layer)
-    (norm,) = layer.parametrizations.weight
-    layer.parametrizations.weight[0] = InFullPrecision(norm)
+    parametrizations = cast(nn.ModuleDict, layer.parametrizations)["weight"]
+    (norm,) = cast(nn.ModuleList, parametrizations)
+    cast(nn.ModuleList, parametrizations)[0] = InFullPrecision(norm)
     return layer
 
 
@@ -148,10 +150,10 @@ def full_precision(device: torch.device) -> AbstractContextManager[None]:
     """Returns a context in which float32 stays float32, also under autocast."""
     if device.type == "meta":  # has no autocast
         return contextlib.nullcontext()
-    return torch.autocast(device.type, enabled=False)  # type: ignore[return-value]
+    return torch.autocast(device.type, enabled=False)
 
 
-def initialize_normal(layer: nn.Module, gain: float = 1.0) -> None:
+def initialize_normal(layer: nn.Linear | nn.Conv2d, gain: float = 1.0) -> None:
     """Draws weights from N(0, gain / √fan_in); biases are zero."""
     nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(layer.weight[0].numel()))
     if layer.bias is not None:

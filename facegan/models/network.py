@@ -34,6 +34,7 @@ class GeneratorNetwork(Network):
     """
 
     latent_size: int
+    truncation: float
     latent_distribution: Literal["normal", "uniform"] = "normal"
 
     def update_statistics(self, latents: Tensor) -> None:

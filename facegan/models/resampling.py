@@ -1,10 +1,10 @@
 """Resampling that neither shifts nor aliases: the filter [1, 3, 3, 1] in both directions (Karras et al. 2020, StyleGAN2).
 
-In and out: square feature maps (B, C, H, H), any number of channels, each treated alike. A constant stays what it is, except
-within two pixels of the border, outside which there are zeros. Pixels are squares: the picture's edges stay where they are.
+In and out: square feature maps (B, C, H, H) with any number of channels. A constant is preserved, except within two pixels of the border,
+beyond which there are zeros. The edges of the image do not move.
 
-Each direction is one product with a banded matrix: as depthwise convolutions the same sums take several times as long in
-bfloat16 on a CPU, most of it in their derivatives. The matrix is made once, and is no part of a saved network.
+Each direction is one product with a banded matrix; depthwise convolutions take several times as long in bfloat16 on a CPU, mostly for their
+derivatives. The matrix is not saved with the network.
 """
 
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 class Resampling(nn.Module):
     """Multiplies rows and columns by ``matrix`` (size out, size in)."""
+
+    matrix: Tensor
 
     def __init__(self, matrix: Tensor):
         super().__init__()

@@ -12,6 +12,7 @@ They are designed for the ``relativistic`` loss with the penalty ``r1_r2``.
 
 import itertools
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ class Block(nn.Module):
         self.second = Conv2d(channels, channels, 3, padding=1)
         initialize_normal(self.first, ACTIVATION_GAIN)
         nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        nn.init.zeros_(cast(Tensor, self.second.bias))
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.second(activate(self.first(activate(features))))  # (B, C, H, W)

@@ -1,22 +1,23 @@
 """StyleGAN2, small: Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN".
 
 In: latents (B, latent_size), normal. Out: images (B, 3, H, W) nominally in [-1, 1], for any power of two from 32 to 256. A
-mapping network turns a latent z into a style w; every convolution of the synthesis network is modulated by it. Each
-resolution adds its part of the picture to an enlarged copy of what the coarser ones made (skip connections), which is what
-replaced progressive growing. Made for ``non_saturating`` with the penalty ``r1`` on every sixteenth step.
+mapping network turns a latent z into a style w, which modulates every convolution of the synthesis network. Each resolution adds its
+part of the image to an enlarged copy of the coarser image (skip connections), which replaced progressive growing. Designed for
+``non_saturating`` with the penalty ``r1`` in every sixteenth step.
 
-Weights are drawn from N(0, 1) and scaled as they are used (equalised learning rate), so Adam's steps mean the same in every
-layer. Under autocast the convolutions run in its type; mapping, styles and what is 4 px small in the discriminator in float32.
+Weights are drawn from N(0, 1) and scaled when used (equalised learning rate), so Adam's steps have the same relative size in every layer.
+Under autocast the convolutions run in its type; the mapping network, styles and the discriminator's 4 px run in float32.
 """
 
 import itertools
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from facegan.models.convolution import CastOnce, conv2d, conv_transpose2d
+from facegan.models.convolution import conv2d, conv_transpose2d
 from facegan.models.layers import SumOverProcesses, count_processes, full_precision, stage_widths
 from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Noise
 from facegan.models.parameters import StyleGAN2Parameters
@@ -39,8 +40,8 @@ class Linear(nn.Module):
     """Values (B, in_channels) to (B, out_channels), at an equalised learning rate.
 
     Args:
-        rate: the layer learns so many times as fast as others.
-        bias: what it starts from.
+        rate: multiplies the learning rate.
+        bias: initial value.
     """
 
     def __init__(self, in_channels: int, out_channels: int, rate: float = 1.0, bias: float = 0.0):
@@ -61,14 +62,13 @@ class Convolution(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.gain = 1 / math.sqrt(in_channels * kernel**2)
-        self.cast_bias = CastOnce()
 
     def forward(self, features: Tensor) -> Tensor:
-        return conv2d(features, self.weight * self.gain, self.cast_bias(self.bias), padding=self.weight.shape[3] // 2)
+        return conv2d(features, self.weight * self.gain, self.bias, padding=self.weight.shape[3] // 2)
 
 
 class HalvingConvolution(Convolution):
-    """Features (B, in_channels, size, size) to (B, out_channels, size / 2, size / 2): smoothed before pixels are left out."""
+    """Features (B, in_channels, size, size) to (B, out_channels, size / 2, size / 2): smoothed before downsampling."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, size: int, bias: bool = True):
         super().__init__(in_channels, out_channels, kernel, bias)
@@ -76,17 +76,17 @@ class HalvingConvolution(Convolution):
         self.stride = 1 if kernel == 1 else 2
 
     def forward(self, features: Tensor) -> Tensor:
-        return conv2d(self.resample(features), self.weight * self.gain, self.cast_bias(self.bias), stride=self.stride)
+        return conv2d(self.resample(features), self.weight * self.gain, self.bias, stride=self.stride)
 
 
 class ModulatedConvolution(nn.Module):
     """A convolution whose input channels each image's style scales, and whose output is scaled back to unit variance.
 
-    Scaling features before and after is the same as scaling each image's weights, and leaves one convolution for the whole
-    batch. The paper's equations 1 to 3.
+    Scaling features before and after is equivalent to scaling each image's weights, and needs only one convolution for the batch. Equations
+    1 to 3 of the paper.
 
     Args:
-        doubled_size: the result is twice as large as the features, and so many pixels high; None: as large as they are.
+        doubled_size: height of the result if it is twice as large as the features; None if it has the same size.
         demodulate: scale back.
     """
 
@@ -122,6 +122,8 @@ class ModulatedConvolution(nn.Module):
 class StyledLayer(nn.Module):
     """A modulated convolution, noise, a bias, an activation."""
 
+    noise: Tensor
+
     def __init__(self, in_channels: int, out_channels: int, size: int, style_size: int, double: bool = False):
         super().__init__()
         self.convolution = ModulatedConvolution(in_channels, out_channels, 3, style_size, size if double else None)
@@ -139,7 +141,7 @@ class StyledLayer(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """What a resolution contributes to the picture: features to (B, 3, H, W)."""
+    """The contribution of a resolution to the image: features to (B, 3, H, W)."""
 
     def __init__(self, in_channels: int, style_size: int):
         super().__init__()
@@ -151,7 +153,7 @@ class ToRGB(nn.Module):
 
 
 class Mapping(nn.Module):
-    """Latents (B, size) to styles (B, size); a latent's length says nothing, its direction alone counts."""
+    """Latents (B, size) to styles (B, size); only the direction of a latent counts, not its length."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -176,6 +178,8 @@ class Generator(GeneratorNetwork):
             face, 1 disables truncation.
     """
 
+    average_style: Tensor
+
     def __init__(self, parameters: StyleGAN2Parameters, resolution: int):
         super().__init__()
         self.latent_size = size = parameters.latent_size
@@ -196,7 +200,7 @@ class Generator(GeneratorNetwork):
         others = torch.randn((count, self.latent_size), generator=random, device=device)
         changes = torch.randint(1, len(self.layers) + 1, (count,), generator=random, device=device)
         is_mixed = torch.rand(count, generator=random, device=device) < MIXING
-        sizes = (layer.size for layer in self.layers)
+        sizes = (cast(StyledLayer, layer).size for layer in self.layers)
         noises = [torch.randn((count, 1, size, size), dtype=dtype, generator=random, device=device) for size in sizes]
         return others, changes, is_mixed, *noises
 
@@ -216,7 +220,7 @@ class Generator(GeneratorNetwork):
         """Returns a style per layer and image, and one for the last layer's picture: (layers + 1, B, latent_size).
 
         Args:
-            mixing: in training, the first three tensors of ``draw_noise``: from an image's layer ``changes`` on, the style is another latent's.
+            mixing: in training, the first three tensors of ``draw_noise``: the style of ``others`` is used from layer ``changes`` on.
         """
         count = len(self.layers) + 1
         styles = self.mapping(latents)  # (B, latent_size)
@@ -248,7 +252,7 @@ class Generator(GeneratorNetwork):
 
 
 class ResidualBlock(nn.Module):
-    """Features (B, in_channels, size, size) to (B, out_channels, size / 2, size / 2): two convolutions, and a linear way around them."""
+    """Features (B, in_channels, size, size) to (B, out_channels, size / 2, size / 2): two convolutions and a linear shortcut."""
 
     def __init__(self, in_channels: int, out_channels: int, size: int):
         super().__init__()

@@ -19,7 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -129,7 +129,7 @@ def read_table(path: Path) -> tuple[list[str], np.ndarray, int]:
         problem = f"expected a zip archive in {path}; found something else ({describe_error(error)})"
         raise FaceganError(f"{problem}; use a complete, undamaged zip file") from None
     rows = sorted(range(len(names)), key=names.__getitem__)  # stable: of equal names the later one comes last
-    rows = [row for row, after in itertools.pairwise([*rows, None]) if after is None or names[row] != names[after]]
+    rows = [row for row, after in zip(rows, [*rows[1:], -1], strict=True) if after < 0 or names[row] != names[after]]
     return [names[row] for row in rows], np.frombuffer(packed, MEMBER)[rows], len(names) - len(rows)
 
 
@@ -140,7 +140,7 @@ def read_directory(file: BinaryIO) -> list[zipfile.ZipInfo]:
     except UnicodeDecodeError:  # zipfile rejects the archive if one name has the UTF-8 flag and is not UTF-8
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as view:
             clear_false_utf8(view)
-            archive = zipfile.ZipFile(view)  # type: ignore[arg-type]  # which only reads and seeks
+            archive = zipfile.ZipFile(cast(BinaryIO, view))  # zipfile only reads and seeks
     entries = archive.infolist()
     check_entries(file, archive.start_dir, entries)
     return entries
@@ -205,7 +205,7 @@ def read_chunks(file: BinaryIO, name: str, member: Any) -> Iterator[bytes]:
         problem = f"expected {printable(name)} to be readable; found it encrypted"
         raise FaceganError(f"{problem}; unpack the archive, and pack it again without a password")
     if method not in METHODS:
-        found = zipfile.compressor_names.get(method, f"method {method}")
+        found = getattr(zipfile, "compressor_names", {}).get(method, f"method {method}")
         problem = f"expected {printable(name)} stored or deflated; found it compressed by {found}"
         raise FaceganError(f"{problem}; unpack the archive, and pack it again")
     file.seek(offset)
@@ -215,7 +215,7 @@ def read_chunks(file: BinaryIO, name: str, member: Any) -> Iterator[bytes]:
     file.seek(extra_bytes, os.SEEK_CUR)
     entry = zipfile.ZipInfo(name)
     entry.compress_size, entry.file_size, entry.CRC, entry.compress_type, entry.flag_bits = stored_bytes, size, crc, method, flags
-    stream = zipfile.ZipExtFile(file, "r", entry)  # type: ignore[arg-type]  # documented for zipfile's own file objects
+    stream = zipfile.ZipExtFile(cast(Any, file), "r", entry)  # documented for zipfile's own file objects
     while chunk := stream.read(CHUNK_BYTES):
         size -= len(chunk)
         yield chunk

@@ -12,7 +12,7 @@ slightly. Colour profiles are not applied.
 import contextlib
 import io
 from collections.abc import Iterator
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 import pillow_heif
@@ -94,7 +94,7 @@ class Photo:
             UnreadablePicture: the file is damaged, or has more than MAX_PIXELS.
         """
         with explain_unreadable():
-            image = Image.open(io.BytesIO(self.content), formats=OPENED) if self.was_decoded else self.image
+            image: Image.Image = Image.open(io.BytesIO(self.content), formats=OPENED) if self.was_decoded else self.image
             self.was_decoded = True
             if shrink > 1:
                 image.draft(None, (image.width // shrink, image.height // shrink))
@@ -212,7 +212,7 @@ def choose_box(name: str, size: tuple[int, int], crop: Crop) -> tuple[int, int, 
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
         return left, top, left + side, top + side
-    left, top, right, bottom = crop
+    left, top, right, bottom = cast(tuple[int, int, int, int], crop)
     if right > width or bottom > height:
         problem = f"expected photos that contain the crop box {list(crop)}; found {printable(name)} of {width}×{height}"
         raise FaceganError(f"{problem}; change preprocess.crop")

@@ -190,7 +190,7 @@ def read_photo(name: str, content: bytes, parameters: PreprocessParameters) -> t
             images, left_out = [read_image(name, content, parameters.resolution, parameters.crop, parameters.filter)], []
     except UnreadablePicture as error:
         return [], Outcome(share, unreadable=str(error))
-    return images, Outcome(share, [hashlib.sha256(image).digest()[:16] for image in images], left_out)
+    return images, Outcome(share, [hashlib.sha256(image.data).digest()[:16] for image in images], left_out)
 
 
 @contextlib.contextmanager

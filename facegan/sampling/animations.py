@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import replace_file
 from facegan.common.pictures import make_grid
 from facegan.models.latents import truncate
+from facegan.models.network import GeneratorNetwork
 from facegan.sampling import codes
 from facegan.sampling.faces import check_numbers, draw_batches, enlarge, generate
 from facegan.sampling.parameters import SampleParameters
@@ -27,7 +28,7 @@ PROGRESS_FRAMES, PROGRESS_FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 100, 150
 PROGRESS_PIXELS = 640  # maximum of the longer side
 
 
-def draw_walk(generator: nn.Module, parameters: SampleParameters, out: Path) -> None:
+def draw_walk(generator: GeneratorNetwork, parameters: SampleParameters, out: Path) -> None:
     """Writes walk.webp: a few faces, each on its own closed path through the latent space."""
     loops = draw_loops(generator, WALK_FACES, WALK_FRAMES, parameters.seed)  # (frames, faces, latent_size)
     faces = generate(generator, truncate(generator, loops.flatten(0, 1), parameters.truncation), "walk")
@@ -36,7 +37,7 @@ def draw_walk(generator: nn.Module, parameters: SampleParameters, out: Path) -> 
     save_animation(out / "walk.webp", pictures, WALK_FRAME_MILLISECONDS, quality=80)
 
 
-def draw_loops(generator: nn.Module, count: int, frames: int, seed: int) -> Tensor:
+def draw_loops(generator: GeneratorNetwork, count: int, frames: int, seed: int) -> Tensor:
     """Returns closed paths through the latent space, (frames, count, latent_size): the last frame is followed by the first.
 
     A path is a random Fourier series, z(t) = Σₖ (aₖ cos kt + bₖ sin kt) / √K with normally distributed aₖ and bₖ. It is smooth, and z(t)
@@ -52,7 +53,7 @@ def draw_loops(generator: nn.Module, count: int, frames: int, seed: int) -> Tens
 
 
 def draw_blend(
-    generator: nn.Module, parameters: SampleParameters, numbers: tuple[int, int], out: Path, pixels: int = BLEND_FACE_PIXELS
+    generator: GeneratorNetwork, parameters: SampleParameters, numbers: tuple[int, int], out: Path, pixels: int = BLEND_FACE_PIXELS
 ) -> Path:
     """Writes seed…_face…_to_….webp, in which one face of a seed turns into another and back, and returns its path.
 
@@ -68,7 +69,7 @@ def draw_blend(
     return path
 
 
-def find_latent(generator: nn.Module, seed: int, number: int) -> Tensor:
+def find_latent(generator: GeneratorNetwork, seed: int, number: int) -> Tensor:
     """Returns the latent (latent_size,) of a seed's face with this number."""
     *_, (first, latents) = draw_batches(generator, seed, number + 1)
     return latents[number - first]

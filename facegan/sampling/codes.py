@@ -11,15 +11,18 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facegan.common.devices import reproducible
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import to_bytes
+from facegan.models import stylegan2
 from facegan.models.latents import seeded_latents, truncate
+from facegan.models.network import GeneratorNetwork
 
 MOST_FACES = 256  # per seed
 HIGHEST_SEED = 2**32 - 1
@@ -28,18 +31,18 @@ SEEDED = re.compile(r"(\d{1,10})-(\d{1,3})-(\d(?:\.\d{1,2})?)", re.ASCII)
 EXPECTED = "expected a face such as 7-12-0.8 (seed, number, truncation)"
 
 
-def has_styles(generator: nn.Module) -> bool:
+def has_styles(generator: GeneratorNetwork) -> TypeGuard[stylegan2.Generator]:
     """Returns whether each of the generator's layers has its own style."""
-    return hasattr(generator, "choose_styles")
+    return isinstance(generator, stylegan2.Generator)
 
 
-def count_rows(generator: nn.Module) -> int:
+def count_rows(generator: GeneratorNetwork) -> int:
     """Returns S: the number of rows of the generator's codes."""
     return len(generator.layers) + 1 if has_styles(generator) else 1
 
 
 @torch.inference_mode()
-def encode(generator: nn.Module, latents: Tensor, truncation: float) -> Tensor:
+def encode(generator: GeneratorNetwork, latents: Tensor, truncation: float) -> Tensor:
     """Returns codes (N, S, L) of latents (N, L)."""
     latents = truncate(generator, latents, truncation)
     if has_styles(generator):
@@ -47,7 +50,7 @@ def encode(generator: nn.Module, latents: Tensor, truncation: float) -> Tensor:
     return latents[:, None]
 
 
-def synthesize(generator: nn.Module, codes: Tensor) -> Tensor:
+def synthesize(generator: GeneratorNetwork, codes: Tensor) -> Tensor:
     """Returns images (N, 3, H, W), nominally in [-1, 1], of codes (N, S, L). Differentiable."""
     if has_styles(generator):
         return generator.synthesize(codes.transpose(0, 1))
@@ -55,19 +58,19 @@ def synthesize(generator: nn.Module, codes: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def render(generator: nn.Module, codes: Tensor) -> Tensor:
+def render(generator: GeneratorNetwork, codes: Tensor) -> Tensor:
     """Returns the uint8 images (N, 3, H, W) of codes (N, S, L), on the generator's device: the same every time."""
     with reproducible():
         return to_bytes(synthesize(generator, codes.to(device_of(generator))))
 
 
-def draw_codes(generator: nn.Module, seed: int, count: int, truncation: float) -> Tensor:
+def draw_codes(generator: GeneratorNetwork, seed: int, count: int, truncation: float) -> Tensor:
     """Returns the codes (count, S, L) of a seed's first faces. They are bit-identical for every ``count``."""
     latents = seeded_latents(generator, MOST_FACES, seed)  # always all of them: another batch size can round differently
     return encode(generator, latents.to(device_of(generator)), truncation)[:count]
 
 
-def device_of(generator: nn.Module) -> torch.device:
+def device_of(generator: GeneratorNetwork) -> torch.device:
     """Returns the device of the generator's weights."""
     return next(generator.parameters()).device
 
@@ -84,12 +87,12 @@ def write_code(code: Tensor) -> str:
     return "~" + base64.urlsafe_b64encode(rows.numpy().astype("<f2").tobytes()).decode().rstrip("=")
 
 
-def read_faces(generator: nn.Module, faces: Sequence[str]) -> Tensor:
+def read_faces(generator: GeneratorNetwork, faces: Sequence[str]) -> Tensor:
     """Returns the codes (N, S, L) of faces in text form. Raises FaceganError for an invalid text or another generator's shape."""
     return torch.cat([read_code(generator, face) if face.startswith("~") else read_seeded(generator, face) for face in faces])
 
 
-def read_seeded(generator: nn.Module, face: str) -> Tensor:
+def read_seeded(generator: GeneratorNetwork, face: str) -> Tensor:
     """Returns the code (1, S, L) of a face in the form ``seed-number-truncation``."""
     match = SEEDED.fullmatch(face)
     if not match:
@@ -101,7 +104,7 @@ def read_seeded(generator: nn.Module, face: str) -> Tensor:
     return draw_codes(generator, seed, index + 1, truncation)[index:]
 
 
-def read_code(generator: nn.Module, face: str) -> Tensor:
+def read_code(generator: GeneratorNetwork, face: str) -> Tensor:
     """Returns the code (1, S, L) of a face in the form ``~`` and its bytes."""
     rows, size = count_rows(generator), generator.latent_size
     try:
@@ -117,7 +120,7 @@ def read_code(generator: nn.Module, face: str) -> Tensor:
     return code[None].to(device_of(generator))
 
 
-def blend(generator: nn.Module, codes: Tensor, weights: Tensor) -> Tensor:
+def blend(generator: GeneratorNetwork, codes: Tensor, weights: Tensor) -> Tensor:
     """Returns codes (M, S, L) between codes (N, S, L), with non-negative weights (M, N).
 
     Normally distributed latents are rescaled to the weighted mean of their lengths, like in spherical interpolation: their plain mean
@@ -131,7 +134,7 @@ def blend(generator: nn.Module, codes: Tensor, weights: Tensor) -> Tensor:
     return mixed * (lengths / mixed.norm(dim=2).clamp(min=1e-8))[:, :, None]
 
 
-def walk(generator: nn.Module, codes: Tensor, frames: int) -> Tensor:
+def walk(generator: GeneratorNetwork, codes: Tensor, frames: int) -> Tensor:
     """Returns codes (N · frames, S, L) on a closed path through codes (N, S, L): ``frames`` steps from each to the next, slow near each."""
     steps = torch.arange(frames, device=codes.device) / frames
     eased = steps * steps * (3 - 2 * steps)

@@ -7,6 +7,7 @@ generator's file: next to the weights, DVC would regard them as a change of its 
 """
 
 from pathlib import Path
+from typing import cast
 
 import pydantic
 import torch
@@ -16,6 +17,7 @@ from facegan.common.errors import FaceganError
 from facegan.common.files import read_json, write_json
 from facegan.models import dcgan, keras128, r3gan, resnet, stylegan2, tutorial28
 from facegan.models.latents import seeded_latents
+from facegan.models.network import GeneratorNetwork
 from facegan.sampling.codes import device_of, encode
 
 COUNT = 6
@@ -24,26 +26,27 @@ SPREAD_LATENTS = 1000
 LONGEST_NAME = 30
 
 
-def first_matrix(generator: nn.Module) -> Tensor:
+def first_matrix(generator: GeneratorNetwork) -> Tensor:
     """Returns A (D, L): the linear map with which the first layers read a latent or, in StyleGAN2, all layers read their styles."""
     match generator:
         case dcgan.Generator():
-            return generator.layers[0].weight.flatten(1).T  # (C · 4 · 4, L)
+            return cast(nn.ConvTranspose2d, generator.layers[0]).weight.flatten(1).T  # (C · 4 · 4, L)
         case tutorial28.Generator() | keras128.Generator():
-            return generator.layers[0].weight
+            return cast(nn.Linear, generator.layers[0]).weight
         case resnet.Generator():
             return generator.start.weight
         case r3gan.Generator():  # each weight scales one basis image, so it counts in proportion to that image's norm
             return generator.weigh.weight * generator.basis.flatten(1).norm(dim=1)[:, None]
         case stylegan2.Generator():
-            affine = [layer.convolution.affine for layer in (*generator.layers, *generator.to_rgb)]
+            layers = (*generator.layers, *generator.to_rgb)
+            affine = [cast(stylegan2.StyledLayer | stylegan2.ToRGB, layer).convolution.affine for layer in layers]
             return torch.cat([layer.weight * layer.gain for layer in affine])
     found = type(generator).__name__
     raise FaceganError(f"expected a generator whose first layer is known; found {found}; add its layer to facegan/sampling/directions.py")
 
 
 @torch.no_grad()
-def find_directions(generator: nn.Module, count: int = COUNT) -> Tensor:
+def find_directions(generator: GeneratorNetwork, count: int = COUNT) -> Tensor:
     """Returns directions (count, L), the strongest first. Each has the length of the codes' standard deviation along it.
 
     A direction's largest component is positive, so that its sign does not depend on the machine.

@@ -12,12 +12,13 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import make_grid, save_png
 from facegan.common.progress import Progress
 from facegan.models.latents import draw_latents, generate_images, truncate
+from facegan.models.network import GeneratorNetwork
 from facegan.sampling.codes import FACES_AT_ONCE
 from facegan.sampling.parameters import SampleParameters
 
@@ -30,7 +31,7 @@ FACE_FILE = re.compile(r"seed\d+_face\d{4,}\.png")
 
 
 def draw_faces(
-    generator: nn.Module, parameters: SampleParameters, out: Path, pixels: int = SINGLE_FACE_PIXELS, origin: Origin = NO_ORIGIN
+    generator: GeneratorNetwork, parameters: SampleParameters, out: Path, pixels: int = SINGLE_FACE_PIXELS, origin: Origin = NO_ORIGIN
 ) -> None:
     """Writes the first ``count`` faces as faces/seed…_face….png, and the first 64 as grid.png. Removes the faces of earlier calls.
 
@@ -50,7 +51,7 @@ def draw_faces(
 
 
 def draw_chosen(
-    generator: nn.Module,
+    generator: GeneratorNetwork,
     parameters: SampleParameters,
     numbers: Sequence[int],
     out: Path,
@@ -70,7 +71,7 @@ def save_face(folder: Path, face: Tensor, number: int, parameters: SampleParamet
 
 
 def generate_numbered(
-    generator: nn.Module, parameters: SampleParameters, numbers: Sequence[int], quiet: bool = False
+    generator: GeneratorNetwork, parameters: SampleParameters, numbers: Sequence[int], quiet: bool = False
 ) -> Iterator[tuple[int, Tensor]]:
     """Yields each number once, in ascending order, with its face (3, H, W) in uint8. Raises FaceganError for a number out of range.
 
@@ -95,7 +96,7 @@ def check_numbers(numbers: Sequence[int]) -> None:
         raise FaceganError(f"expected face numbers from 0 to {HIGHEST_NUMBER:,}; found {wrong[0]:,}; the first face of a seed is 0")
 
 
-def draw_batches(generator: nn.Module, seed: int, count: int) -> Iterator[tuple[int, Tensor]]:
+def draw_batches(generator: GeneratorNetwork, seed: int, count: int) -> Iterator[tuple[int, Tensor]]:
     """Yields the batches of latents (16, latent_size) that contain a seed's first ``count`` faces, each with its first face's number.
 
     They are those of ``facegan.models.latents.seeded_latents``, without holding all of them in memory.
@@ -106,7 +107,7 @@ def draw_batches(generator: nn.Module, seed: int, count: int) -> Iterator[tuple[
 
 
 def generate(
-    generator: nn.Module, inputs: Tensor, title: str, render: Callable[[nn.Module, Tensor], Tensor] = generate_images
+    generator: GeneratorNetwork, inputs: Tensor, title: str, render: Callable[[GeneratorNetwork, Tensor], Tensor] = generate_images
 ) -> Iterator[Tensor]:
     """Yields one face (3, H, W) in uint8 on the CPU for each of the inputs: latents (N, latent_size), or whatever ``render`` takes."""
     with Progress(title, len(inputs), "faces") as progress:

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facegan.common.errors import FaceganError, printable
 from facegan.common.shards import Split
 from facegan.models.generator_file import Card
 from facegan.models.latents import generate_images, seeded_latents
+from facegan.models.network import GeneratorNetwork
 from facegan.models.registry import build_generator, describe_model
 from facegan.scoring.extractors import BATCH, Extractor, extract, name_frechet, name_kernel
 from facegan.scoring.face_share import measure_face_share, watch_for_faces
@@ -34,7 +35,7 @@ Report = dict[str, Any]  # the content of report.json
 
 
 def evaluate(
-    generator: nn.Module, card: Card, reference: Reference, shards: Path, extractor: Extractor, parameters: EvaluateParameters
+    generator: GeneratorNetwork, card: Card, reference: Reference, shards: Path, extractor: Extractor, parameters: EvaluateParameters
 ) -> tuple[Report, Tensor]:
     """Returns a report on ``parameters.images`` generated faces, and their features (images, D).
 
@@ -159,14 +160,14 @@ def check_extractor(reference: Reference, extractor: Extractor) -> None:
         raise FaceganError(f"expected real features from {expected}; found {printable(space)} ({sha256[:8]}); {REMEDY}")
 
 
-def generate(generator: nn.Module, parameters: EvaluateParameters, device: torch.device) -> Iterator[Tensor]:
+def generate(generator: GeneratorNetwork, parameters: EvaluateParameters, device: torch.device) -> Iterator[Tensor]:
     """Yields uint8 batches (B, 3, H, W) of generated images, which depend only on the seed."""
     for batch in seeded_latents(generator, parameters.images, parameters.seed).split(BATCH[device.type]):
         yield generate_images(generator, batch)
 
 
 def draw_neighbours(
-    generator: nn.Module, features: Tensor, reference: Reference, shards: Path, parameters: EvaluateParameters
+    generator: GeneratorNetwork, features: Tensor, reference: Reference, shards: Path, parameters: EvaluateParameters
 ) -> np.ndarray:
     """Returns a sheet (H, W, 3) of the generated images nearest to a training image, with their neighbours; see ``draw_sheet``.
 

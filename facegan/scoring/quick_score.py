@@ -5,9 +5,10 @@ by the same amount, so it ranks the states of one run. The stage ``evaluate`` co
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facegan.models.latents import generate_images, seeded_latents
+from facegan.models.network import GeneratorNetwork
 from facegan.scoring.distances import fit_gaussian, frechet_distance
 from facegan.scoring.extractors import BATCH, extract, name_frechet, open_extractor
 
@@ -29,7 +30,7 @@ class QuickScore:
         self.name = f"{name_frechet(self.extractor.space)}_quick{self.count}"
         self.real = fit_gaussian(extract(self.extractor, real.split(self.batch)))
 
-    def __call__(self, generator: nn.Module) -> float:
+    def __call__(self, generator: GeneratorNetwork) -> float:
         """Returns the distance of images generated in evaluation mode; the generator's mode is restored."""
         was_training = generator.training
         generator.eval()

@@ -74,7 +74,7 @@ def reject_addresses(block: Block) -> None:
             raise gr.Error("expected an uploaded photo; found an address; choose a file", print_exception=False)
         return await move(path)
 
-    block.async_move_resource_to_block_cache = move_uploaded  # type: ignore[method-assign, assignment]
+    block.async_move_resource_to_block_cache = move_uploaded
 
 
 def describe(studio: Studio, name: str) -> str:

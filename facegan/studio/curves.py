@@ -51,7 +51,7 @@ def show_figure(title: str, curves: Mapping[str, Curve]) -> gr.LinePlot:
     limits: list[float | None] | None = None
     if max(values) - min(values) > PEAK * (high - low) > 0:
         limits, title = [low, high], f"{title} (the start exceeds the axis)"
-    return gr.LinePlot(pd.DataFrame(points, columns=[IMAGES, "value", "curve"]), title=title, y_lim=limits, visible=True)  # type: ignore[arg-type]
+    return gr.LinePlot(pd.DataFrame(points, columns=[IMAGES, "value", "curve"]), title=title, y_lim=limits, visible=True)
 
 
 def select_curves(columns: Mapping[str, Sequence[float]], names: Mapping[str, str]) -> dict[str, Curve]:

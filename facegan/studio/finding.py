@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from facegan.common.errors import FaceganError
 from facegan.models.latents import seeded_latents
+from facegan.models.network import GeneratorNetwork
 from facegan.sampling import codes
 from facegan.scoring.extractors import open_extractor
 
@@ -66,7 +67,9 @@ def open_features() -> Extract | None:
     return extract
 
 
-def find(generator: nn.Module, target: Tensor, extract: Extract | None = None, steps: int = STEPS, every: int = 10) -> Iterator[Found]:
+def find(
+    generator: GeneratorNetwork, target: Tensor, extract: Extract | None = None, steps: int = STEPS, every: int = 10
+) -> Iterator[Found]:
     """Yields the best code after every ``every`` steps and after the last one.
 
     Args:
@@ -105,7 +108,7 @@ def find(generator: nn.Module, target: Tensor, extract: Extract | None = None, s
 
 
 @torch.no_grad()
-def rank(generator: nn.Module, drawn: Tensor, target: Tensor) -> Tensor:
+def rank(generator: GeneratorNetwork, drawn: Tensor, target: Tensor) -> Tensor:
     """Returns the indices of codes (N, S, L), sorted by the distance of their faces from the target."""
     distances = [compare_pixels(codes.synthesize(generator, part), target) for part in drawn.split(codes.FACES_AT_ONCE)]
     return torch.cat(distances).argsort()

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file
 from facegan.models.generator_file import Card, load_generator
+from facegan.models.network import GeneratorNetwork
 from facegan.studio.runs import Run, read_runs
 
 MAX_WAITING = 32
@@ -29,7 +29,7 @@ class Busy(FaceganError):
 class Loaded:
     """A generator in memory: the network, its card, the hash of its file."""
 
-    network: nn.Module
+    network: GeneratorNetwork
     card: Card
     fingerprint: str
 

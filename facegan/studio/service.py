@@ -5,12 +5,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facegan.common.devices import reproducible
 from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file
 from facegan.common.pictures import from_bytes, to_bytes
+from facegan.models.network import GeneratorNetwork
 from facegan.models.registry import count_parameters
 from facegan.sampling import codes
 from facegan.sampling.directions import COUNT, REACH, find_directions, move, name_direction, read_names
@@ -151,7 +152,7 @@ class Studio:
             }
 
 
-def draw(network: nn.Module, faces: Tensor) -> Tensor:
+def draw(network: GeneratorNetwork, faces: Tensor) -> Tensor:
     """Returns faces (N, 3, H, W) in uint8, on the CPU, from codes (N, S, L)."""
     with torch.inference_mode(), reproducible():
         return torch.cat([to_bytes(codes.synthesize(network, part)).cpu() for part in faces.split(codes.FACES_AT_ONCE)])
@@ -163,7 +164,7 @@ def finish(loaded: Loaded, code: Tensor) -> tuple[Tensor, str]:
     return draw(loaded.network, codes.read_faces(loaded.network, [text]))[0], text
 
 
-def is_drawable(network: nn.Module, face: str) -> bool:
+def is_drawable(network: GeneratorNetwork, face: str) -> bool:
     """Returns whether the generator can draw the face."""
     try:
         codes.read_faces(network, [face])

@@ -1,4 +1,4 @@
-"""Where a run's state is stored between two calls of training, and what is kept of it when the run has ended.
+"""Where a run's state is stored between two calls of training, and what is kept after its end.
 
 A run's folder is named by its key: a hash of everything that the result depends on (parameters, code, data), except its length: if no
 schedule depends on that, a longer run continues from the end of a shorter one. In the folder:
@@ -93,11 +93,11 @@ class RunFolder:
         os.replace(unfinished, newest)
 
     def picture(self, images_seen: int) -> Path:
-        """Returns the path of the progress picture after so many images."""
+        """Returns the path of the progress picture after ``images_seen`` images."""
         return self.path / "progress" / f"{images_seen:010d}.png"
 
     def pictures(self, images_seen: int) -> list[Path]:
-        """Returns the progress pictures up to so many images."""
+        """Returns the progress pictures up to ``images_seen`` images."""
         return [path for path in sorted((self.path / "progress").glob("*.png")) if path.stem.isdigit() and int(path.stem) <= images_seen]
 
     def keep_as_good(self) -> None:
@@ -142,7 +142,7 @@ class RunFolder:
         return read_checkpoint(self.path / "good.ckpt")
 
     def load_other(self, key: str, check: Check, end: int) -> tuple[dict[str, Any] | None, list[str]]:
-        """Returns the furthest state up to ``end`` of another run, and messages; its pictures and the state to rewind to are copied here."""
+        """Returns another run's furthest state up to ``end``, and messages. Its pictures and the state to rewind to are copied here."""
         other, messages, best = self.root / key, list[str](), None
         for path in [*other.glob("state*.ckpt"), *other.glob("*/*/state.ckpt")]:
             state = self._read(path, check, messages)
@@ -179,7 +179,7 @@ class RunFolder:
         """Yields the folders of other runs that have a state, the newest first, and which kinds of ingredients have changed."""
         others = [path for path in self.root.glob("[!.]*/run.json") if path.parent != self.path and has_state(path.parent)]
         for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
-            with contextlib.suppress(FaceganError):  # a damaged file does not say what has changed
+            with contextlib.suppress(FaceganError):  # of a damaged file
                 theirs = read_json(path, Ingredients, "").model_dump()
                 yield path.parent, [kind for kind, value in self.ingredients.items() if theirs.get(kind) != value]
 
@@ -188,7 +188,7 @@ class RunFolder:
         return next((path for path, changed in self.find_others() if changed == ["code"]), None)
 
     def describe_others(self) -> str | None:
-        """Returns, for a new run, what has changed since an unfinished one or since one that only other code has run; None if there is none."""
+        """Returns what has changed since an unfinished run, or since a run with the same parameters and data but other code."""
         for path, changed in self.find_others():
             if changed == ["code"]:
                 return (

@@ -79,9 +79,8 @@ class StepGraphs:
             self.has_failed = True
             self.graphs.clear()
             if reason or self.world.is_main:
-                print(
-                    f"a step could not be captured as a CUDA graph ({reason or 'in another process'}); continuing without: slower, same result"
-                )
+                reason = reason or "it failed in another process"
+                print(f"a step could not be captured as a CUDA graph ({reason}); continuing without: slower, same result", flush=True)
 
     def _capture(self, penalize: bool) -> torch.cuda.CUDAGraph:
         """Returns the graph of one step."""

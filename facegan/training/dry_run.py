@@ -135,7 +135,7 @@ def count_events(steps: int, every_images: int | None, parameters: TrainParamete
 
 
 def measure_step(trainer: Trainer, images_seen: int) -> float:
-    """Returns the median seconds of the step after so many images; of the last one where steps take longer than is affordable."""
+    """Returns the median seconds of the step after ``images_seen`` images; of the last one if steps are too slow."""
 
     def run_step() -> None:
         trainer.images_seen = images_seen

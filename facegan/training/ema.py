@@ -1,5 +1,7 @@
 """The exponential moving average (EMA) of the generator's weights, which is sampled, scored and published."""
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 
@@ -19,9 +21,10 @@ def update_ema(ema: nn.Module, generator: nn.Module, decay: Tensor) -> None:
         decay: a 0-dim tensor on the training device.
     """
     with torch.no_grad():
-        averages, weights = list(ema.parameters()), list(generator.parameters())
+        averages: list[Tensor] = list(ema.parameters())
+        weights: list[Tensor] = list(generator.parameters())
         if decay.device.type == "cpu":
-            torch._foreach_lerp_(averages, weights, [1 - decay] * len(weights))  # one rounding fewer than below
+            torch._foreach_lerp_(averages, weights, cast(Any, [1 - decay] * len(weights)))  # one rounding fewer than below
         else:
             move_together(averages, weights, 1 - decay)
         buffers = list(ema.buffers())

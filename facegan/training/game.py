@@ -6,7 +6,7 @@ gradient of the discriminator's weights.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ class Inputs(NamedTuple):
     Attributes:
         real: (B, 3, H, W) in [-1, 1].
         latents, noise: the generator's inputs.
-        fake: (B, 3, H, W), or None where the generator's loss generates the images itself.
+        fake: (B, 3, H, W), or None where the generator's loss generates them.
         real_view, fake_view, between_view: the random numbers of the discriminator's passes.
         label_noise: (B, 2), where the objective has it.
         share: (B, 1, 1, 1), where between real and generated images WGAN-GP looks.
@@ -86,6 +86,7 @@ class Losses(NamedTuple):
 def discriminator_loss(discriminator: DiscriminatorNetwork, game: Game, values: Values, penalize: bool, inputs: Inputs) -> Losses:
     """Returns the loss of telling real images from generated ones; the generator gets no gradient."""
     stride = game.penalty_stride if penalize else 1
+    assert inputs.fake is not None
     real = inputs.real.detach()[::stride].requires_grad_(penalize)  # the images with a penalty
     fake = inputs.fake.detach()[::stride].requires_grad_(penalize and game.penalty == "r1_r2")
     real_logits = judge(discriminator, game, values, inputs.real.detach(), inputs.real_view, stride, real)
@@ -128,7 +129,7 @@ def judge(
         images = images if penalized is None else penalized
         return [discriminator(game.augmentation(images, values.strength, view.augmentation), view.noise).float()]  # (B,)
     images = images.clone()
-    images[::stride] = penalized
+    images[::stride] = cast(Tensor, penalized)
     seen = game.augmentation(images, values.strength, view.augmentation)  # (B, 3, H, W)
     return [
         discriminator(every(stride, seen, first), tuple(every(stride, numbers, first) for numbers in view.noise)).float()
@@ -157,8 +158,9 @@ def compute_penalty(
         real, fake: images (B, 3, H, W) that require a gradient, and their logits (B,).
     """
     if game.penalty == "wgan_gp":
-        between = interpolate(real[0], fake[0], inputs.share)  # (B, 3, H, W)
-        return gradient_penalty(lambda images: judge(discriminator, game, values, images, inputs.between_view)[0], between, center=1).mean()
+        view = cast(View, inputs.between_view)
+        between = interpolate(real[0], fake[0], cast(Tensor, inputs.share))  # (B, 3, H, W)
+        return gradient_penalty(lambda images: judge(discriminator, game, values, images, view)[0], between, center=1).mean()
     penalty = squared_gradient_norms(real[1], real[0]).mean() / 2
     if game.penalty == "r1_r2":
         penalty = penalty + squared_gradient_norms(fake[1], fake[0]).mean() / 2

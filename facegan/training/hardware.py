@@ -58,7 +58,7 @@ def choose_hardware(device: str, precision: str, cuda_graph: str = "auto") -> Ha
         precision = "bf16" if computes_bfloat16(device) else "fp32"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # makes cuBLAS deterministic if set before its first use
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs 3% of the time
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs 3% of the time
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False  # TF32 rounds float32 to ten bits of mantissa

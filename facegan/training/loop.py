@@ -138,7 +138,7 @@ def run_loop(trainer: Trainer, run: RunFolder | None, clock: "Clock", interrupti
                 continue
             check_collapse(trainer, row, progress)
             progress.annotate(describe_row(row))
-        if trainer.quick_score and is_due(trainer, parameters.score_every_images):
+        if trainer.quick_score and parameters.score_every_images and is_due(trainer, parameters.score_every_images):
             trainer.add_score()
 
         picture_due = is_due(trainer, parameters.progress_images)
@@ -156,14 +156,14 @@ def run_loop(trainer: Trainer, run: RunFolder | None, clock: "Clock", interrupti
             raise Interrupted(signal)
 
 
-def finish(trainer: Trainer, run: RunFolder, folders: Folders) -> None:
+def finish(trainer: Trainer, run: RunFolder | None, folders: Folders) -> None:
     """Writes the results of a stopped run's last checkpoint; the run can still be resumed.
 
     Raises:
         FaceganError: no such run, or another process is training it.
     """
-    if not run.path.exists() or not run.acquire():
-        found = "one that another process is training" if run.path.exists() else "none with these parameters, code and data"
+    if not run or not run.path.exists() or not run.acquire():
+        found = "one that another process is training" if run and run.path.exists() else "none with these parameters, code and data"
         raise FaceganError(f"expected a stopped run in {folders.checkpoints}; found {found}; run train without --finish")
     try:
         state, messages = run.load(trainer.find_fault, end=None)
@@ -234,12 +234,12 @@ def is_over(trainer: Trainer) -> bool:
 
 
 def is_due(trainer: Trainer, every_images: int) -> bool:
-    """Returns whether an event that happens every ``every_images`` images (in full steps) happens now; independent of the run's length."""
+    """Returns whether an event that happens every ``every_images`` images, in full steps, happens now."""
     return trainer.images_seen % (math.ceil(every_images / trainer.parameters.batch) * trainer.parameters.batch) == 0
 
 
 def is_row_due(images_seen: int, batch: int) -> bool:
-    """Returns whether a row of losses.csv is due: after every step at first, then every second, fourth, …; independent of the run's length."""
+    """Returns whether a row of losses.csv is due: after every step at first, then every second, fourth, …"""
     steps = images_seen // batch
     spacing = max(1, min(steps // ROWS_BEFORE, ROW_IMAGES // batch))
     return steps % 2 ** (spacing.bit_length() - 1) == 0  # the largest power of two up to the spacing

@@ -64,7 +64,7 @@ def make_optimizer(
     if name == "rmsprop":
         optimizer = torch.optim.RMSprop(
             parameters,
-            lr=lr,  # type: ignore[arg-type]
+            lr=lr,
             alpha=KERAS_RHO,
             eps=KERAS_EPSILON,
             foreach=True,

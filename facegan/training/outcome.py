@@ -25,7 +25,7 @@ def draw_picture(trainer: Trainer) -> np.ndarray:
 
 
 def write_outcome(trainer: Trainer, run: RunFolder, model: Path, metrics: Path) -> None:
-    """Writes the model's folder next to its place, and replaces the old one in one step, so nothing of another run stays; and the metrics."""
+    """Writes the metrics, and replaces the model's folder in one step, so nothing of another run stays."""
     with replace_folder(model) as folder:
         generator = trainer.ema_generator()
         save_generator(folder / "generator.safetensors", generator, trainer.make_card(trainer.images_seen))
@@ -75,7 +75,7 @@ def write_metrics(trainer: Trainer, folder: Path) -> None:
 
 
 def write_rows(path: Path, columns: tuple[str, ...], rows: list[dict[str, float]]) -> None:
-    """Writes a table as CSV; the same rows give the same bytes. Not with pandas, which training does not import."""
+    """Writes a table as CSV; the same rows give byte-identical files. Training does not import pandas."""
     lines = [",".join(columns)]
     lines += [",".join(str(row[name]) if name == "images_seen" else f"{row[name]:.6g}" for name in columns) for row in rows]
     write_bytes(path, ("\n".join(lines) + "\n").encode())

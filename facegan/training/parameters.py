@@ -14,36 +14,33 @@ Rate = Annotated[Number, Gt(0)]
 Share = Annotated[Number, Ge(0), Le(1)]
 Amount = Annotated[Number, Ge(0)]
 Count = Annotated[WholeNumber, Ge(1)]
-# [start, end]; a list in YAML
+# [start, end], a list in YAML
 RatePair = Annotated[tuple[Rate, Rate], Strict(False)]
 SharePair = Annotated[tuple[Share, Share], Strict(False)]
 AmountPair = Annotated[tuple[Amount, Amount], Strict(False)]
 
 
 class TrainParameters(Section):
-    """How a generator is trained. A pair [start, end] runs along a cosine over ``schedule_images``, then stays.
+    """How a generator is trained. A pair [start, end] follows a cosine over ``schedule_images`` and then stays at its end.
 
     Attributes:
-        objective: both networks' losses; see ``facegan.training.losses``.
-        penalty, gamma, penalty_interval, penalty_stride: the gradient penalty, its weight ("auto": from resolution and data), on every
-            so manieth step, and on every so manieth image there.
-        optimizer, lr, discriminator_lr_ratio, betas, clip_value: the generator's learning rate is lr, the discriminator's so many
-            times that; betas are Adam's, the second one a number or a pair; rmsprop is Keras', with its decay of the rate.
-        batch, images: real images a step, and in all.
-        start_from: the model folder of an earlier run, whose networks this one begins with (null: random ones). See
-            ``facegan.training.start``.
-        fresh_batch: the generator's move gets images of its own.
+        objective: the losses of both networks; see ``facegan.training.losses``.
+        penalty, gamma: the gradient penalty and its weight ("auto": from resolution and data).
+        penalty_interval, penalty_stride: the penalty is computed in every n-th step, for every n-th image.
+        optimizer, lr, discriminator_lr_ratio, betas, clip_value: the discriminator's learning rate is lr times the ratio; betas are Adam's,
+            the second one a number or a pair; rmsprop follows Keras, including its decay of the rate; gradients are clipped to ±clip_value.
+        batch, images: real images per step, and in total.
+        start_from: the model folder of an earlier run whose networks are loaded first (null: random weights).
+        fresh_batch: the generator's update uses its own images.
         order, flip: of the training images.
-        augment, augment_strength: what the discriminator sees; see ``facegan.training.augmentation``.
-        ema_halflife_images: the moving average forgets half in so many images.
-        progress_images: a picture of the progress every so many images.
-        score_every_images: a quick score every so many images (null: none); the best-scoring weights are kept beside the last.
-            See ``facegan.scoring.quick_score``.
+        augment, augment_strength: augmentation of what the discriminator sees; see ``facegan.training.augmentation``.
+        ema_halflife_images: the moving average halves the weight of the past in this number of images.
+        progress_images: images between two progress pictures.
+        score_every_images: images between two quick scores (null: none); the best-scoring weights are kept next to the last.
         seed, device, precision, processes: how it runs.
-        microbatch: how many images are before the networks at once; a batch is taken in pieces of so many ("auto": as many as
-            fit into a GPU's memory).
-        cuda_graph: whether a CUDA GPU replays whole steps ("auto"), or the host gives it every kernel ("off").
-        on_collapse: what to do about a collapse.
+        microbatch: images that the networks process at the same time ("auto": as many as fit into a GPU's memory).
+        cuda_graph: whether a CUDA GPU replays steps from graphs ("auto") or runs them eagerly ("off").
+        on_collapse: whether a collapse stops the training or is only reported.
     """
 
     objective: Literal["non_saturating", "minimax", "hinge", "wasserstein", "relativistic", "noisy_labels"]
@@ -77,16 +74,16 @@ class TrainParameters(Section):
     on_collapse: Literal["stop", "warn"]
 
     def problems(self) -> Iterator[str]:
-        """Yields what the fields do wrong together."""
+        """Yields conflicts between fields."""
         yield from find_path_problems("start_from", self.start_from)
         settings = {name: getattr(self, name) for name in ("gamma", "lr", "augment_strength", "ema_halflife_images")}
         for name, setting in {**settings, "betas": self.betas[1]}.items():
             if isinstance(setting, tuple) and self.schedule_images is None:
-                yield f"{name}: expected one number, or schedule_images to run a pair over; found a pair alone"
+                yield f"{name}: expected one number, or a pair together with schedule_images; found only a pair"
         if self.batch % self.processes:
             yield f"batch: expected a multiple of processes ({self.processes}); found {self.batch}"
         if self.penalty == "wgan_gp" and self.penalty_stride > 1:
-            yield f"penalty_stride: expected 1 with wgan_gp, which looks between all pairs of images; found {self.penalty_stride}"
+            yield f"penalty_stride: expected 1 with wgan_gp, which needs all images; found {self.penalty_stride}"
         if self.penalty == "none" and self.gamma not in ("auto", 0.0):
             yield f"gamma: expected 0 without a penalty; found {self.gamma}"
         unknown = [] if self.augment in ("none", "full") else [name for name in self.augment.split(",") if name not in AUGMENTATIONS]

@@ -52,7 +52,7 @@ class Schedule:
         self.depends_on_length = parameters.schedule_images is None and isinstance(self.gamma, tuple)
 
     def at(self, images_seen: int) -> StepValues:
-        """Returns the values of the step after so many images."""
+        """Returns the values of the step after ``images_seen`` images."""
         parameters, over = self.parameters, self.parameters.schedule_images
         lr = value_at(parameters.lr, images_seen, over)
         if parameters.optimizer == "rmsprop":
@@ -75,7 +75,7 @@ def cosine(start: float, end: float, images_seen: int, over: int) -> float:
 
 
 def value_at(setting: Setting, images_seen: int, schedule_images: int | None) -> float:
-    """Returns a parameter's value after so many images: a number is constant, a pair follows ``cosine``.
+    """Returns a parameter's value after ``images_seen`` images: a number is constant, a pair follows ``cosine``.
 
     Raises:
         FaceganError: a pair without ``schedule_images``.

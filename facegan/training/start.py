@@ -24,7 +24,7 @@ FILES = {"generator.safetensors": build_generator, "discriminator.safetensors": 
 
 
 def read_start(folder: str, trainer: Trainer, model: ModelParameters, resolution: int) -> dict[str, str]:
-    """Loads the weights of an earlier run into the networks. Returns the SHA-256 of its files, by name.
+    """Loads an earlier run's weights into the networks. Returns the SHA-256 of its files, by name.
 
     Args:
         model, resolution: of this run; the earlier one's must be the same.
@@ -38,8 +38,8 @@ def read_start(folder: str, trainer: Trainer, model: ModelParameters, resolution
         path = place / name
         if not path.is_file():
             raise FaceganError(
-                f"train.start_from: expected the model folder of an earlier run, with {' and '.join(FILES)}; found no {printable(str(path))}; "
-                "use such a folder, or null"
+                f"train.start_from: expected the model folder of an earlier run, with {' and '.join(FILES)}; "
+                f"found no {printable(str(path))}; use such a folder, or null"
             )
         loaded[name], card = load_network(path, build)
         check_card(path, card, model, resolution)

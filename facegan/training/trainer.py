@@ -23,7 +23,7 @@ from facegan.common.shards import Index
 from facegan.models.generator_file import Card, write_card
 from facegan.models.latents import draw_latents, seeded_latents
 from facegan.models.layers import BatchNorm2d, unshare_batch_norm
-from facegan.models.network import Network, Noise
+from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Network, Noise
 from facegan.models.parameters import ModelParameters
 from facegan.models.registry import build_discriminator, build_generator
 from facegan.training.augmentation import Augmentation, adapt
@@ -109,15 +109,18 @@ class Trainer:
         )
 
         torch.manual_seed(parameters.seed)
-        self.generator = build_generator(model, index.resolution).to(device, memory_format=torch.channels_last)
-        self.discriminator = build_discriminator(model, index.resolution).to(device, memory_format=torch.channels_last)
+        place: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
+        self.generator: GeneratorNetwork = build_generator(model, index.resolution).to(**place)
+        self.discriminator: DiscriminatorNetwork = build_discriminator(model, index.resolution).to(**place)
         self.discriminator.group_images = math.gcd(batch, self.discriminator.group_images)
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
         unshare_batch_norm(self.ema)  # only the main process uses it
         optimizer = partial(
             make_optimizer, name=parameters.optimizer, betas=self.schedule.at(0).betas, device=device, capturable=hardware.is_capturable
         )
-        self.optimizers = {network: optimizer(network.parameters()) for network in (self.generator, self.discriminator)}
+        self.optimizers: dict[Network, torch.optim.Optimizer] = {
+            network: optimizer(network.parameters()) for network in (self.generator, self.discriminator)
+        }
         self.gamma, self.ema_decay, self.strength = (torch.zeros((), device=device) for _ in range(3))
         self.adaptive = torch.zeros(2, device=device)  # sums of signs and of steps since the strength was last adapted
         self.step_sums = torch.zeros(len(STEP_SUMS), device=device)  # since the last row of the history
@@ -159,7 +162,7 @@ class Trainer:
                 )
 
     def set_microbatch(self, size: int) -> None:
-        """Sets the number of images that the networks process at the same time; this process's share of a batch is split into such pieces."""
+        """Sets the number of images that the networks process at the same time; this process's share of a batch is split accordingly."""
         share = self.share.stop - self.share.start
         unit = find_unit(self.generator, self.discriminator, self.game.penalty_stride, share)
         self.microbatch, self.pieces = min(size, share), split(share, size, unit)
@@ -200,7 +203,7 @@ class Trainer:
             self.strength.fill_(values.strength)
 
     def is_penalized(self, images_seen: int) -> bool:
-        """Returns whether the step after so many images has a gradient penalty."""
+        """Returns whether the step after ``images_seen`` images has a gradient penalty."""
         return self.game.penalty != "none" and images_seen // self.parameters.batch % self.game.penalty_interval == 0
 
     def fetch(self) -> list[Tensor]:
@@ -329,6 +332,7 @@ class Trainer:
 
     def add_score(self) -> None:
         """Adds a quick score to the history, and keeps the EMA weights if it is the best so far."""
+        assert self.quick_score is not None
         generator = self.ema_generator()
         score = self.quick_score(generator)
         if all(score < row["score"] for row in self.scores):
@@ -352,7 +356,7 @@ class Trainer:
         norms = torch._foreach_norm([*tensors, losses])
         return bool(torch.isfinite(torch.stack([norm.float() for norm in norms])).all())
 
-    def ema_generator(self) -> nn.Module:
+    def ema_generator(self) -> GeneratorNetwork:
         """Returns the generator with averaged weights, in evaluation mode, ready to generate images."""
         generator = self.ema.eval()
         recalibrate_batch_norm(generator, self.calibration_latents.to(self.hardware.device))
@@ -360,7 +364,7 @@ class Trainer:
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns every tensor that a step changes, by name. They are only changed in place, as CUDA graphs require."""
-        networks = {"generator": self.generator, "discriminator": self.discriminator, "ema": self.ema}
+        networks: dict[str, Network] = {"generator": self.generator, "discriminator": self.discriminator, "ema": self.ema}
         result = {f"{role}.{name}": value for role, network in networks.items() for name, value in network.state_dict().items()}
         for role in ("generator", "discriminator"):
             optimizer = self.optimizers[networks[role]]
@@ -405,7 +409,7 @@ class Trainer:
         """Restores a state; tensors are copied in place."""
         for name, value in self.tensors().items():
             value.copy_(state["tensors"][name])
-        if self.parameters.microbatch == "auto" and state["microbatch"]:  # for the same bytes, unless there is less memory now
+        if self.parameters.microbatch == "auto" and state["microbatch"]:  # for byte-identical results, unless there is less memory now
             self.set_microbatch(min(self.microbatch, state["microbatch"]))
         for name in ("images_seen", "seconds", "rows", "rewinds", "code_changes", "warnings", "scores", "best"):
             setattr(self, name, state[name])

@@ -62,7 +62,9 @@ def walk(folder: Path, others: Counter[str]) -> Iterator[tuple[str, int]]:
     Raises:
         FaceganError: a folder is not readable.
     """
-    waiting, linked, seen = [""], [], set()
+    waiting: list[str] = [""]
+    linked: list[str] = []
+    seen: set[tuple[int, int]] = set()
     parents = {identify(parent) for parent in folder.parents}
     while waiting or linked:
         here = waiting.pop() if waiting else linked.pop(0)
