@@ -37,9 +37,10 @@ sys.path.insert(0, str(ROOT))
 from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Noise  # noqa: E402
 from facegan.photos.worker_pool import Workers  # noqa: E402
 from facegan.training.augmentation import Augmentation  # noqa: E402 (the path above must come first)
-from facegan.training.ema import decay_factor, update_ema  # noqa: E402
 from facegan.training.game import Game, Inputs, Values, View, discriminator_loss, generator_loss  # noqa: E402
 from facegan.training.losses import OBJECTIVES  # noqa: E402
+from facegan.training.optimizers import update_ema  # noqa: E402
+from facegan.training.schedules import decay_factor  # noqa: E402
 
 GENERATED = 25_600
 LATENT_SIZE = 64

@@ -52,7 +52,7 @@ from facegan.photos.sources import download  # noqa: E402
 from facegan.preprocessing.preprocess import preprocess  # noqa: E402
 from facegan.scoring.quick_score import QuickScore  # noqa: E402
 from facegan.training.hardware import Hardware, choose_hardware  # noqa: E402
-from facegan.training.loop import is_row_due  # noqa: E402
+from facegan.training.history import add_row, is_row_due  # noqa: E402
 from facegan.training.trainer import Trainer  # noqa: E402
 
 SCORED = 2_000  # generated images, and the same number of real ones
@@ -146,7 +146,7 @@ class Ours:
     def step(self) -> None:
         self.trainer.train_step()
         if is_row_due(self.trainer.images_seen, self.batch):
-            self.trainer.add_row()
+            add_row(self.trainer)
 
     def generator(self) -> nn.Module:
         return self.trainer.ema_generator()

@@ -44,7 +44,7 @@ from facegan.models.registry import build_discriminator, build_generator  # noqa
 from facegan.parameters import read_parameters  # noqa: E402 (the path above must come first)
 from facegan.training.data import Batches  # noqa: E402
 from facegan.training.hardware import Hardware, choose_hardware  # noqa: E402
-from facegan.training.loop import is_row_due  # noqa: E402
+from facegan.training.history import add_row, is_row_due  # noqa: E402
 from facegan.training.parameters import TrainParameters  # noqa: E402
 from facegan.training.trainer import Trainer  # noqa: E402
 
@@ -126,7 +126,7 @@ class OurLoop:
     def step(self) -> None:
         self.trainer.train_step()
         if is_row_due(self.trainer.images_seen, self.trainer.parameters.batch):
-            self.trainer.add_row()
+            add_row(self.trainer)
 
 
 class TutorialLoop:

@@ -16,11 +16,13 @@ from pathlib import Path
 
 import command
 from facegan.common.files import discard
+from facegan.common.signals import Interrupted
 from facegan.parameters import read_parameters
 from facegan.training.hardware import choose_hardware
-from facegan.training.loop import CHECKPOINT_SECONDS, Folders, Interrupted, finish, prepare, train
+from facegan.training.launcher import check_processes, is_launched, join_world, launch, leave_world
+from facegan.training.loop import CHECKPOINT_SECONDS, Folders, finish, prepare, train
 from facegan.training.parameters import TrainParameters
-from facegan.training.processes import World, check_processes, is_launched, join_world, launch, leave_world
+from facegan.training.processes import World
 
 MORE_MEMORY = (
     "set train.microbatch to a small number such as 8, which splits a batch into pieces of 8 images with the same result; "

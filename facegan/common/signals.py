@@ -8,6 +8,14 @@ from types import FrameType
 WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 
+class Interrupted(Exception):
+    """Work was stopped by a signal, and can be resumed. ``status``: the exit status for it."""
+
+    def __init__(self, signal: int):
+        super().__init__(f"stopped by signal {signal}")
+        self.status = 128 + signal
+
+
 class Interruption:
     """Within this context SIGINT and SIGTERM are recorded instead of ending the process: ``signal`` is the number, or 0.
 

@@ -11,6 +11,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from facegan.common.errors import FaceganError
 
+CALIBRATION_BATCHES, CALIBRATION_BATCH = 8, 64
+
 
 class SumOverProcesses(torch.autograd.Function):
     """The sum of a tensor over all processes. Its derivative is the sum of theirs, so it can be differentiated any number of times."""
@@ -167,3 +169,28 @@ def initialize_as_keras(network: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def recalibrate_batch_norm(network: nn.Module, latents: Tensor) -> None:
+    """Estimates batch norm's statistics for averaged weights; does nothing to a network without batch norm.
+
+    The running statistics are those of the raw generator's activations. With averaged weights they are wrong, and faces look grey and
+    washed out, although distances may even improve.
+
+    Args:
+        latents: (N, latent_size); their activations' mean and variance become the statistics.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over all batches
+        norm.train()
+    with torch.no_grad():
+        for batch in latents.split(CALIBRATION_BATCH):
+            network(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()

@@ -2,7 +2,7 @@
 
 In training a network must not draw random numbers itself: the trainer draws them for the full batch with ``draw_noise`` and passes each
 microbatch its rows. So the result does not depend on how a batch is split over microbatches and processes. A network that draws from
-PyTorch's default generator in training (``torch.randn``, ``nn.Dropout``) is rejected in its first step.
+PyTorch's default generator in training (``torch.randn``, ``nn.Dropout``) is rejected; the trainer checks this after every step.
 """
 
 from typing import Literal
@@ -34,7 +34,7 @@ class GeneratorNetwork(Network):
     """
 
     latent_size: int
-    truncation: float
+    truncation: float  # declared here, and set only by a network that truncates by itself; see ``facegan.models.latents.truncate``
     latent_distribution: Literal["normal", "uniform"] = "normal"
 
     def update_statistics(self, latents: Tensor) -> None:

@@ -4,7 +4,7 @@ A run's folder is named by its key: a hash of everything that the result depends
 schedule depends on that, a longer run continues from the end of a shorter one. In the folder:
 
     run.json                  what the key was computed from, to report what has changed
-    state.ckpt                the newest checkpoint;  state.previous.ckpt: the one before, until the newest is complete
+    state.ckpt                the newest checkpoint;  state.previous.ckpt: the one before, used if the newest is damaged
     good.ckpt                 the state at the last progress picture, to rewind to after infinite or NaN losses
     progress/*.png            progress pictures so far
     finished/IMAGES/          state.ckpt and good.ckpt of a finished run; the newest few of all runs are kept
@@ -18,9 +18,10 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 from filelock import FileLock, Timeout
@@ -29,6 +30,10 @@ from facegan.common.errors import FaceganError
 from facegan.common.files import discard, open_lock, read_json, write_json
 from facegan.models.checkpoint_file import read_checkpoint, write_checkpoint
 
+if TYPE_CHECKING:
+    from facegan.training.trainer import Trainer
+
+CHECKPOINT_SHARE = 0.01  # of the time may be spent on timed checkpoints, however slow the disk
 FINISHED_STATES = 3  # kept, of all runs together
 TRASH = ".trash-"
 UNFINISHED = (".part", ".old")  # suffixes of files and folders that are being written or replaced
@@ -122,7 +127,7 @@ class RunFolder:
             if end is not None and state["images_seen"] > end:
                 self._keep("stopped", path, state["images_seen"])
                 messages.append(f"the run that was stopped at {state['images_seen']:,} images is kept for a longer run")
-                break  # the one before is past the end as well, or as good as a new run
+                break  # the one before may belong to a later rewind point
             found = state
             os.replace(path, self.path / "state.ckpt")
         least = found["images_seen"] if found else -1
@@ -229,6 +234,31 @@ class RunFolder:
     def _list_kept(self) -> list[tuple[int, Path]]:
         """Returns the kept states' images seen, and their folders."""
         return [(int(path.name), path) for kind in ("finished", "stopped") for path in self.path.glob(f"{kind}/*") if path.name.isdigit()]
+
+
+class Checkpointer:
+    """Measures training time, and decides when a checkpoint is due: rarely enough to cost 1% of the time."""
+
+    def __init__(self, trainer: "Trainer", checkpoint_seconds: float):
+        self.trainer, self.spacing = trainer, checkpoint_seconds
+        self.last = self.last_checkpoint = time.monotonic()
+        self.cost = 0.0
+
+    def is_checkpoint_due(self) -> bool:
+        """Returns whether enough time has passed since the last checkpoint."""
+        return time.monotonic() - self.last_checkpoint >= max(self.spacing, self.cost / CHECKPOINT_SHARE)
+
+    def save(self, run: RunFolder, is_good: bool) -> None:
+        """Writes a checkpoint; ``is_good`` makes it the one to rewind to."""
+        start = time.monotonic()
+        self.trainer.seconds += start - self.last
+        self.last = start
+        self.trainer.ema_generator()  # recalibrates batch norm, so that the checkpoint can be opened as a generator
+        run.save(self.trainer.state_dict())
+        if is_good:
+            run.keep_as_good()
+        self.last_checkpoint = time.monotonic()
+        self.cost = self.last_checkpoint - start
 
 
 @contextlib.contextmanager

@@ -21,15 +21,17 @@ MODULES = (
     "training/augmentation.py",
     "training/cuda_graph.py",
     "training/data.py",
-    "training/ema.py",
     "training/game.py",
     "training/hardware.py",
+    "training/history.py",
     "training/loop.py",
     "training/losses.py",
     "training/microbatch.py",
     "training/optimizers.py",
     "training/processes.py",
+    "training/resume.py",
     "training/schedules.py",
+    "training/start.py",
     "training/trainer.py",
 )
 WITHOUT_EFFECT = ("models/generator_file.py", "models/checkpoint_file.py", "models/parameters.py")  # formats and limits of values
@@ -64,7 +66,7 @@ class Essence(ast.NodeTransformer):
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         """Drops the annotation of a variable."""
-        return ast.Assign([node.target], node.value, lineno=0) if node.value else self.generic_visit(node)
+        return ast.Assign([node.target], node.value, lineno=0) if node.value else ast.Expr(node.target)
 
 
 def hash_source(source: str) -> str:

@@ -16,7 +16,7 @@ from facegan.common.devices import free_memory
 SHARE_OF_MEMORY = 0.5  # of the device's free memory may be used for the data set; the networks need the rest
 
 
-def mix(*numbers: int) -> int:
+def derive_seed(*numbers: int) -> int:
     """Returns a seed below 2^63 that depends on all numbers; similar numbers give unrelated seeds."""
     text = ",".join(map(str, numbers)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
@@ -88,7 +88,7 @@ class Batches:
 
     def _permutation(self, epoch: int) -> Tensor:
         if epoch not in self.permutations:
-            random = torch.Generator().manual_seed(mix(self.seed, epoch))
+            random = torch.Generator().manual_seed(derive_seed(self.seed, epoch))
             order = torch.arange(self.count) if self.order == "in_order" else torch.randperm(self.count, generator=random)
             last = dict(list(self.permutations.items())[-1:])
             self.permutations = {**last, epoch: order.to(self.device) if self.resident else order}

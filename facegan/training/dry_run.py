@@ -19,6 +19,7 @@ from facegan.models.parameters import ModelParameters
 from facegan.models.registry import count_parameters
 from facegan.training.data import SHARE_OF_MEMORY
 from facegan.training.hardware import Hardware
+from facegan.training.history import add_score
 from facegan.training.loop import QUICK_SCORE_IMAGES, Folders, OpenQuickScore, take_first
 from facegan.training.outcome import draw_picture
 from facegan.training.parameters import TrainParameters
@@ -77,7 +78,7 @@ def dry_run(
     score = 0.0
     if scores:
         trainer.quick_score = open_quick_score(take_first(images, QUICK_SCORE_IMAGES), parameters.seed, hardware.device)
-        score = measure_seconds(trainer.add_score)
+        score = measure_seconds(lambda: add_score(trainer))
     seconds = start + (steps - penalized_steps) * step + penalized_steps * penalized_step + pictures * picture + scores * score
 
     device = f", {torch.get_num_threads()} threads" if hardware.device.type == "cpu" else f", {torch.cuda.get_device_name()}"

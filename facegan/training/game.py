@@ -23,9 +23,9 @@ class Game:
     Attributes:
         objective: both losses.
         penalty: "none"; "r1" on real images; "r1_r2" on real and generated ones; "wgan_gp" between them.
-        penalty_interval: the penalty is computed in every n-th step, multiplied by n there.
-        penalty_stride: and there for every n-th image of the batch. Each step then has a penalty for as little work as a full penalty in
-            every n-th step, and gradients have the same scale in every step. Requires a discriminator that judges each image alone.
+        penalty_interval: the penalty is computed in every n-th step, with n times the weight.
+        penalty_stride: only every n-th image of the batch is penalized. Each step can then have a penalty for as little work as a full
+            penalty in every n-th step, and gradients have the same scale in every step. The discriminator must judge each image alone.
         augmentation: applied to every image before the discriminator.
         fresh_batch: the generator's update uses real and generated images of its own, not those of the discriminator's update.
     """
@@ -91,7 +91,7 @@ def discriminator_loss(discriminator: DiscriminatorNetwork, game: Game, values: 
     fake = inputs.fake.detach()[::stride].requires_grad_(penalize and game.penalty == "r1_r2")
     real_logits = judge(discriminator, game, values, inputs.real.detach(), inputs.real_view, stride, real)
     fake_logits = judge(discriminator, game, values, inputs.fake.detach(), inputs.fake_view, stride, fake)
-    label_noise = () if inputs.label_noise is None else (every(stride, inputs.label_noise, range(stride)),)
+    label_noise = () if inputs.label_noise is None else (take_strided(stride, inputs.label_noise, range(stride)),)
     all_real, all_fake = (logits[0] if stride == 1 else torch.cat(logits) for logits in (real_logits, fake_logits))
     loss = game.objective.discriminator(all_real, all_fake, *label_noise)
     if penalize:
@@ -131,13 +131,13 @@ def judge(
     images = images.clone()
     images[::stride] = cast(Tensor, penalized)
     seen = game.augmentation(images, values.strength, view.augmentation)  # (B, 3, H, W)
-    return [
-        discriminator(every(stride, seen, first), tuple(every(stride, numbers, first) for numbers in view.noise)).float()
-        for first in (range(1), range(1, stride))
-    ]  # (B / stride,), and the rest
+    chosen, others = range(1), range(1, stride)
+    noises = [tuple(take_strided(stride, numbers, first) for numbers in view.noise) for first in (chosen, others)]
+    some_logits = discriminator(take_strided(stride, seen, chosen), noises[0]).float()  # (B / stride,)
+    return [some_logits, discriminator(take_strided(stride, seen, others), noises[1]).float()]
 
 
-def every(stride: int, values: Tensor, first: range) -> Tensor:
+def take_strided(stride: int, values: Tensor, first: range) -> Tensor:
     """Returns every n-th row from each of the first ones on."""
     return torch.cat([values[start::stride] for start in first])
 

@@ -22,10 +22,6 @@ class Hardware:
     precision: torch.dtype
     allows_graph: bool = True
 
-    def autocast(self) -> torch.autocast:
-        """Returns the context in which networks run."""
-        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
-
     @property
     def is_capturable(self) -> bool:
         """Whether every changing number stays on the device, as a CUDA graph requires."""

@@ -31,8 +31,8 @@ def at_least_float32(values: Tensor) -> Tensor:
 def discriminator_cross_entropy(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Cross-entropy, the sum over both kinds: L_D = −E log D(x) − E log(1 − D(G(z))).
 
-    Goodfellow et al. 2014, "Generative adversarial nets", equation 1 (which D maximises). At its optimum
-    D = p_data / (p_data + p_generator); when the two are equal that is ½, and L_D = log 4.
+    Goodfellow et al. 2014, "Generative adversarial nets", equation 1 (which D maximises). The optimal D is
+    p_data / (p_data + p_generator).
     """
     return softplus(-real_logits).mean() + softplus(fake_logits).mean()
 
@@ -56,8 +56,7 @@ def generator_non_saturating(real_logits: Tensor, fake_logits: Tensor) -> Tensor
 def discriminator_hinge(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Hinge loss, on logits t: L_D = E max(0, 1 − t(x)) + E max(0, 1 + t(G(z))).
 
-    Lim and Ye 2017, "Geometric GAN"; Miyato et al. 2018, equation 16. When the two distributions are equal its least value
-    is 2, for any constant t in [−1, 1].
+    Lim and Ye 2017, "Geometric GAN"; Miyato et al. 2018, equation 16. The minimum is 2 when the distributions are equal.
     """
     return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
 
@@ -65,8 +64,8 @@ def discriminator_hinge(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def discriminator_wasserstein(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Wasserstein loss, on logits t: L_D = E t(G(z)) − E t(x).
 
-    Arjovsky, Chintala and Bottou 2017, equation 2. Over functions of slope at most 1, its least value is minus the
-    earth mover's distance; ``gradient_penalty`` with centre 1 on ``interpolate``d images keeps that slope.
+    Arjovsky, Chintala and Bottou 2017, equation 2. Over functions with slopes of at most 1, the minimum is minus the earth mover's
+    distance; ``gradient_penalty`` with centre 1 on ``interpolate``d images limits the slope.
     """
     return fake_logits.mean() - real_logits.mean()
 
@@ -79,8 +78,8 @@ def generator_negative_logit(real_logits: Tensor, fake_logits: Tensor) -> Tensor
 def discriminator_relativistic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Relativistic pairing loss, on logits t of pairs: L_D = E softplus(−(t(x) − t(G(z)))).
 
-    Jolicoeur-Martineau 2018, "The relativistic discriminator"; Huang et al. 2024, "The GAN is dead; long live the GAN!",
-    which pairs within the batch. When the two distributions are equal the least value is log 2.
+    Jolicoeur-Martineau 2018, "The relativistic discriminator"; Huang et al. 2024 pair within the batch. The minimum is log 2 when the
+    distributions are equal.
     """
     return softplus(fake_logits - real_logits).mean()
 
@@ -140,7 +139,8 @@ def squared_gradient_norms(logits: Tensor, images: Tensor) -> Tensor:
     """Returns ‖∇t(x)‖² for each image, as (B,) in float32 or wider, ready to be differentiated again.
 
     On real images this is R1, on generated images R2 (Mescheder et al. 2018, "Which training methods for GANs do actually
-    converge?", equation 9). The norm is over channels, height and width; the caller multiplies by γ/2 and takes the mean.
+    converge?", equation 9). The norm is over channels, height and
+    width. ``game.compute_penalty`` halves the mean, and ``game.discriminator_loss`` multiplies it by γ.
 
     Args:
         logits: (B,), computed from ``images``; an augmentation between the two is differentiated through.
@@ -154,8 +154,8 @@ def squared_gradient_norms(logits: Tensor, images: Tensor) -> Tensor:
 def gradient_penalty(network: Callable[[Tensor], Tensor], images: Tensor, center: float = 0.0) -> Tensor:
     """Returns (‖∇t(x)‖ − center)² for each image, as (B,) in float32 or wider, ready to be differentiated again.
 
-    Centre 1 on ``interpolate``d images is WGAN-GP (Gulrajani et al. 2017, equation 3; the caller multiplies by λ and takes the mean).
-    Centre 0 is ``squared_gradient_norms``.
+    Centre 1 on ``interpolate``d images is WGAN-GP (Gulrajani et al. 2017, equation 3; the caller takes the mean and multiplies by λ). Centre
+    0 is ``squared_gradient_norms``, which R1 and R2 use directly.
 
     Args:
         network: images (B, 3, H, W) to logits (B,).

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from facegan.common.errors import FaceganError
+from facegan.models.layers import BatchNorm2d
 from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork
 
 if TYPE_CHECKING:
@@ -34,20 +35,21 @@ def find_unit(generator: GeneratorNetwork, discriminator: DiscriminatorNetwork, 
     return share if share % group else group
 
 
-def check_penalty_stride(discriminator: DiscriminatorNetwork, penalty_stride: int, share: int, processes: int) -> None:
-    """Raises FaceganError if the discriminator compares images, or if processes would penalize other images than one process."""
-    if penalty_stride == 1:
-        return
+def check_networks(
+    generator: GeneratorNetwork, discriminator: DiscriminatorNetwork, penalty_stride: int, share: int, processes: int
+) -> None:
+    """Raises FaceganError for networks or a penalty stride whose result would depend on how a batch is split."""
+    for module in [*generator.modules(), *discriminator.modules()]:
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(module, BatchNorm2d) and processes > 1:
+            found = type(module).__name__
+            raise FaceganError(f"expected batch norm that processes share; found {found}; use facegan.models.layers.BatchNorm2d")
     compares = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in discriminator.modules())
-    if compares or type(discriminator).group_images > 1:
-        raise FaceganError(
-            f"train.penalty_stride: expected 1 for a discriminator that compares a batch's images; found {penalty_stride}; change it"
-        )
+    if penalty_stride > 1 and (compares or type(discriminator).group_images > 1):
+        problem = "expected 1 for a discriminator that compares a batch's images"
+        raise FaceganError(f"train.penalty_stride: {problem}; found {penalty_stride}; change it")
     if processes > 1 and share % penalty_stride:
-        raise FaceganError(
-            f"train.penalty_stride: expected a divisor of each process's {share} images; found {penalty_stride}; "
-            "change it or train.processes"
-        )
+        problem = f"expected a divisor of each process's {share} images"
+        raise FaceganError(f"train.penalty_stride: {problem}; found {penalty_stride}; change it or train.processes")
 
 
 def split(share: int, microbatch: int, unit: int) -> list[slice]:
@@ -101,7 +103,7 @@ def choose_size(share: int, unit: int, room: float, measure: Callable[[int], flo
 
 def fit(trainer: Trainer) -> int:
     """Measures on a CUDA GPU how many images the networks can process at the same time, and returns that; changes nothing."""
-    share = trainer.share.stop - trainer.share.start
+    share = trainer.own_rows.stop - trainer.own_rows.start
     unit = find_unit(trainer.generator, trainer.discriminator, trainer.game.penalty_stride, share)
     if unit == share:
         return share

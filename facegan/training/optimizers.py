@@ -1,6 +1,7 @@
-"""The optimizers: Adam, RMSprop as Keras defines it, and an Adam that a CUDA graph can hold."""
+"""What changes weights: Adam, RMSprop as Keras defines it, an Adam that a CUDA graph can hold, and the moving average (EMA)."""
 
 from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ def make_optimizer(
         capturable: keep every changing number on the device.
     """
     parameters = list(parameters)
-    lr: float | Tensor = torch.zeros((), device=device) if capturable else 0.0
+    lr: float | Tensor = torch.zeros((), device=device) if capturable else 0.0  # set before every step, by ``set_rates``
     optimizer: torch.optim.Optimizer
     if name == "rmsprop":
         optimizer = torch.optim.RMSprop(
@@ -108,3 +109,28 @@ def apply_gradients(optimizer: torch.optim.Optimizer, clip_value: float | None) 
         torch._foreach_clamp_max_(gradients, clip_value)
     optimizer.step()
     optimizer.zero_grad()
+
+
+def update_ema(ema: nn.Module, generator: nn.Module, decay: Tensor) -> None:
+    """Moves the average towards the generator: ema ← decay · ema + (1 - decay) · generator; buffers are copied.
+
+    Args:
+        decay: a 0-dim tensor on the training device.
+    """
+    with torch.no_grad():
+        averages: list[Tensor] = list(ema.parameters())
+        weights: list[Tensor] = list(generator.parameters())
+        if decay.device.type == "cpu":
+            torch._foreach_lerp_(averages, weights, cast(Any, [1 - decay] * len(weights)))  # one rounding fewer than below
+        else:
+            move_together(averages, weights, 1 - decay)
+        buffers = list(ema.buffers())
+        if buffers:
+            torch._foreach_copy_(buffers, list(generator.buffers()))
+
+
+def move_together(averages: list[Tensor], weights: list[Tensor], share: Tensor) -> None:
+    """Moves the averages by ``share`` (a 0-dim tensor) towards the weights: three kernels in all, where ``lerp`` needs one per tensor."""
+    changes = torch._foreach_sub(weights, averages)
+    torch._foreach_mul_(changes, share)
+    torch._foreach_add_(averages, changes)

@@ -12,8 +12,8 @@ from facegan.common.files import discard, replace_folder, write_bytes, write_jso
 from facegan.common.pictures import make_grid, save_png
 from facegan.models.generator_file import save_generator
 from facegan.models.latents import generate_images
+from facegan.models.layers import CALIBRATION_BATCH
 from facegan.training.checkpoint import RunFolder
-from facegan.training.ema import CALIBRATION_BATCH
 from facegan.training.trainer import COLUMNS, Trainer
 
 

@@ -9,7 +9,6 @@ import dataclasses
 import math
 
 from facegan.common.errors import FaceganError
-from facegan.training.ema import decay_factor
 from facegan.training.parameters import TrainParameters
 
 Setting = float | tuple[float, float]
@@ -66,6 +65,11 @@ class Schedule:
             strength=None if strength == "adaptive" else value_at(strength, images_seen, over),
             ema_decay=decay_factor(parameters.batch, value_at(parameters.ema_halflife_images, images_seen, over)),
         )
+
+
+def decay_factor(batch: int, halflife_images: float) -> float:
+    """Returns the decay of one step: the old average has weight ½ after ``halflife_images`` images."""
+    return 0.5 ** (batch / max(halflife_images, 1e-8))
 
 
 def cosine(start: float, end: float, images_seen: int, over: int) -> float:

@@ -22,7 +22,7 @@ from facegan.common.pictures import from_bytes
 from facegan.common.shards import Index
 from facegan.models.generator_file import Card, write_card
 from facegan.models.latents import draw_latents, seeded_latents
-from facegan.models.layers import BatchNorm2d, unshare_batch_norm
+from facegan.models.layers import CALIBRATION_BATCH, CALIBRATION_BATCHES, recalibrate_batch_norm, unshare_batch_norm
 from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Network, Noise
 from facegan.models.parameters import ModelParameters
 from facegan.models.registry import build_discriminator, build_generator
@@ -31,13 +31,12 @@ from facegan.training.checkpoint import hash_of
 from facegan.training.code import hash_code
 from facegan.training.collapse import CollapseDetector
 from facegan.training.cuda_graph import StepGraphs
-from facegan.training.data import Batches, mix
-from facegan.training.ema import CALIBRATION_BATCH, CALIBRATION_BATCHES, recalibrate_batch_norm, update_ema
+from facegan.training.data import Batches, derive_seed
 from facegan.training.game import Game, Inputs, Losses, Values, View, discriminator_loss, generator_loss
 from facegan.training.hardware import Hardware
 from facegan.training.losses import OBJECTIVES
-from facegan.training.microbatch import check_penalty_stride, find_unit, fit, split
-from facegan.training.optimizers import apply_gradients, make_optimizer, set_rates
+from facegan.training.microbatch import check_networks, find_unit, fit, split
+from facegan.training.optimizers import apply_gradients, make_optimizer, set_rates, update_ema
 from facegan.training.parameters import TrainParameters
 from facegan.training.processes import World
 from facegan.training.schedules import Schedule
@@ -48,8 +47,13 @@ COLUMNS = ("images_seen", *STEP_SUMS[:-1], "augment_strength")  # of losses.csv
 GREY_LEVEL = 1 / 127.5  # of images in [-1, 1]
 ADAPT_STEPS = 4  # the adaptive strength changes every fourth step (Karras et al. 2020)
 PROGRESS_FACES = 36
-NOT_IN_KEY = ("processes", "microbatch", "cuda_graph", "on_collapse", "start_from")  # parameters that do not change the result
-JUDGED = ("loss_generator", "loss_discriminator")  # sums that must be finite; the others are only reported
+NOT_IN_KEY = (
+    "processes",
+    "microbatch",
+    "cuda_graph",
+    "on_collapse",
+    "start_from",
+)  # no effect on the result; start_from: its files' hashes count
 
 Tree = TypeVar("Tree")
 
@@ -112,12 +116,12 @@ class Trainer:
         place: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
         self.generator: GeneratorNetwork = build_generator(model, index.resolution).to(**place)
         self.discriminator: DiscriminatorNetwork = build_discriminator(model, index.resolution).to(**place)
-        self.discriminator.group_images = math.gcd(batch, self.discriminator.group_images)
+        self.discriminator.group_images = math.gcd(batch, self.discriminator.group_images)  # groups must fill the full batch
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
         unshare_batch_norm(self.ema)  # only the main process uses it
-        optimizer = partial(
-            make_optimizer, name=parameters.optimizer, betas=self.schedule.at(0).betas, device=device, capturable=hardware.is_capturable
-        )
+        self.capturable = hardware.is_capturable
+        betas = self.schedule.at(0).betas
+        optimizer = partial(make_optimizer, name=parameters.optimizer, betas=betas, device=device, capturable=self.capturable)
         self.optimizers: dict[Network, torch.optim.Optimizer] = {
             network: optimizer(network.parameters()) for network in (self.generator, self.discriminator)
         }
@@ -129,7 +133,7 @@ class Trainer:
         self.random = torch.Generator(device)  # for flips and latents
         self.order = self.random if device.type == "cpu" else torch.Generator()  # for the choice of images, which the host makes
         self.noise = torch.Generator(device)  # for everything else
-        self.share = world.share(batch)
+        self.own_rows = world.rows(batch)
         generators = [self.random, self.noise]
         self.graphs = StepGraphs(self.run_updates, self.tensors, self.clear_gradients, generators, world) if hardware.uses_graph else None
 
@@ -143,27 +147,18 @@ class Trainer:
         self.scores: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.control_latents = seeded_latents(self.generator, PROGRESS_FACES, parameters.seed).to(device)
-        self.calibration_latents = seeded_latents(self.generator, CALIBRATION_BATCHES * CALIBRATION_BATCH, mix(parameters.seed, 1))
+        self.calibration_latents = seeded_latents(self.generator, CALIBRATION_BATCHES * CALIBRATION_BATCH, derive_seed(parameters.seed, 1))
         self.start = read_start(parameters.start_from, self, model, index.resolution) if parameters.start_from else None
 
-        share = self.share.stop - self.share.start
-        self._check_networks(share)
+        share = self.own_rows.stop - self.own_rows.start
+        check_networks(self.generator, self.discriminator, self.game.penalty_stride, share, world.size)
         self.set_microbatch(share if parameters.microbatch == "auto" else parameters.microbatch)
         if parameters.microbatch == "auto" and device.type == "cuda":
             self.set_microbatch(fit(self))
 
-    def _check_networks(self, share: int) -> None:
-        """Raises FaceganError for networks whose result would depend on how a batch is split."""
-        check_penalty_stride(self.discriminator, self.game.penalty_stride, share, self.world.size)
-        for module in [*self.generator.modules(), *self.discriminator.modules()]:
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(module, BatchNorm2d) and self.world.size > 1:
-                raise FaceganError(
-                    f"expected batch norm that processes can share; found {type(module).__name__}; use facegan.models.layers.BatchNorm2d"
-                )
-
     def set_microbatch(self, size: int) -> None:
         """Sets the number of images that the networks process at the same time; this process's share of a batch is split accordingly."""
-        share = self.share.stop - self.share.start
+        share = self.own_rows.stop - self.own_rows.start
         unit = find_unit(self.generator, self.discriminator, self.game.penalty_stride, share)
         self.microbatch, self.pieces = min(size, share), split(share, size, unit)
 
@@ -172,10 +167,10 @@ class Trainer:
     def train_step(self) -> None:
         """Updates both networks with the batch that follows the first ``images_seen`` images."""
         self.apply_schedule()
-        seed = mix(self.parameters.seed, self.images_seen, len(self.rewinds))
+        seed = derive_seed(self.parameters.seed, self.images_seen, len(self.rewinds))
         for generator in (self.random, self.order):
             generator.manual_seed(seed)
-        self.noise.manual_seed(mix(seed, 0))
+        self.noise.manual_seed(derive_seed(seed, 0))
         images = self.fetch()
         before = read_default_generator(self.hardware.device)
         (self.graphs.run if self.graphs else self.run_updates)(images, self.is_penalized(self.images_seen))
@@ -185,7 +180,7 @@ class Trainer:
                 "(torch.randn, nn.Dropout, …), which would differ between microbatches and processes; see facegan/models/network.py"
             )
         self.images_seen += self.parameters.batch
-        following = torch.Generator().manual_seed(mix(self.parameters.seed, self.images_seen, len(self.rewinds)))
+        following = torch.Generator().manual_seed(derive_seed(self.parameters.seed, self.images_seen, len(self.rewinds)))
         self.batches.read_ahead(lambda: self._choose_images(following))
         if self.parameters.augment_strength == "adaptive" and self.images_seen // self.parameters.batch % ADAPT_STEPS == 0:
             signs, steps = self.world.average(self.adaptive.clone())
@@ -212,20 +207,23 @@ class Trainer:
 
     def _choose_images(self, order: torch.Generator) -> list[Tensor]:
         batch = self.parameters.batch
-        chosen = [self.batches.choose(self.images_seen, batch)[self.share]]
+        chosen = [self.batches.choose(self.images_seen, batch)[self.own_rows]]
         if self.game.fresh_batch and self.game.objective.paired:
-            chosen.append(torch.randint(self.batches.count, (batch,), generator=order)[self.share])
+            chosen.append(torch.randint(self.batches.count, (batch,), generator=order)[self.own_rows])
         return chosen
 
     def run_updates(self, images: list[Tensor], penalize: bool) -> None:
         """Updates both networks, the EMA and the sums. With a CUDA graph, this is what the graph holds."""
         game, values = self._choose_game(), Values(self.gamma, self.strength)
-        generates_again = game.fresh_batch or len(self.pieces) > 1  # all microbatches' graphs would not fit into memory
+        # keeping every microbatch's autograd graph would need the memory that microbatches save
+        generates_again = game.fresh_batch or len(self.pieces) > 1
 
         real, latents, noise = self._prepare(images[0]), self._draw_latents(), self._draw_noise(self.generator)
         fake = self._generate(latents, noise, with_gradient=not generates_again)
         inputs = Inputs(real, latents, noise, fake, self._draw_view(game), self._draw_view(game), *self._draw_extras(game, penalize))
-        first = self._update(self.discriminator, partial(discriminator_loss, self.discriminator, game, values, penalize), inputs)
+        discriminator_result = self._update(
+            self.discriminator, partial(discriminator_loss, self.discriminator, game, values, penalize), inputs
+        )
 
         diversity = self._measure_diversity(fake) / self._measure_diversity(real).clamp(min=GREY_LEVEL)
         if game.fresh_batch:
@@ -234,20 +232,22 @@ class Trainer:
         fake_view = self._draw_view(game)
         real_view = self._draw_view(game) if game.objective.paired else fake_view
         inputs = Inputs(real, latents, noise, None if generates_again else fake, real_view, fake_view)
-        second = self._update(self.generator, partial(generator_loss, self.generator, self.discriminator, game, values), inputs)
+        compute_loss = partial(generator_loss, self.generator, self.discriminator, game, values)
+        loss_generator = self._update(self.generator, compute_loss, inputs).loss
 
         update_ema(self.ema, self.generator, self.ema_decay)
         # the logits of a paired objective have no zero of their own: only differences count
-        sign = (first.real_logits - first.fake_logits if game.objective.paired else first.real_logits).sign().mean()
-        one = torch.ones_like(sign)
-        self.step_sums += torch.stack([second.loss, first.loss, first.real_logits.mean(), first.fake_logits.mean(), sign, diversity, one])
+        margin = judged.real_logits - judged.fake_logits if game.objective.paired else judged.real_logits  # (B,)
+        sign, one = margin.sign().mean(), torch.ones_like(judged.loss)
+        means = (judged.real_logits.mean(), judged.fake_logits.mean(), sign, diversity, one)  # in the order of STEP_SUMS
+        self.step_sums += torch.stack([loss_generator, judged.loss, *means])
         self.adaptive += torch.stack([sign, one])
 
     def _update(self, network: Network, compute_loss: Callable[[Inputs], Losses], inputs: Inputs) -> Losses:
         """Takes one optimizer step, with gradients accumulated over microbatches and averaged over processes."""
         results = []
         for rows in self.pieces:
-            with self.hardware.autocast(), parametrize.cached():  # all passes share one power iteration of the spectral norm
+            with self.autocast(), parametrize.cached():  # all passes share one power iteration of the spectral norm
                 losses = compute_loss(inputs if len(self.pieces) == 1 else take_rows(inputs, rows))
             part = (rows.stop - rows.start) / len(inputs.real)
             loss = losses.loss if part == 1 else part * losses.loss  # losses and penalties are means over images
@@ -265,40 +265,47 @@ class Trainer:
         self.generator.update_statistics(latents)
         fakes = []
         for rows in self.pieces:
-            with self.hardware.autocast(), torch.set_grad_enabled(with_gradient):
+            with self.autocast(), torch.set_grad_enabled(with_gradient):
                 fakes.append(self.generator(latents[rows], take_rows(noise, rows)).float())
         return fakes[0] if len(fakes) == 1 else torch.cat(fakes)
 
+    def autocast(self) -> torch.autocast:
+        """Returns the context in which networks run."""
+        dtype = self.hardware.precision
+        return torch.autocast(self.hardware.device.type, dtype, enabled=dtype != torch.float32)
+
     def _choose_game(self) -> Game:
         """Returns the game, without augmentation at strength 0, where it would take two fifths of a small network's time for nothing."""
-        on_cpu = self.hardware.device.type == "cpu" and not self.hardware.is_capturable  # elsewhere, reading the strength means waiting
-        return dataclasses.replace(self.game, augmentation=Augmentation("none")) if on_cpu and self.strength.item() == 0 else self.game
+        reads_strength = not self.capturable and self.hardware.device.type == "cpu"  # elsewhere, reading it means waiting
+        return (
+            dataclasses.replace(self.game, augmentation=Augmentation("none")) if reads_strength and self.strength.item() == 0 else self.game
+        )
 
     def _prepare(self, images: Tensor) -> Tensor:
         """Returns uint8 images as floats in [-1, 1], half of them mirrored if ``train.flip`` is set."""
         images = from_bytes(images).contiguous(memory_format=torch.channels_last)
         if not self.parameters.flip:
             return images
-        chosen = torch.rand(self.parameters.batch, generator=self.random, device=images.device)[self.share] < 0.5
+        chosen = torch.rand(self.parameters.batch, generator=self.random, device=images.device)[self.own_rows] < 0.5
         return torch.where(chosen[:, None, None, None], images.flip(3), images)  # (B, 3, H, W)
 
     def _draw_latents(self) -> Tensor:
-        return draw_latents(self.generator, self.parameters.batch, self.random)[self.share]  # (B, latent_size)
+        return draw_latents(self.generator, self.parameters.batch, self.random)[self.own_rows]  # (B, latent_size)
 
     def _draw_noise(self, network: Network) -> Noise:
-        return take_rows(network.draw_noise(self.parameters.batch, self.noise, self.hardware.precision), self.share)
+        return take_rows(network.draw_noise(self.parameters.batch, self.noise, self.hardware.precision), self.own_rows)
 
     def _draw_view(self, game: Game) -> View:
         numbers = game.augmentation.draw(self.parameters.batch, self.index.resolution, self.noise)
-        return View(take_rows(numbers, self.share), self._draw_noise(self.discriminator))
+        return View(take_rows(numbers, self.own_rows), self._draw_noise(self.discriminator))
 
     def _draw_extras(self, game: Game, penalize: bool) -> tuple[Tensor | None, Tensor | None, View | None]:
         """Returns what only some objectives and penalties need: label noise (B, 2), and WGAN-GP's shares (B, 1, 1, 1) and view."""
         batch, device = self.parameters.batch, self.hardware.device
-        label_noise = torch.rand((2, batch), generator=self.noise, device=device).T[self.share] if game.objective.noisy else None
+        label_noise = torch.rand((2, batch), generator=self.noise, device=device).T[self.own_rows] if game.objective.noisy else None
         if not penalize or game.penalty != "wgan_gp":
             return label_noise, None, None
-        share = torch.rand((batch, 1, 1, 1), generator=self.noise, device=device)[self.share]
+        share = torch.rand((batch, 1, 1, 1), generator=self.noise, device=device)[self.own_rows]
         return label_noise, share, self._draw_view(game)
 
     def _measure_diversity(self, images: Tensor) -> Tensor:
@@ -318,43 +325,7 @@ class Trainer:
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
 
-    # What is reported and kept
-
-    def add_row(self) -> dict[str, float]:
-        """Adds the means since the last row to the history, and returns the new row."""
-        sums = dict(zip(STEP_SUMS, self.world.average(self.step_sums.clone()).tolist(), strict=True))
-        steps = sums.pop("steps")
-        row = {"images_seen": self.images_seen, **{name: value / steps for name, value in sums.items()}}
-        row["augment_strength"] = float(self.strength)
-        self.step_sums.zero_()
-        self.rows.append(row)
-        return row
-
-    def add_score(self) -> None:
-        """Adds a quick score to the history, and keeps the EMA weights if it is the best so far."""
-        assert self.quick_score is not None
-        generator = self.ema_generator()
-        score = self.quick_score(generator)
-        if all(score < row["score"] for row in self.scores):
-            self.best = {name: value.clone() for name, value in generator.state_dict().items()}
-        self.scores.append({"images_seen": self.images_seen, "score": score})
-
-    def complete(self) -> None:
-        """Adds a row and a quick score for the end, unless they exist. Called in all processes.
-
-        The last checkpoint is written before this, so a longer run continues without them.
-        """
-        if not self.rows or self.rows[-1]["images_seen"] < self.images_seen:
-            self.add_row()
-        if self.quick_score and (not self.scores or self.scores[-1]["images_seen"] < self.images_seen):
-            self.add_score()
-
-    def is_finite(self) -> bool:
-        """Returns whether all weights, optimizer states and losses are finite; the same in all processes."""
-        tensors = [value for name, value in self.tensors().items() if name != "step_sums" and value.is_floating_point()]
-        losses = self.world.average(self.step_sums.clone())[[STEP_SUMS.index(name) for name in JUDGED]]
-        norms = torch._foreach_norm([*tensors, losses])
-        return bool(torch.isfinite(torch.stack([norm.float() for norm in norms])).all())
+    # State
 
     def ema_generator(self) -> GeneratorNetwork:
         """Returns the generator with averaged weights, in evaluation mode, ready to generate images."""
@@ -373,7 +344,11 @@ class Trainer:
         return {**result, "strength": self.strength, "adaptive": self.adaptive, "step_sums": self.step_sums}
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns everything that a resumed run needs, and the generator's card, so that a checkpoint can be opened as a generator."""
+        """Returns everything that a resumed run needs: weights and optimizer states of both networks, EMA, counters and history.
+
+        There are no states of random generators: those follow from seed, images_seen and the number of rewinds. The generator's card is
+        included, so that a checkpoint can be opened as a generator.
+        """
         return {
             "card": write_card(self.make_card(self.images_seen)),
             "tensors": self.tensors(),
@@ -389,22 +364,6 @@ class Trainer:
             "best": self.best,
         }
 
-    def find_fault(self, state: dict[str, Any]) -> str | None:
-        """Returns why ``load_state_dict`` cannot load a state, which may come from anywhere, or None."""
-        own = self.state_dict()
-        for name, value in own.items():
-            if not isinstance(state.get(name), type(value)) and not (name == "microbatch" and isinstance(state.get(name), int | None)):
-                return f"expected a checkpoint of this run; found another ({name})"
-        if state["card"] != write_card(self.make_card(state["images_seen"])):
-            return "expected a checkpoint of this run; found another run's"
-        if not all(isinstance(row, dict) and row.keys() == set(COLUMNS) for row in state["rows"]):
-            return "expected a checkpoint of this run; found another (rows)"
-        for name, value in own["tensors"].items():
-            theirs = state["tensors"].get(name)
-            if not isinstance(theirs, Tensor) or theirs.shape != value.shape:
-                return f"expected a checkpoint of this run; found another ({name})"
-        return None
-
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores a state; tensors are copied in place."""
         for name, value in self.tensors().items():
@@ -414,13 +373,6 @@ class Trainer:
         for name in ("images_seen", "seconds", "rows", "rewinds", "code_changes", "warnings", "scores", "best"):
             setattr(self, name, state[name])
         self.collapse_detector.memory = state["collapse_detector"]
-
-    def share_state(self) -> None:
-        """Copies the main process's state to all processes, except the best weights, which only the main process writes."""
-        tensors, best = self.tensors(), self.best
-        facts = {key: value for key, value in self.state_dict().items() if key not in ("tensors", "best")}
-        facts = self.world.broadcast(facts, tensors.values())
-        self.load_state_dict({"tensors": tensors, "best": best, **facts})
 
     def ingredients(self) -> dict[str, Any]:
         """Returns everything that the result depends on, by kind; without the number of images, unless a schedule depends on it."""

@@ -8,7 +8,7 @@ from projects import copy_project, make_shards
 
 from facegan.common.shards import open_split
 from facegan.training import data
-from facegan.training.data import Batches, mix
+from facegan.training.data import Batches, derive_seed
 
 CPU = torch.device("cpu")
 
@@ -91,6 +91,6 @@ def test_shards_from_disk_give_their_pictures(tmp_path):
 
 
 def test_mixed_seeds_differ_and_fit():
-    seeds = {mix(a, b) for a in range(30) for b in range(30)}
+    seeds = {derive_seed(a, b) for a in range(30) for b in range(30)}
     assert len(seeds) == 900
     assert all(0 <= seed < 2**63 for seed in seeds)

@@ -9,7 +9,7 @@ import pytest
 from projects import change_params, copy_project, make_shards, run_stage
 
 from facegan.training.collapse import LASTING_IMAGES, MEAN_HALFLIFE_IMAGES, CollapseDetector
-from facegan.training.loop import ROW_IMAGES
+from facegan.training.history import ROW_IMAGES
 
 RECORDED = Path(__file__).parent / "recorded_runs"
 RECORDED_BATCH = 128

@@ -11,10 +11,11 @@ import torch
 from small_runs import SmallRuns, in_a_fork
 
 from facegan.common.errors import FaceganError
+from facegan.common.signals import Interrupted
 from facegan.models.checkpoint_file import read_checkpoint, write_checkpoint
 from facegan.models.generator_file import load_generator
 from facegan.training.checkpoint import FINISHED_STATES, has_state
-from facegan.training.loop import Interrupted, is_row_due
+from facegan.training.history import is_row_due
 
 BEGINNING, SHORT, LONG = 8, 56, 104  # images; none of the ends lies where a picture or a score is due anyway
 

@@ -16,7 +16,7 @@ from warm_python import WarmProcess
 
 from facegan.common.errors import FaceganError
 from facegan.training.hardware import choose_hardware
-from facegan.training.processes import check_processes
+from facegan.training.launcher import check_processes
 from presets import KINDS, make_small_trainer, measure_difference, run_steps
 
 MODEL = {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "batch"}

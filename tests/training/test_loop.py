@@ -9,9 +9,11 @@ from projects import copy_project, draw_pictures, make_shards, run_stage
 
 from facegan.models.generator_file import load_generator
 from facegan.models.latents import seeded_latents
+from facegan.models.layers import recalibrate_batch_norm
 from facegan.models.parameters import DCGANParameters
 from facegan.models.registry import build_generator
-from facegan.training.ema import decay_factor, move_together, recalibrate_batch_norm, update_ema
+from facegan.training.optimizers import move_together, update_ema
+from facegan.training.schedules import decay_factor
 
 
 @pytest.fixture(scope="module")
