@@ -154,8 +154,8 @@ def squared_gradient_norms(logits: Tensor, images: Tensor) -> Tensor:
 def gradient_penalty(network: Callable[[Tensor], Tensor], images: Tensor, center: float = 0.0) -> Tensor:
     """Returns (‖∇t(x)‖ − center)² for each image, as (B,) in float32 or wider, ready to be differentiated again.
 
-    Centre 1 on ``interpolate``d images is WGAN-GP (Gulrajani et al. 2017, equation 3; the caller takes the mean and multiplies by λ). Centre
-    0 is ``squared_gradient_norms``, which R1 and R2 use directly.
+    Centre 1 on ``interpolate``d images is WGAN-GP (Gulrajani et al. 2017, equation 3; the caller takes the mean and multiplies by λ).
+    Centre 0 is ``squared_gradient_norms``, which R1 and R2 use directly.
 
     Args:
         network: images (B, 3, H, W) to logits (B,).

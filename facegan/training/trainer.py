@@ -221,9 +221,8 @@ class Trainer:
         real, latents, noise = self._prepare(images[0]), self._draw_latents(), self._draw_noise(self.generator)
         fake = self._generate(latents, noise, with_gradient=not generates_again)
         inputs = Inputs(real, latents, noise, fake, self._draw_view(game), self._draw_view(game), *self._draw_extras(game, penalize))
-        discriminator_result = self._update(
-            self.discriminator, partial(discriminator_loss, self.discriminator, game, values, penalize), inputs
-        )
+        compute_loss: Callable[[Inputs], Losses] = partial(discriminator_loss, self.discriminator, game, values, penalize)
+        judged = self._update(self.discriminator, compute_loss, inputs)
 
         diversity = self._measure_diversity(fake) / self._measure_diversity(real).clamp(min=GREY_LEVEL)
         if game.fresh_batch:
