@@ -20,9 +20,10 @@ from facegan.common.signals import Interrupted
 from facegan.parameters import read_parameters
 from facegan.training.hardware import choose_hardware
 from facegan.training.launcher import check_processes, is_launched, join_world, launch, leave_world
-from facegan.training.loop import CHECKPOINT_SECONDS, Folders, finish, prepare, train
+from facegan.training.loop import CHECKPOINT_SECONDS, prepare, train
 from facegan.training.parameters import TrainParameters
 from facegan.training.processes import World
+from facegan.training.resume import Folders, finish
 
 MORE_MEMORY = (
     "set train.microbatch to a small number such as 8, which splits a batch into pieces of 8 images with the same result; "

@@ -20,9 +20,10 @@ from facegan.models.registry import count_parameters
 from facegan.training.data import SHARE_OF_MEMORY
 from facegan.training.hardware import Hardware
 from facegan.training.history import add_score
-from facegan.training.loop import QUICK_SCORE_IMAGES, Folders, OpenQuickScore, take_first
+from facegan.training.loop import QUICK_SCORE_IMAGES, OpenQuickScore, take_first
 from facegan.training.outcome import draw_picture
 from facegan.training.parameters import TrainParameters
+from facegan.training.resume import Folders
 from facegan.training.trainer import Trainer
 
 PLACEHOLDER_IMAGES = 1024

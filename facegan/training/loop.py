@@ -5,11 +5,8 @@ discriminator.safetensors, progress/*.png from fixed latents), losses.csv and tr
 from the last checkpoint and ends with byte-identical results; so does a longer run that continues from the end of a shorter one.
 """
 
-import dataclasses
-import functools
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -36,23 +33,13 @@ from facegan.training.history import (
 from facegan.training.outcome import describe_row, draw_picture, write_outcome
 from facegan.training.parameters import TrainParameters
 from facegan.training.processes import World
-from facegan.training.resume import find_fault, restore, rewind, wait_for_lock
+from facegan.training.resume import Folders, restore, rewind, wait_for_lock
 from facegan.training.trainer import QuickScore, Trainer
 
 CHECKPOINT_SECONDS = 20  # minimum between two checkpoints
 QUICK_SCORE_IMAGES = 200
 
 OpenQuickScore = Callable[[torch.Tensor, int, torch.device], QuickScore]  # real images (N, 3, H, W) in uint8, seed, device
-
-
-@dataclasses.dataclass(frozen=True)
-class Folders:
-    """Where training reads and writes."""
-
-    shards: Path
-    model: Path
-    metrics: Path
-    checkpoints: Path
 
 
 def prepare(
@@ -154,24 +141,3 @@ def run_loop(trainer: Trainer, run: RunFolder | None, checkpointer: Checkpointer
             checkpointer.save(run, is_good=picture_due)
         if signal:
             raise Interrupted(signal)
-
-
-def finish(trainer: Trainer, run: RunFolder | None, folders: Folders) -> None:
-    """Writes the results of a stopped run's last checkpoint; the run can still be resumed.
-
-    Raises:
-        FaceganError: no such run, or another process is training it.
-    """
-    if not run or not run.path.exists() or not run.acquire():
-        found = "one that another process is training" if run and run.path.exists() else "none with these parameters, code and data"
-        raise FaceganError(f"expected a stopped run in {folders.checkpoints}; found {found}; run train without --finish")
-    try:
-        state, messages = run.load(functools.partial(find_fault, trainer), end=None)
-        print(*messages, sep="\n", end="\n" * bool(messages))
-        if state is None or not state["images_seen"]:
-            raise FaceganError(f"expected a checkpoint after at least one step in {run.path}; found none; run train without --finish")
-        trainer.load_state_dict(state)
-        complete(trainer)
-        write_outcome(trainer, run, folders.model, folders.metrics)
-    finally:
-        run.release()

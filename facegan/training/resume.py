@@ -1,7 +1,9 @@
 """Resuming a run: waiting for its lock, loading its newest checkpoint, and rewinding after infinite or NaN losses."""
 
+import dataclasses
 import functools
 import time
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -12,13 +14,23 @@ from facegan.common.progress import Progress
 from facegan.common.signals import Interrupted, Interruption
 from facegan.models.generator_file import write_card
 from facegan.training.checkpoint import RunFolder
-from facegan.training.history import count_end, is_due, is_over
-from facegan.training.outcome import draw_picture
+from facegan.training.history import complete, count_end, is_due, is_over
+from facegan.training.outcome import draw_picture, write_outcome
 from facegan.training.processes import World
 from facegan.training.trainer import COLUMNS, Trainer
 
 LOCK_SECONDS = 0.5  # between two attempts to take a lock
 MAX_REWINDS = 3  # per run
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders:
+    """Where training reads and writes."""
+
+    shards: Path
+    model: Path
+    metrics: Path
+    checkpoints: Path
 
 
 def wait_for_lock(world: World, run: RunFolder | None, interruption: Interruption) -> None:
@@ -117,3 +129,24 @@ def rewind(trainer: Trainer, run: RunFolder | None, progress: Progress) -> None:
         f"losses were infinite or NaN at {rewinds[-1]['at_images_seen']:,} images: rewound to {trainer.images_seen:,} images, "
         f"continuing with other random numbers ({len(rewinds)} of at most {MAX_REWINDS} times)"
     )
+
+
+def finish(trainer: Trainer, run: RunFolder | None, folders: Folders) -> None:
+    """Writes the results of a stopped run's last checkpoint; the run can still be resumed.
+
+    Raises:
+        FaceganError: no such run, or another process is training it.
+    """
+    if not run or not run.path.exists() or not run.acquire():
+        found = "one that another process is training" if run and run.path.exists() else "none with these parameters, code and data"
+        raise FaceganError(f"expected a stopped run in {folders.checkpoints}; found {found}; run train without --finish")
+    try:
+        state, messages = run.load(functools.partial(find_fault, trainer), end=None)
+        print(*messages, sep="\n", end="\n" * bool(messages))
+        if state is None or not state["images_seen"]:
+            raise FaceganError(f"expected a checkpoint after at least one step in {run.path}; found none; run train without --finish")
+        trainer.load_state_dict(state)
+        complete(trainer)
+        write_outcome(trainer, run, folders.model, folders.metrics)
+    finally:
+        run.release()

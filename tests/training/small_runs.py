@@ -14,9 +14,10 @@ from facegan.common.shards import ShardWriter
 from facegan.models.parameters import DCGANParameters
 from facegan.training.checkpoint import RunFolder
 from facegan.training.hardware import choose_hardware
-from facegan.training.loop import Folders, finish, prepare, train
+from facegan.training.loop import prepare, train
 from facegan.training.parameters import TrainParameters
 from facegan.training.processes import World
+from facegan.training.resume import Folders, finish
 from facegan.training.trainer import Trainer
 from presets import read_preset
 

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from facegan.common.errors import FaceganError
 from facegan.training.augmentation import ADA_LIMIT, Augmentation, adapt, make_matrices, multiply, warp
 from facegan.training.losses import gradient_penalty
 from facegan.training.parameters import AUGMENTATIONS
@@ -159,8 +158,3 @@ def test_adaptive_strength_stays_in_bounds():
     assert adapt(strength(0.0), strength(-1.0), 256) == 0
     assert adapt(strength(ADA_LIMIT), strength(1.0), 256) == pytest.approx(ADA_LIMIT)
     assert adapt(strength(0.1), strength(1.0), 5000) == pytest.approx(0.11)
-
-
-def test_unknown_names_are_told():
-    with pytest.raises(FaceganError, match="'colour'"):
-        Augmentation("colour,cutout")
