@@ -142,6 +142,14 @@ class RunFolder:
                     return state, messages
         return found, messages
 
+    def find_newest(self) -> int:
+        """Returns the images seen of the newest checkpoint, without changing anything; 0 if there is none."""
+        newest = 0
+        for path in [*self.path.glob("state*.ckpt"), *self.path.glob("*/*/state.ckpt")]:
+            with contextlib.suppress(FaceganError, KeyError, TypeError):
+                newest = max(newest, int(read_checkpoint(path)["images_seen"]))
+        return newest
+
     def load_good(self) -> dict[str, Any]:
         """Returns the state at the last progress picture."""
         return read_checkpoint(self.path / "good.ckpt")

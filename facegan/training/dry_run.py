@@ -21,6 +21,7 @@ from facegan.training.data import SHARE_OF_MEMORY
 from facegan.training.hardware import Hardware
 from facegan.training.history import add_score
 from facegan.training.loop import QUICK_SCORE_IMAGES, OpenQuickScore, take_first
+from facegan.training.microbatch import fit
 from facegan.training.outcome import draw_picture
 from facegan.training.parameters import TrainParameters
 from facegan.training.resume import Folders
@@ -53,7 +54,10 @@ def dry_run(
     index, images, has_data = load_images(folders, resolution)
 
     def make_trainer(batch: int) -> Trainer:
-        return Trainer(index, images, model, parameters.model_copy(update={"batch": batch, "microbatch": "auto"}), hardware)
+        trainer = Trainer(index, images, model, parameters.model_copy(update={"batch": batch, "microbatch": "auto"}), hardware)
+        if hardware.device.type == "cuda":
+            trainer.set_microbatch(fit(trainer))
+        return trainer
 
     pilot_batch = min(parameters.batch, max(2, parameters.penalty_stride))
     pilot = make_trainer(pilot_batch)

@@ -16,6 +16,7 @@ from facegan.common.progress import Progress
 from facegan.common.shards import open_split, read_index
 from facegan.common.signals import Interrupted, Interruption
 from facegan.models.parameters import ModelParameters
+from facegan.training.agreement import check_agreement
 from facegan.training.checkpoint import Checkpointer, RunFolder
 from facegan.training.hardware import Hardware
 from facegan.training.history import (
@@ -30,6 +31,7 @@ from facegan.training.history import (
     is_over,
     is_row_due,
 )
+from facegan.training.microbatch import fit
 from facegan.training.outcome import describe_row, draw_picture, write_outcome
 from facegan.training.parameters import TrainParameters
 from facegan.training.processes import World
@@ -56,17 +58,29 @@ def prepare(
         open_quick_score: makes the quick score, if the parameters ask for one.
 
     Raises:
-        FaceganError: no images, or parameters that the trainer rejects.
+        FaceganError: no images, parameters that the trainer rejects, or processes that would not train the same.
     """
-    index, images = read_index(folders.shards), open_split(folders.shards, "train")
-    if not images:
-        raise FaceganError(f"expected training images in {folders.shards}; found none; see its report.json")
-    trainer = Trainer(index, images, model, parameters, hardware, world)
+    trainer, run, problem = None, None, ""
+    try:
+        index, images = read_index(folders.shards), open_split(folders.shards, "train")
+        if not images:
+            raise FaceganError(f"expected training images in {folders.shards}; found none; see its report.json")
+        trainer = Trainer(index, images, model, parameters, hardware, world)
+        run = RunFolder(folders.checkpoints, trainer.ingredients())
+    except FaceganError as error:
+        if world.size == 1:
+            raise
+        problem = str(error)
+    if world.size > 1:
+        check_agreement(world, problem, run.ingredients if run else {}, run)
+    assert trainer is not None and run is not None
+    if parameters.microbatch == "auto" and hardware.device.type == "cuda":
+        trainer.set_microbatch(fit(trainer))
     if not world.is_main:
         return trainer, None
     if parameters.score_every_images:
         trainer.quick_score = open_quick_score(take_first(images, QUICK_SCORE_IMAGES), parameters.seed, hardware.device)
-    return trainer, RunFolder(folders.checkpoints, trainer.ingredients())
+    return trainer, run
 
 
 def take_first(images: list[torch.Tensor], count: int) -> torch.Tensor:

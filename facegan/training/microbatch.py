@@ -102,7 +102,10 @@ def choose_size(share: int, unit: int, room: float, measure: Callable[[int], flo
 
 
 def fit(trainer: Trainer) -> int:
-    """Measures on a CUDA GPU how many images the networks can process at the same time, and returns that; changes nothing."""
+    """Measures on a CUDA GPU how many images the networks can process at the same time, and returns that; changes nothing.
+
+    All processes call it; the result is the smallest of them.
+    """
     share = trainer.own_rows.stop - trainer.own_rows.start
     unit = find_unit(trainer.generator, trainer.discriminator, trainer.game.penalty_stride, share)
     if unit == share:
@@ -132,5 +135,4 @@ def fit(trainer: Trainer) -> int:
         trainer.set_microbatch(size_before)
         for name, value in trainer.tensors().items():
             value.copy_(before[name])
-    (largest,) = trainer.world.agree(-size)  # the smallest of all processes
-    return -largest
+    return -trainer.world.agree(-size)[0]

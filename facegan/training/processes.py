@@ -56,6 +56,18 @@ class World:
         distributed.all_reduce(votes, distributed.ReduceOp.MAX, group=self.control)
         return tuple(votes.tolist())
 
+    def gather(self, facts: dict[str, Any]) -> list[dict[str, Any]]:
+        """Returns the facts (JSON values) of all processes, in the order of ranks."""
+        if self.size == 1:
+            return [facts]
+        text = torch.tensor(list(json.dumps(facts).encode()), dtype=torch.uint8)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        distributed.all_gather(sizes, torch.tensor([len(text)]), group=self.control)
+        longest = max(int(size) for size in sizes)
+        texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
+        distributed.all_gather(texts, torch.cat([text, text.new_zeros(longest - len(text))]), group=self.control)
+        return [json.loads(bytes(text[: int(size)].tolist())) for text, size in zip(texts, sizes, strict=True)]
+
     def broadcast(self, facts: dict[str, Any], tensors: Iterable[Tensor]) -> dict[str, Any]:
         """Returns the main process's facts (JSON values), and copies its tensors to all processes."""
         if self.size == 1:

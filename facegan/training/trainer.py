@@ -35,7 +35,7 @@ from facegan.training.data import Batches, derive_seed
 from facegan.training.game import Game, Inputs, Losses, Values, View, discriminator_loss, generator_loss
 from facegan.training.hardware import Hardware
 from facegan.training.losses import OBJECTIVES
-from facegan.training.microbatch import check_networks, find_unit, fit, split
+from facegan.training.microbatch import check_networks, find_unit, split
 from facegan.training.optimizers import apply_gradients, make_optimizer, set_rates, update_ema
 from facegan.training.parameters import TrainParameters
 from facegan.training.processes import World
@@ -153,8 +153,6 @@ class Trainer:
         share = self.own_rows.stop - self.own_rows.start
         check_networks(self.generator, self.discriminator, self.game.penalty_stride, share, world.size)
         self.set_microbatch(share if parameters.microbatch == "auto" else parameters.microbatch)
-        if parameters.microbatch == "auto" and device.type == "cuda":
-            self.set_microbatch(fit(self))
 
     def set_microbatch(self, size: int) -> None:
         """Sets the number of images that the networks process at the same time; this process's share of a batch is split accordingly."""
