@@ -11,15 +11,17 @@ last checkpoint; with a larger train.images it goes on from the end of the short
 
 import argparse
 import os
+import socket
 import sys
 from pathlib import Path
 
 import command
+from facegan.common.errors import FaceganError
 from facegan.common.files import discard
 from facegan.common.signals import Interrupted
 from facegan.parameters import read_parameters
 from facegan.training.hardware import choose_hardware
-from facegan.training.launcher import check_processes, is_launched, join_world, launch, leave_world
+from facegan.training.launcher import LAUNCHED, check_processes, is_launched, is_lost_connection, join_world, launch, leave_world
 from facegan.training.loop import CHECKPOINT_SECONDS, prepare, train
 from facegan.training.parameters import TrainParameters
 from facegan.training.processes import World
@@ -59,6 +61,13 @@ def main(arguments: argparse.Namespace) -> None:
         if world.is_main:
             print(f"{interruption}; a checkpoint is in {arguments.checkpoints}; the same command resumes from it", flush=True)
         sys.exit(interruption.status)
+    except RuntimeError as error:
+        if world.size == 1 or not is_lost_connection(error):
+            raise
+        if LAUNCHED in os.environ:  # the launcher reports the process that has ended
+            sys.exit(1)
+        found = f"rank {world.rank} on {socket.gethostname()} has lost the connection to another process"
+        raise FaceganError(f"expected {world.size} processes; {found}, which has printed why it ended; the same command resumes") from None
     finally:
         leave_world(world)
     if world.is_main:

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from torch import distributed
 from facegan.common.devices import find_device
 from facegan.common.errors import FaceganError
 from facegan.common.signals import Interruption
+from facegan.training.heartbeat import start_heartbeat
 from facegan.training.processes import World
 
 # After this time without an answer from the others, a process gives up. The main process may download weights or write to a slow disk in
 # the meantime; the launcher notices a dead process immediately.
 TIMEOUT_SECONDS = 20 * 60
+LAUNCHED = "FACEGAN_LAUNCHED"  # set in processes that ``launch`` has started
 SHUTDOWN_SECONDS = 8  # for the other processes to end after one has died
 
 
@@ -36,7 +39,9 @@ def join_world(device: torch.device) -> World:
     else:
         distributed.init_process_group("gloo", timeout=timeout)
         control = None
-    return World(distributed.get_rank(), size, control)
+    world = World(distributed.get_rank(), size, control)
+    start_heartbeat(world)
+    return world
 
 
 def leave_world(world: World) -> None:
@@ -75,26 +80,41 @@ def launch(processes: int) -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    shared = {**os.environ, "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared = {**os.environ, "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), LAUNCHED: "1"}
     shared.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     command = [sys.executable, *sys.argv]
     children = [subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(processes)]
     with Interruption() as interruption:
-        passed_on = False
+        passed_on, failed = False, []
         while any(child.poll() is None for child in children):
             if interruption.signal and not passed_on:
                 signal_all(children, interruption.signal)
                 passed_on = True
-            if any(child.poll() not in (None, 0) for child in children):
+            failed = [rank for rank, child in enumerate(children) if child.poll() not in (None, 0)]
+            if failed:
                 break
             time.sleep(0.05)
         statuses = end_all(children)
     if interruption.signal:
         return 128 + interruption.signal
-    dead = [f"process {rank} (status {status})" for rank, status in enumerate(statuses) if status]
-    if dead:
-        raise FaceganError(f"expected {processes} processes to train to the end; {', '.join(dead)} died; the same command resumes")
+    failed = failed or [rank for rank, status in enumerate(statuses) if status]
+    if failed:
+        ends = " and ".join(describe_end(rank, statuses[rank]) for rank in failed)
+        raise FaceganError(f"expected {processes} processes to train to the end; found that {ends}; the same command resumes")
     return 0
+
+
+def describe_end(rank: int, status: int) -> str:
+    """Returns how a process has ended."""
+    name = f"rank {rank} on {socket.gethostname()}"
+    if status == -signal.SIGKILL:
+        return f"{name} was killed (signal 9), as the system does when memory runs out"
+    return f"{name} was ended by signal {-status}" if status < 0 else f"{name} exited with status {status} (its error is above)"
+
+
+def is_lost_connection(error: RuntimeError) -> bool:
+    """Returns whether an error means that another process has ended or cannot be reached."""
+    return isinstance(error, distributed.DistError) or "gloo" in str(error).lower() or "NCCL" in str(error)
 
 
 def signal_all(children: list[subprocess.Popen], number: int) -> None:

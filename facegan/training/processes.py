@@ -15,11 +15,18 @@ from torch import Tensor, distributed
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """The processes: this one is ``rank`` of ``size``. ``control`` is the group for decisions, on the CPU."""
+    """The processes that train together.
+
+    Attributes:
+        rank, size: this process's number, and how many there are.
+        control: the group for decisions, on the CPU.
+        operations: how many collective operations this process has started, in a list of one number.
+    """
 
     rank: int = 0
     size: int = 1
     control: Any = None
+    operations: list[int] = dataclasses.field(default_factory=lambda: [0])
 
     @property
     def is_main(self) -> bool:
@@ -44,6 +51,7 @@ class World:
     def average(self, values: Tensor) -> Tensor:
         """Replaces the values by their mean over all processes, and returns them."""
         if self.size > 1:
+            self.operations[0] += 1
             distributed.all_reduce(values)
             values /= self.size
         return values
@@ -52,6 +60,7 @@ class World:
         """Returns, for each decision, the largest value of any process; all processes return the same."""
         if self.size == 1:
             return decisions
+        self.operations[0] += 1
         votes = torch.tensor(decisions)
         distributed.all_reduce(votes, distributed.ReduceOp.MAX, group=self.control)
         return tuple(votes.tolist())

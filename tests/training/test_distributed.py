@@ -90,7 +90,7 @@ def test_a_slow_process_is_waited_for(shared):
 
 @pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="a GPU is here")
 @pytest.mark.parametrize(
-    ("device", "message"), [("cuda", r"this machine's CUDA GPUs \(0\); found 2"), ("mps", "expected 1 on an Apple GPU")]
+    ("device", "message"), [("cuda", r"at most one per CUDA GPU of this machine \(0\); found 2"), ("mps", "expected 1 on an Apple GPU")]
 )
 def test_more_processes_than_gpus_are_told(device, message, tmp_path):
     with pytest.raises(FaceganError, match=message):
@@ -130,7 +130,7 @@ def test_a_dead_process_ends_all_and_one_process_resumes(tmp_path):
     os.kill(ranks[1], signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "process 1 (status -9)" in err and "the same command resumes" in err
+    assert "rank 1 on " in err and "signal 9" in err and err.count("\n") == 1 and "the same command resumes" in err
     assert not any(os.path.exists(f"/proc/{rank}") for rank in ranks)
     change_params(project, processes=1)
     again = start_stage(project, "train")
@@ -150,3 +150,17 @@ def test_a_signal_to_the_launcher_ends_all_with_a_checkpoint(tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
     assert out.count("the same command resumes") == 1
+
+
+def test_a_hanging_process_is_named(tmp_path):
+    project = copy_project(tmp_path, MODEL, images=100_000, batch=16, processes=2, progress_images=160)
+    make_shards(project)
+    process = start_stage(project, "train", FACEGAN_ANSWER_SECONDS="2")
+    wait_for_picture(project, process, 320)
+    ranks = find_ranks(process.pid)
+    os.kill(ranks[1], signal.SIGSTOP)
+    time.sleep(6)
+    os.kill(ranks[1], signal.SIGCONT)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert out.count("rank 1 on ") == 1 and "has not answered for" in out
