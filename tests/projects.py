@@ -1,14 +1,16 @@
-"""A copy of the project in a temporary folder, small shards, and stages run in it as users run them."""
+"""A copy of the project in a temporary folder, small shards, and stages that run in it as users run them."""
 
 import os
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from warm_python import WarmProcess
+from warm_python import start_script
 
 from facegan.common.config import read_yaml
 from facegan.common.shards import ShardWriter
@@ -18,8 +20,10 @@ SMALL_TRAIN = {"images": 960, "batch": 16, "progress_images": 80, "device": "cpu
 
 
 def copy_project(folder: Path, model: dict[str, Any] | None = None, preset: str = "celeba64_dcgan", **train: Any) -> Path:
-    """Returns a copy of the project below ``folder``, its model and training those of the preset, made small and changed as told; all else
-    is the demo's, so photos are drawn."""
+    """Returns a copy of the project below ``folder``, with a preset's model and training, made small; ``train`` changes them further.
+
+    All other parameters are those of the demo, so that photos are drawn.
+    """
     project = folder / "project"
     for part in ("facegan", "stages", "presets"):
         shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -33,14 +37,14 @@ def copy_project(folder: Path, model: dict[str, Any] | None = None, preset: str 
 
 
 def change_params(project: Path, section: str = "train", **changes: Any) -> None:
-    """Changes some of the copy's parameters of one section."""
+    """Changes parameters of one section of the copy."""
     params = read_yaml(project / "params.yaml")
     params[section] |= changes
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
 def draw_pictures(count: int, resolution: int, seed: int = 0) -> np.ndarray:
-    """Returns pictures (count, 3, H, W) in uint8: a bright ellipse somewhere near the middle of a dark ground, in many colours."""
+    """Returns images (count, 3, H, W) in uint8: a bright ellipse near the centre on a dark background, in random colours."""
     random = np.random.default_rng(seed)
     line = np.linspace(-1, 1, resolution)
     centre = random.uniform(-0.2, 0.2, (count, 2, 1, 1))
@@ -50,7 +54,7 @@ def draw_pictures(count: int, resolution: int, seed: int = 0) -> np.ndarray:
 
 
 def make_shards(project: Path, count: int = 120, resolution: int = 32, seed: int = 0, hold_out: bool = True) -> None:
-    """Fills the copy's data/shards with drawn pictures, a tenth of them held out, or none."""
+    """Fills data/shards of the copy with drawn images. Every tenth is held out, unless ``hold_out`` is False."""
     with ShardWriter(project / "data" / "shards", resolution) as writer:
         for number, picture in enumerate(draw_pictures(count, resolution, seed)):
             writer.add("holdout" if hold_out and number % 10 == 9 else "train", picture)
@@ -58,27 +62,39 @@ def make_shards(project: Path, count: int = 120, resolution: int = 32, seed: int
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Returns an environment in which a stage runs on one core, whatever else the machine does."""
+    """Returns an environment in which a stage runs on one core."""
     return {**os.environ, "OMP_NUM_THREADS": "1", **extra}
 
 
-def start_stage(project: Path, name: str, *arguments: str, **extra: str) -> WarmProcess:
-    """Starts a stage's script in the copy; training writes a checkpoint after every step, unless told otherwise."""
+def start_stage(project: Path, name: str, *arguments: str, **extra: str) -> subprocess.Popen[str]:
+    """Starts the script of a stage in the copy. Unless specified otherwise, training writes a checkpoint after every step."""
     often = ("--checkpoint-seconds", "0") if name == "train" and "--checkpoint-seconds" not in arguments else ()
-    return WarmProcess(project / f"stages/{name}.py", [*often, *arguments], project, environment(**extra))
+    return start_script(project / f"stages/{name}.py", [*often, *arguments], project, environment(**extra))
 
 
-def run_stage(project: Path, name: str, *arguments: str, **extra: str) -> subprocess.CompletedProcess:
-    """Runs a stage's script in the copy to its end."""
+def run_stage(project: Path, name: str, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Runs the script of a stage in the copy to its end."""
     return complete(start_stage(project, name, *arguments, **extra))
 
 
-def run_script(script: Path, *arguments: Any, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+def run_script(script: Path, *arguments: Any, cwd: Path = ROOT, **extra: str) -> subprocess.CompletedProcess[str]:
     """Runs any script to its end."""
-    return complete(WarmProcess(script, list(map(str, arguments)), cwd, environment()))
+    return complete(start_script(script, list(map(str, arguments)), cwd, environment(**extra)))
 
 
-def complete(process: WarmProcess) -> subprocess.CompletedProcess:
+def complete(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     """Waits for the end, as ``subprocess.run`` does."""
-    out, err = process.communicate(timeout=300)
+    try:
+        out, err = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None, seconds: float = 300) -> None:
+    """Waits until the condition holds or the process has ended; fails after this time."""
+    deadline = time.monotonic() + seconds
+    while not condition() and (process is None or process.poll() is None):
+        assert time.monotonic() < deadline, "the condition did not become true"
+        time.sleep(0.001)

@@ -1,4 +1,4 @@
-"""What runs in a warm process ends, speaks and dies as under ``python``."""
+"""A script in a warm process ends, prints and dies as under ``python``."""
 
 import signal
 import subprocess
@@ -6,60 +6,46 @@ import sys
 
 import pytest
 from projects import environment
-from warm_python import WarmProcess, make_python
+from warm_python import find_script, make_python, start_script
 
 SCRIPTS = {
-    "it ends": "import sys; print(sys.argv[1:], __name__, 'facegan' in sys.modules)",
-    "it ends with a status": "import sys; print('out'); sys.exit(3)",
-    "it ends with a word": "import sys; sys.exit('no')",
-    "it fails": "1 / 0",
-    "its last words are heard": "import atexit; atexit.register(print, 'bye')",
-    "its environment": "import os; print(os.getcwd(), os.environ.get('OF_THE_TEST'))",
-    "it has no input": "import sys; print(repr(sys.stdin.read()))",
-    "it kills itself": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    "returns": "import sys; print(sys.argv[1:], __name__, 'facegan' in sys.modules)",
+    "exits with a status": "import sys; print('out'); sys.exit(3)",
+    "exits with a message": "import sys; sys.exit('no')",
+    "raises": "1 / 0",
+    "prints at exit": "import atexit; atexit.register(print, 'bye')",
+    "environment and folder": "import os; print(os.getcwd(), os.environ.get('OF_THE_TEST'))",
+    "empty input": "import sys; print(repr(sys.stdin.read()))",
+    "kills itself": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
 }
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory):
-    """The program that stands in for python."""
-    return make_python(tmp_path_factory.mktemp("python")) / "python"
+SLEEP = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 
 
 @pytest.mark.parametrize("code", SCRIPTS.values(), ids=SCRIPTS)
-def test_a_script_does_what_it_does_under_python(code, python, tmp_path):
+def test_script_behaves_as_under_python(code, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(code)
-    about = {"cwd": tmp_path, "env": environment(OF_THE_TEST="yes")}
-    cold = subprocess.run([sys.executable, script, "-a", "b"], stdin=subprocess.DEVNULL, capture_output=True, text=True, **about)
-    warm = WarmProcess(script, ["-a", "b"], about["cwd"], about["env"])
+    cold = subprocess.run(
+        [sys.executable, script, "-a", "b"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=tmp_path, env=environment(OF_THE_TEST="yes"),
+    )  # fmt: skip
+    warm = start_script(script, ["-a", "b"], tmp_path, environment(OF_THE_TEST="yes"))
     out, err = warm.communicate(timeout=60)
-    stand_in = subprocess.run([python, script.name, "-a", "b"], capture_output=True, text=True, **about)
-    for outcome in ((warm.returncode, out, err), (stand_in.returncode, stand_in.stdout, stand_in.stderr)):
-        assert outcome[:2] == (cold.returncode, cold.stdout) and outcome[2].splitlines()[-1:] == cold.stderr.splitlines()[-1:]
+    assert (warm.returncode, out, err.splitlines()[-1:]) == (cold.returncode, cold.stdout, cold.stderr.splitlines()[-1:])
 
 
-def test_a_signal_reaches_it_and_a_deadline_ends_it(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text("import time; print('here', flush=True); time.sleep(60)")
-    process = WarmProcess(script, [], tmp_path, environment())
-    assert process.stdout.readline() == "here\n" and process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    process.communicate()
-    assert process.returncode == -signal.SIGTERM
-    with pytest.raises(subprocess.TimeoutExpired):
-        WarmProcess(script, [], tmp_path, environment()).communicate(timeout=0.1)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_signal_reaches_the_script(number, tmp_path):
+    (tmp_path / "script.py").write_text(SLEEP)
+    process = start_script(tmp_path / "script.py", [], tmp_path, environment())
+    assert int(process.stdout.readline()) == find_script(process)
+    process.send_signal(number)
+    process.communicate(timeout=60)  # returns when the script has closed its output
+    assert process.returncode == -number
 
 
-def test_what_asks_the_stand_in_to_stop_reaches_the_script(python, tmp_path):
-    (tmp_path / "script.py").write_text("import time; print('here', flush=True); time.sleep(60)")
-    with subprocess.Popen([python, "script.py"], cwd=tmp_path, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"here\n"
-        process.terminate()
-        assert process.wait(timeout=60) == -signal.SIGTERM
-
-
-def test_whatever_is_no_script_is_left_to_python(python):
-    assert (
-        subprocess.run([python, "-c", "print('torch' in __import__('sys').modules)"], capture_output=True, check=True).stdout == b"False\n"
-    )
+def test_python_program_runs_scripts_in_the_server_and_other_code_itself(tmp_path):
+    python = make_python(tmp_path) / "python"
+    (tmp_path / "script.py").write_text("import sys; print('torch' in sys.modules)")
+    for arguments, output in ((["script.py"], "True"), (["-c", "import sys; print('torch' in sys.modules)"], "False")):
+        assert subprocess.run([python, *arguments], cwd=tmp_path, capture_output=True, text=True).stdout.strip() == output

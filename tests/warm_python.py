@@ -1,12 +1,13 @@
-"""Scripts run in processes of their own, without waiting for PyTorch's import each time.
+"""Runs scripts in new processes without the three seconds that importing the large libraries takes.
 
-Importing the large libraries takes a stage three seconds, and the tests run hundreds of stages. So a server imports them once and
-forks for every script. What runs in the fork is what ``python script arguments`` runs: the script's own folder on the path, its
-environment and working folder, and facegan's code from wherever the script finds it, since the server imports none of it. It may be
-killed as any other process.
+A server imports the libraries once and forks for each script. A client process, started like any other process, stands for the script:
+it passes its arguments, environment, folder and output to the fork, forwards SIGINT and SIGTERM, and exits as the script does. If the
+client is killed, so is the script. The server imports nothing of facegan; the script imports it from its own copy of the project.
 
-    python tests/warm_python.py SOCKET                        # the server; it ends with its standard input
-    python tests/warm_python.py SOCKET SCRIPT ARGUMENTS...    # what DVC calls python, where a test wants it so
+The standard library's forkserver preloads modules as well, but serves only the process that started it. DVC starts the stages itself.
+
+    python tests/warm_python.py SOCKET                        # the server; it exits when its standard input is closed
+    python tests/warm_python.py SOCKET SCRIPT ARGUMENTS...    # the client
 """
 
 import atexit
@@ -22,180 +23,143 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-LARGE = (
+LIBRARIES = (
     *("torch", "torch._dynamo", "torchvision", "timm", "numpy", "pandas", "scipy.linalg", "safetensors.torch", "matplotlib.figure"),
     *("pydantic", "yaml", "jinja2", "PIL.Image", "pillow_heif", "requests", "bleach", "kagglesdk"),
 )
 
 
-class WarmProcess:
-    """A script that runs, with as much of ``subprocess.Popen`` as the tests use; its output is read as text."""
-
-    def __init__(self, script: Path, arguments: list[str], cwd: Path, environment: dict[str, str]):
-        self.args = [sys.executable, str(script), *arguments]
-        self.returncode: int | None = None
-        pipes = [os.pipe(), os.pipe()]
-        order = {"script": str(script), "arguments": arguments, "cwd": str(cwd), "environment": environment}
-        self.connection = send_order(start_server(), order, [write for _, write in pipes])
-        for _, write in pipes:
-            os.close(write)
-        self.stdout, self.stderr = (os.fdopen(read, encoding="utf-8") for read, _ in pipes)
-        self.answers = self.connection.makefile()
-        self.pid = int(self.answers.readline())
-
-    def poll(self) -> int | None:
-        """Returns the exit status, negative for a signal, or None while it runs."""
-        if self.returncode is None and select.select([self.connection], [], [], 0)[0]:
-            self.returncode = int(self.answers.readline())
-        return self.returncode
-
-    def send_signal(self, number: int) -> None:
-        """Sends a signal, if it still runs."""
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """Sends SIGKILL."""
-        self.send_signal(signal.SIGKILL)
-
-    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Waits for the end of the process and of all that hold its output open, and returns stdout and stderr."""
-        outputs: dict[str, str] = {}
-        readers = [threading.Thread(target=self._read, args=(name, outputs), daemon=True) for name in ("stdout", "stderr")]
-        for reader in readers:
-            reader.start()
-        for reader in readers:
-            reader.join(timeout)
-        if len(outputs) < 2 or not select.select([self.connection], [], [], timeout)[0]:
-            self.kill()
-            raise subprocess.TimeoutExpired(self.args, timeout)
-        self.poll()
-        return outputs["stdout"], outputs["stderr"]
-
-    def _read(self, name: str, outputs: dict[str, str]) -> None:
-        with getattr(self, name) as file:
-            outputs[name] = file.read()
-
-
 @cache
 def start_server() -> str:
-    """Starts the server of this process, and returns its socket's address."""
+    """Starts the server, once per test process. Returns the address of its socket."""
     folder = tempfile.TemporaryDirectory(prefix="warm-python-")
     address = f"{folder.name}/socket"
-    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # a fork may not have a pool of them
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # a fork cannot use a pool of threads
     server = subprocess.Popen(
         [sys.executable, __file__, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", env=os.environ | one_thread
     )
     if server.stdout.readline() != b"ready\n":
         raise RuntimeError("the server of warm processes did not start")
     atexit.register(folder.cleanup)
-    atexit.register(server.communicate)  # closes its input
+    atexit.register(server.communicate)  # closes its standard input
     return address
 
 
+def start_script(script: Path, arguments: list[str], cwd: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """Starts a script; its output is read as text."""
+    command = [sys.executable, "-IS", __file__, start_server(), str(script), *arguments]
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    return subprocess.Popen(command, cwd=cwd, env=environment, **output)
+
+
+def find_script(client: subprocess.Popen[str]) -> int:
+    """Returns the process id of the script that the client stands for."""
+    file = Path(start_server()).with_name(str(client.pid))
+    while client.poll() is None and not file.is_file():
+        time.sleep(0.001)
+    return int(file.read_text())
+
+
 def make_python(folder: Path) -> Path:
-    """Writes a program ``python`` into the folder that runs scripts by the server, and everything else itself. Returns the folder."""
+    """Writes a program ``python`` into the folder that runs scripts in the server, and everything else itself. Returns the folder."""
     lines = ["#!/bin/sh", 'case "$1" in', f'*.py) exec "{sys.executable}" -IS "{__file__}" "{start_server()}" "$@" ;;', "esac"]
     (folder / "python").write_text("\n".join([*lines, f'exec "{sys.executable}" "$@"', ""]))
     (folder / "python").chmod(0o755)
     return folder
 
 
-def send_order(address: str, order: dict[str, Any], outputs: list[int]) -> socket.socket:
-    """Sends the server a script to run, and the two files that are to be its stdout and stderr. Returns the connection: the server writes
-    the process's id there, and its exit status when it has ended."""
+def run_client(address: str, script: str, arguments: list[str]) -> None:
+    """Runs the script in the server, and exits as it does."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # until the process to forward them to is known
+    request = {"script": os.path.abspath(script), "arguments": arguments, "cwd": os.getcwd(), "environment": dict(os.environ)}
+    request["client"] = os.getpid()
+    content = json.dumps(request).encode()
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(address)
-    content = json.dumps(order).encode()
-    socket.send_fds(connection, [f"{len(content):08d}".encode()], outputs)
+    socket.send_fds(connection, [f"{len(content):08d}".encode()], [1, 2])
     connection.sendall(content)
-    return connection
-
-
-def stand_in(address: str, script: str, arguments: list[str]) -> None:
-    """Has the server run the script in this process's place, and ends as it ends; passes on what asks it to stop."""
-    stops = (signal.SIGINT, signal.SIGTERM)
-    signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # until it is known whom to pass them on to
-    order = {"script": os.path.abspath(script), "arguments": arguments, "cwd": os.getcwd(), "environment": dict(os.environ)}
-    answers = send_order(address, order, [1, 2]).makefile()
+    answers = connection.makefile()
     child = int(answers.readline())
-    for number in stops:
+    for number in signals:
         signal.signal(number, lambda number, _: os.kill(child, number))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     status = int(answers.readline())
     if status < 0:
-        with contextlib.suppress(OSError):  # SIGKILL has no other
+        with contextlib.suppress(OSError):  # SIGKILL has no handler
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     sys.exit(status)
 
 
-def serve(address: str) -> dict[str, Any] | None:
-    """Forks for every order that comes, until standard input ends. Returns the order in the process that is to run it."""
-    sys.modules["triton"] = None  # GPUs' alone; when frozen, it complains of leaks at a process's end
-    for name in LARGE:
+def serve(address: str) -> None:
+    """Forks for each request until standard input is closed. In the fork, runs the script."""
+    sys.modules["triton"] = None  # only for GPUs; if frozen, it reports leaks when a process exits
+    for name in LIBRARIES:
         with contextlib.suppress(ModuleNotFoundError):  # the studio's environment lacks some
             importlib.import_module(name)
     del sys.modules["triton"]
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, and their end is the server's
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks that wait for scripts
-    gc.freeze()  # or each fork would go through, and so copy, all that was imported when it ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the tests, and they stop the server
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the supervisors
+    gc.freeze()  # otherwise each fork would visit, and so copy, all objects when it exits
     print("ready", flush=True)
     while listener in select.select([listener, sys.stdin], [], [])[0]:
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
-            return watch(connection)
+            return supervise(connection, Path(address).parent)
         connection.close()
-    return None
 
 
-def watch(connection: socket.socket) -> dict[str, Any]:
-    """Reads the order and returns it in one more fork; tells that one's process id, and at its end its status."""
+def supervise(connection: socket.socket, folder: Path) -> None:
+    """Runs the requested script in another fork. Reports its process id and its exit status; kills it if the client dies."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     size, (out, err), _, _ = socket.recv_fds(connection, 8, 2)
     with connection.makefile("rb") as file:
-        order = json.loads(file.read(int(size)))
+        request = json.loads(file.read(int(size)))
     child = os.fork()
     if child == 0:
         connection.close()
-        for given, standard in ((os.open(os.devnull, os.O_RDONLY), 0), (out, 1), (err, 2)):
-            os.dup2(given, standard)
-            os.close(given)
-        sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
-        sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
-        return order
+        return run(request, out, err)
     os.close(out)
     os.close(err)
-    with contextlib.suppress(BrokenPipeError):  # the test is gone
+    (folder / f"{child}.part").write_text(str(child))
+    (folder / f"{child}.part").rename(folder / str(request["client"]))
+    with contextlib.suppress(OSError):  # the client is dead
         connection.sendall(f"{child}\n".encode())
-        connection.sendall(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n".encode())
+    end = os.pidfd_open(child)
+    if end not in select.select([connection, end], [], [])[0]:
+        os.kill(child, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with contextlib.suppress(OSError):
+        connection.sendall(f"{status}\n".encode())
     os._exit(0)
 
 
-def become(order: dict[str, Any]) -> None:
-    """Runs the script as this process, which ends as the script does."""
+def run(request: dict, out: int, err: int) -> None:
+    """Runs the script in this process, with the client's output."""
+    for source, target in ((os.open(os.devnull, os.O_RDONLY), 0), (out, 1), (err, 2)):
+        os.dup2(source, target)
+        os.close(source)
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.chdir(order["cwd"])
+    os.chdir(request["cwd"])
     os.environ.clear()
-    os.environ.update(order["environment"])
-    sys.argv[1:] = order["arguments"]
-    sys.path[:1] = [str(Path(order["script"]).parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    runpy.run_path(order["script"], run_name="__main__")
+    os.environ.update(request["environment"])
+    sys.argv[1:] = request["arguments"]
+    sys.path[:1] = [str(Path(request["script"]).parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    runpy.run_path(request["script"], run_name="__main__")
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        stand_in(sys.argv[1], sys.argv[2], sys.argv[3:])
-    taken = serve(sys.argv[1])
-    if taken:
-        become(taken)
+        run_client(sys.argv[1], sys.argv[2], sys.argv[3:])
+    serve(sys.argv[1])

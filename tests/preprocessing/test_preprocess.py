@@ -21,6 +21,7 @@ from PIL import Image
 from projects import ROOT, complete, start_stage
 from raw_photos import make_raw
 from sklearn.datasets import load_sample_image
+from warm_python import find_script
 
 from facegan.common.config import ConfigurationError, read_yaml
 from facegan.common.errors import FaceganError
@@ -259,7 +260,7 @@ def start_slow_stage(tmp_path: Path, cpu_seconds: float = 0.4):
     while sum(child.cpu_times().user > cpu_seconds for child in children) < 2:
         assert stage.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
-        children = psutil.Process(stage.pid).children(recursive=True)
+        children = psutil.Process(find_script(stage)).children(recursive=True)
     return stage, children
 
 
