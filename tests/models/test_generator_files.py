@@ -12,7 +12,11 @@ from small_generators import PARAMETERS, make_card, make_generator, save_small_g
 
 from facegan.common.devices import measure_peak_memory_mb
 from facegan.common.errors import FaceganError
+from facegan.models.checkpoint_file import write_checkpoint
 from facegan.models.generator_file import load_generator, read_card, save_generator, write_card
+
+
+SPARSE = torch.eye(3).to_sparse()
 
 
 @pytest.fixture
@@ -121,6 +125,30 @@ def test_a_file_without_a_hash_is_read_with_a_note(path, capsys):
     remove_hash(path)
     network, card = load_generator(path)
     assert card == make_card() and "without a hash" in capsys.readouterr().err
+
+
+def wrap(tensors, **state):
+    return {"card": write_card(make_card()), "tensors": {f"ema.{name}": value for name, value in tensors.items()}, **state}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda tensors: wrap(tensors) | {"tensors": dict(enumerate(tensors.values()))},
+        lambda tensors: wrap({name: value.to_sparse() if value.dim() else value for name, value in tensors.items()}),
+        lambda tensors: wrap({name: value.to("meta") for name, value in tensors.items()}),
+        lambda tensors: wrap({name: value.to(torch.complex64) for name, value in tensors.items()}),
+        lambda tensors: wrap({name: value.tolist() for name, value in tensors.items()}),
+        lambda tensors: wrap({name: torch.zeros_like(value) for name, value in tensors.items()}),
+        lambda tensors: wrap(tensors) | {"card": ["card"]},
+        lambda tensors: wrap(tensors) | {7: 8},
+        lambda tensors: wrap(tensors) | {"tensors": [SPARSE]},
+    ],
+)
+def test_odd_contents_of_a_checkpoint_with_the_right_hash_are_rejected(tmp_path, spoil):
+    write_checkpoint(tmp_path / "state.ckpt", spoil(make_generator().state_dict()))
+    with pytest.raises(FaceganError):
+        load_generator(tmp_path / "state.ckpt")
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "7", "{", "[" * 100_000, {"format": "facegan-generator-1"}])
