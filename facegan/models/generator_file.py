@@ -131,7 +131,7 @@ def load_network(path: Path, build: BuildNetwork) -> tuple[nn.Module, Card]:
     if card.sha256 is None:
         print(f"note: {path} was written by facegan 0.1, without a hash; changed or damaged weights cannot be detected", file=sys.stderr)
     elif card.sha256 != compute_hash(card, tensors):
-        raise FaceganError(f"expected {path} as it was written; found other bytes: it is damaged or was changed; copy it again or train again")
+        raise FaceganError(f"expected {path} as it was written; found other bytes; copy it again, or train again")
     return fill_network(path, card, tensors, build), card
 
 
