@@ -9,10 +9,10 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 import yaml
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
@@ -33,6 +33,7 @@ def read_whole_number(value: Any) -> Any:
 Number = FiniteFloat
 WholeNumber = Annotated[int, BeforeValidator(read_whole_number)]
 Seed = Annotated[WholeNumber, Ge(0), Lt(2**63)]
+ImageCount = Annotated[WholeNumber, Ge(1), Le(10_000_000_000)]  # five times the longest published training
 
 
 class Section(BaseModel):
@@ -82,7 +83,7 @@ class Loader(yaml.SafeLoader):
     Whatever the two versions read differently stays a text, which no number or switch accepts.
     """
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Returns the next node. Raises YAMLError for an alias (*name)."""
