@@ -25,7 +25,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def evaluate_generator(arguments: argparse.Namespace) -> None:
     """Scores the generator and writes the metrics, the report and the neighbours."""
-    from facegan.common.files import discard, write_json
+    from facegan.common.files import discard, write_json, write_sealed_json
     from facegan.common.pictures import save_png
     from facegan.common.shards import read_index
     from facegan.models.generator_file import load_generator
@@ -42,7 +42,7 @@ def evaluate_generator(arguments: argparse.Namespace) -> None:
     reference = read_reference(arguments.reference, extractor.device)
     check_shards(reference, read_index(arguments.shards), arguments.shards)
     report, features = evaluate(generator, card, reference, arguments.shards, extractor, parameters)
-    write_json(out / "report.json", report)
+    write_sealed_json(out / "report.json", report)
     save_png(out / "neighbours.png", draw_neighbours(generator, features, reference, arguments.shards, parameters))
     write_json(metrics, summarise(report, extractor.space))
     print(describe(report, extractor.space))
@@ -51,7 +51,7 @@ def evaluate_generator(arguments: argparse.Namespace) -> None:
 
 def evaluate_pictures(arguments: argparse.Namespace) -> None:
     """Scores a set of images, prints the scores, and writes them to --metrics and --out."""
-    from facegan.common.files import write_json
+    from facegan.common.files import write_json, write_sealed_json
     from facegan.scoring.evaluate import describe, describe_distance, summarise
     from facegan.scoring.extractors import open_extractor
     from facegan.scoring.picture_scores import extract_pictures, score_pictures
@@ -69,7 +69,7 @@ def evaluate_pictures(arguments: argparse.Namespace) -> None:
     if arguments.metrics:
         write_json(arguments.metrics, summarise(report, extractor.space))
     if arguments.out:
-        write_json(arguments.out / "report.json", report)
+        write_sealed_json(arguments.out / "report.json", report)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def build_small(name: str = "dcgan", seed: int = 0) -> tuple[nn.Module, Card]:
             if not parameter.any() and parameter.dim() != 1:  # weights initialised to zero; biases may stay zero
                 parameter.normal_(0, 0.3, generator=random)
         for _ in range(50):
-            network.train()(draw_latents(network, 16, random))
+            network.train()(draw_latents(network, 16, random), network.draw_noise(16, random, torch.float32))
         scale = network.eval()(draw_latents(network, 64, random)).std()
         if name == "stylegan2":
             last = [layer.convolution for layer in network.to_rgb]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
@@ -33,6 +33,7 @@ def read_whole_number(value: Any) -> Any:
 Number = FiniteFloat
 WholeNumber = Annotated[int, BeforeValidator(read_whole_number)]
 Seed = Annotated[WholeNumber, Ge(0), Lt(2**63)]
+ImageCount = Annotated[WholeNumber, Ge(1), Le(10_000_000_000)]  # five times the longest published training
 
 
 class Section(BaseModel):

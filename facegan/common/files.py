@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -105,6 +105,37 @@ def write_json(path: Path, values: Any) -> None:
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
+def write_sealed_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes a small JSON file with a fingerprint of its content, which ``read_sealed_json`` compares."""
+    write_json(path, {**values, "fingerprint": compute_fingerprint(values)})
+
+
+def compute_fingerprint(values: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of JSON values, except of the one named "fingerprint"."""
+    return hashlib.sha256(json.dumps({**values, "fingerprint": ""}, sort_keys=True).encode()).hexdigest()
+
+
+def read_sealed_json(path: Path, kind: type[Content], remedy: str) -> Content:
+    """Returns the content of a file of ``write_sealed_json``, checked by its pydantic model. Raises FaceganError if it does not fit."""
+    return validate_json(path, kind, json.dumps(read_sealed_values(path, remedy)), remedy)
+
+
+def read_sealed_values(path: Path, remedy: str) -> dict[str, Any]:
+    """Returns the content of a file of ``write_sealed_json``, without its fingerprint.
+
+    Raises:
+        FaceganError: no such file, or one that has changed since it was written.
+    """
+    try:
+        values = json.loads(read_small_file(path, remedy))
+        is_intact = isinstance(values, dict) and values.pop("fingerprint", None) == compute_fingerprint(values)
+    except (ValueError, RecursionError):
+        is_intact = False
+    if not is_intact:
+        raise FaceganError(f"expected {path} as this version of facegan wrote it; found other content; {remedy}")
+    return values
+
+
 def read_json(path: Path, kind: type[Content], remedy: str) -> Content:
     """Returns the content of a small JSON file, validated by its pydantic model.
 
@@ -114,10 +145,19 @@ def read_json(path: Path, kind: type[Content], remedy: str) -> Content:
     Raises:
         FaceganError: no such file, or other content.
     """
+    return validate_json(path, kind, read_small_file(path, remedy), remedy)
+
+
+def read_small_file(path: Path, remedy: str) -> bytes:
+    """Returns a file's bytes. Raises FaceganError if it cannot be read."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise FaceganError(f"expected {path}; found: {error.strerror}; {remedy}") from None
+
+
+def validate_json(path: Path, kind: type[Content], content: str | bytes, remedy: str) -> Content:
+    """Returns JSON text as a pydantic model. Raises FaceganError if it does not fit."""
     try:
         return kind.model_validate_json(content)
     except pydantic.ValidationError as error:

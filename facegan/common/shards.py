@@ -10,7 +10,6 @@ each file is read once, and its hash compared with the index.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
 from facegan.common.errors import FaceganError
-from facegan.common.files import hash_file, read_json, replace_file, write_json
+from facegan.common.files import compute_fingerprint, hash_file, read_json, replace_file, write_json
 
 if TYPE_CHECKING:  # imported where it is used: preprocessing writes shards without torch
     from torch import Tensor
@@ -81,6 +80,10 @@ class Index(BaseModel):
             raise ValueError("as many images as the shards hold")
         return self
 
+    def compute_fingerprint(self) -> str:
+        """Returns the SHA-256 of everything except the fingerprint and the format."""
+        return compute_fingerprint(self.model_dump(mode="json", exclude={"format"}))
+
 
 class ShardWriter:
     """Writes a folder of shards, picture by picture.
@@ -140,7 +143,7 @@ class ShardWriter:
             fingerprint="",
             shards=shards,
         )
-        index = index.model_copy(update={"fingerprint": compute_fingerprint(index)})
+        index = index.model_copy(update={"fingerprint": index.compute_fingerprint()})
         write_json(self.folder / "index.json", index.model_dump(mode="json"))
         return index
 
@@ -175,12 +178,6 @@ def make_header(count: int, resolution: int) -> bytes:
     return size.to_bytes(8, "little") + text.ljust(size)  # the format allows trailing spaces
 
 
-def compute_fingerprint(index: Index) -> str:
-    """Returns the SHA-256 over all that the index says, its own fingerprint and format aside."""
-    content = index.model_dump(mode="json", exclude={"format"}) | {"fingerprint": ""}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def read_index(folder: Path) -> Index:
     """Returns the index of a folder of shards.
 
@@ -191,7 +188,7 @@ def read_index(folder: Path) -> Index:
     if not path.is_file():
         raise FaceganError(f"expected shards in {folder}; found no index.json; run the stage preprocess")
     index = read_json(path, Index, REMEDY)
-    if compute_fingerprint(index) != index.fingerprint:
+    if index.compute_fingerprint() != index.fingerprint:
         raise FaceganError(f"expected {path} as it was written; found it changed since; {REMEDY}")
     return index
 

@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from facegan.common.files import read_sealed_values
 from facegan.export.onnx_file import COMPARED_FACES, OPSET
 from facegan.models.generator_file import Card
 
@@ -36,16 +37,21 @@ class RunFacts:
 
 
 def read_facts(project: Path, card: Card) -> RunFacts | None:
-    """Returns the results of the project's run, or None if a different run made this generator."""
-    report = read_mapping(project / "data" / "evaluation" / "report.json")
+    """Returns the results of the project's run, or None if a different run made this generator. Raises FaceganError for a damaged file."""
+    report = read_record(project / "data" / "evaluation" / "report.json", "evaluate")
     parameters = read_mapping(project / "params.yaml")
-    training = read_mapping(project / "metrics" / "train.json") | read_mapping(project / "data" / "model" / "training.json")
+    training = read_mapping(project / "metrics" / "train.json") | read_record(project / "data" / "model" / "training.json", "train")
     same = all(report.get(name) == getattr(card, name) for name in ("images_seen", "data_fingerprint", "parameters_fingerprint"))
     same = (
         same and report["protocol"]["data"] == card.data_fingerprint
     )  # otherwise it was scored against other images than it was trained on
     same = same and parameters.get("model") == {"name": card.model, **card.arguments}
-    return RunFacts(parameters, training, report, read_mapping(project / "data" / "raw" / "manifest.json")) if same else None
+    return RunFacts(parameters, training, report, read_record(project / "data" / "raw" / "manifest.json", "download")) if same else None
+
+
+def read_record(path: Path, stage: str) -> dict[str, Any]:
+    """Returns what a stage recorded, or an empty mapping if there is no such file. Raises FaceganError for a damaged one."""
+    return read_sealed_values(path, f"run the stage {stage} again") if path.is_file() else {}
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

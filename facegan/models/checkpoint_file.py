@@ -78,9 +78,28 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # an untrusted pickle or archive can make PyTorch raise anything
         reason = printable(str(error).splitlines()[0])[:100] if str(error) else type(error).__name__
         raise FaceganError(f"expected a checkpoint in {path}; found another file with a hash of its own ({reason})") from None
-    if not isinstance(state, dict):
-        raise FaceganError(f"expected a checkpoint in {path}; found a file with other content")
+    if not isinstance(state, dict) or not is_plain(state):
+        raise FaceganError(f"expected a checkpoint in {path}; found other contents with a hash of its own")
     return state
+
+
+def is_plain(state: Any) -> bool:
+    """Returns whether nested lists and dictionaries contain only named values, and only dense tensors with data."""
+    waiting, seen = [state], set()  # seen: a pickle may contain itself
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, dict):
+            if not all(isinstance(name, str) for name in value):
+                return False
+            waiting += value.values()
+        elif isinstance(value, list | tuple | set):
+            waiting += value
+        elif isinstance(value, torch.Tensor) and (value.layout != torch.strided or value.is_meta or value.is_quantized):
+            return False
+    return True
 
 
 def is_checkpoint(path: Path) -> bool:

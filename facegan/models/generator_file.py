@@ -1,11 +1,13 @@
 """generator.safetensors: one file that is sufficient to sample, score or publish a generator.
 
-In or out: a generator and its card. The tensors are the weights; the card in the file's metadata describes the network. Nothing is
-unpickled, and the card is validated before it is used: the network is built without memory first, and its shapes are compared with the
-file's header.
+In or out: a generator and its card. The weights are the tensors; the card, from which the network is rebuilt, is the file's metadata.
+Nothing is unpickled, and the card is checked before it is used: the network is first built without memory and its shapes are compared with
+the file's header; then the hash of card and tensors is compared.
 """
 
+import hashlib
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -44,6 +46,8 @@ class Card(BaseModel):
         images_seen: real images shown in training.
         data_fingerprint: the shards it was trained on.
         parameters_fingerprint: the parameters that trained it.
+        sha256: of the rest of the card and the tensors in the file; None before it is written, in a checkpoint (which has a hash of its
+            own), and in files of facegan 0.1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -55,6 +59,7 @@ class Card(BaseModel):
     images_seen: Annotated[int, Ge(0)]
     data_fingerprint: str
     parameters_fingerprint: str
+    sha256: str | None = None
 
     @property
     def parameters(self) -> ModelParameters:
@@ -72,19 +77,29 @@ def save_generator(path: Path, generator: nn.Module, card: Card, dtype: torch.dt
     """Writes the generator's weights, buffers and card. The same generator and card give byte-identical files."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
     tensors = {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
+    card = card.model_copy(update={"sha256": compute_hash(card, tensors)})
     write_bytes(path, save(tensors, {"card": write_card(card)}))  # one entry: safetensors shuffles several
 
 
 def write_card(card: Card) -> str:
     """Returns the card as the text that ``read_card`` reads."""
-    return json.dumps({"format": FORMAT, **card.model_dump()})
+    return json.dumps({"format": FORMAT, **card.model_dump(exclude=None if card.sha256 else {"sha256"})})
+
+
+def compute_hash(card: Card, tensors: dict[str, torch.Tensor]) -> str:
+    """Returns the SHA-256 of the card, without its own hash, and of the names, types, shapes and bytes of the tensors."""
+    digest = hashlib.sha256(json.dumps(card.model_dump(exclude={"sha256"}), sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        digest.update(value.numpy())
+    return digest.hexdigest()
 
 
 def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[GeneratorNetwork, Card]:
     """Returns the generator, in float32 and evaluation mode, and its card; also from a checkpoint of a running training.
 
     Raises:
-        FaceganError: no such file, not a safetensors file, not one of ours, weights that do not fit the card or are not finite.
+        FaceganError: no such file, not a generator's file, damaged weights, or weights that do not fit the card or are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -113,6 +128,10 @@ def load_network(path: Path, build: BuildNetwork[Built]) -> tuple[Built, Card]:
             tensors = {name: file.get_tensor(name) for name in header}
     except SafetensorError as error:
         raise FaceganError(f"expected a safetensors file at {path}; found another ({printable(str(error))}); {REMEDY}") from None
+    if card.sha256 is None:
+        print(f"note: {path} was written by facegan 0.1, without a hash; changed or damaged weights cannot be detected", file=sys.stderr)
+    elif card.sha256 != compute_hash(card, tensors):
+        raise FaceganError(f"expected {path} as it was written; found other bytes; copy it again, or train again")
     return fill_network(path, card, tensors, build), card
 
 
@@ -132,7 +151,9 @@ def read_generator_from_checkpoint(path: Path) -> tuple[GeneratorNetwork, Card]:
 
 
 def fill_network(path: Path, card: Card, tensors: dict[str, torch.Tensor], build: BuildNetwork[Built]) -> Built:
-    """Returns the card's network with these weights. Raises FaceganError where they are not finite."""
+    """Returns the card's network with these weights. Raises FaceganError if they are not finite, or all zero."""
+    if not any(value.any() for value in tensors.values() if value.is_floating_point()):
+        raise FaceganError(f"expected trained weights in {path}; found only zeros; {REMEDY}")
     if not all(value.isfinite().all() for value in tensors.values()):
         raise FaceganError(f"expected finite weights in {path}; found NaN or infinity: its training exploded; {REMEDY}")
     network = build(card.parameters, card.resolution)

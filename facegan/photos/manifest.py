@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from facegan.common.errors import FaceganError, printable
-from facegan.common.files import hash_file, read_json, write_json
+from facegan.common.files import hash_file, read_json, read_sealed_json, write_json, write_sealed_json
 
 MANIFEST, ARCHIVE, FILES = "manifest.json", "photos.zip", "files.json"
 REMEDY = "run the download stage again"
@@ -53,12 +53,12 @@ class Files(pydantic.RootModel[dict[str, Sha256]], frozen=True):
 
 def read_manifest(raw: Path) -> Manifest:
     """Returns the manifest in ``raw``. Raises FaceganError if it is missing or invalid."""
-    return read_json(raw / MANIFEST, Manifest, REMEDY)
+    return read_sealed_json(raw / MANIFEST, Manifest, REMEDY)
 
 
 def write_manifest(raw: Path, manifest: Manifest) -> None:
     """Writes ``manifest.json`` into ``raw``. Call this last: the file marks a complete download."""
-    write_json(raw / MANIFEST, manifest.model_dump())
+    write_sealed_json(raw / MANIFEST, manifest.model_dump())
 
 
 def read_files(raw: Path, manifest: Manifest) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from facegan.common.config import Section, WholeNumber, find_path_problems
+from facegan.common.config import ImageCount, Section, WholeNumber, find_path_problems
 
 
 class DataParameters(Section):
@@ -25,7 +25,7 @@ class DataParameters(Section):
     count: Annotated[WholeNumber, Ge(1), Le(1_000_000)]
     only: str | None
     where: dict[str, Literal[1, -1]] | None
-    limit: Annotated[WholeNumber, Ge(1)] | None
+    limit: ImageCount | None
 
     def problems(self) -> Iterator[str]:
         """Yields a problem if the path is missing or does not fit the source."""

@@ -8,7 +8,7 @@ from pydantic import Strict
 
 from facegan.common.config import Number, Section, WholeNumber
 
-Box = Annotated[tuple[WholeNumber, ...], Len(4, 4), Strict(False)]  # a list in YAML
+Box = Annotated[tuple[Annotated[WholeNumber, Ge(0), Le(65_535)], ...], Len(4, 4), Strict(False)]  # a list in YAML
 Crop = Literal["none", "square", "face"] | Box
 Template = Literal["celeba", "ffhq"]
 Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
@@ -36,7 +36,7 @@ class PreprocessParameters(Section):
     template: Template
     margin: Annotated[Number, Ge(-0.2), Le(1)]
     faces: Literal["largest", "all"]
-    min_face_pixels: Annotated[WholeNumber, Ge(8)]
+    min_face_pixels: Annotated[WholeNumber, Ge(8), Le(65_535)]
     filter: Filter
     holdout: Annotated[Number, Ge(0), Le(0.9)]
     max_bad: Annotated[Number, Ge(0), Le(1)]

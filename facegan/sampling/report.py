@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 import pydantic
 
-from facegan.common.files import read_json, write_text
+from facegan.common.files import read_sealed_json, write_text
 from facegan.models.generator_file import Card
 from facegan.models.registry import describe_model
 from facegan.sampling.curves import DIVERSITY, LOGITS, LOSSES, QUICK_SCORES, draw_svg, read_columns
@@ -104,10 +104,10 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
     """
     import jinja2
 
-    training = read_json(sources.training, Training, "run the stage train again") if exists(sources.training) else None
+    training = read_sealed_json(sources.training, Training, "run the stage train again") if exists(sources.training) else None
     folder = sources.evaluation or Path()
     results = folder / "report.json" if sources.evaluation else None
-    evaluation = read_json(results, Evaluation, "run the stage evaluate again") if exists(results) else None
+    evaluation = read_sealed_json(results, Evaluation, "run the stage evaluate again") if exists(results) else None
     missing = [] if training else ["the training parameters"]
     if evaluation is None:
         missing.append("the scores")

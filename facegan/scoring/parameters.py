@@ -27,7 +27,7 @@ class EvaluateParameters(Section):
     extractor: ExtractorName
     weights: str | None
     images: Annotated[WholeNumber, Ge(FEWEST_IMAGES), Le(1_000_000)]
-    memorisation_images: Annotated[WholeNumber, Ge(FEWEST_IMAGES)] | None
+    memorisation_images: Annotated[WholeNumber, Ge(FEWEST_IMAGES), Le(1_000_000_000)] | None
     seed: Seed
 
     def problems(self) -> Iterator[str]:

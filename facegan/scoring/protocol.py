@@ -7,7 +7,9 @@ comparable only if their fingerprints are equal, or differ in the seed alone.
 import dataclasses
 import hashlib
 import json
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
 
 from facegan.common.shards import Crop
 
@@ -32,7 +34,7 @@ class RealProtocol:
     """
 
     data: str
-    resolution: int
+    resolution: Annotated[int, Ge(1), Le(1024)]  # checked when it is read from a file
     crop: Crop
     filter: str
     split: str

@@ -1,8 +1,8 @@
 """The real side of every score: features of real images, computed once and stored.
 
 Input: a folder of shards and an extractor. Output: a folder with ``features.safetensors`` and ``reference.json``. It depends on the images,
-the extractor and the requested sizes, but on no model and no seed, so experiments share it. Reading it validates everything: the features
-must have the hash stored in ``reference.json`` and the shapes given by its protocol.
+the extractor and the requested sizes, but on no model and no seed, so experiments share it. Reading it validates everything:
+``reference.json`` has a fingerprint, and the features must have the hash stored there and the shapes given by its protocol.
 
 Each split is put into one fixed random order. The first training images are the real images of the scores. The next ones are the second
 real set, from which the floor is computed; held-out images are added if there are too few.
@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from facegan.common.errors import FaceganError, printable
-from facegan.common.files import discard, hash_file, read_json, write_bytes, write_json
+from facegan.common.files import discard, hash_file, read_sealed_json, write_bytes, write_sealed_json
 from facegan.common.shards import Index, Split, open_split, read_index
 from facegan.scoring.extractors import BATCH, Extractor, extract
 from facegan.scoring.parameters import FEWEST_IMAGES
@@ -121,12 +121,12 @@ def write_reference(folder: Path, reference: Reference) -> None:
     discard(folder / INFO)
     write_bytes(folder / FEATURES, save({name: getattr(reference, name).cpu().contiguous() for name in TENSORS}))
     info = ReferenceInfo(protocol=reference.protocol, floor=reference.floor, features_sha256=hash_file(folder / FEATURES))
-    write_json(folder / INFO, info.model_dump(mode="json"))
+    write_sealed_json(folder / INFO, info.model_dump(mode="json"))
 
 
 def read_reference(folder: Path, device: torch.device | str = "cpu") -> Reference:
     """Returns what ``write_reference`` wrote. Raises FaceganError if it is missing, damaged, modified, or not a reference."""
-    info = read_json(folder / INFO, ReferenceInfo, "run stages/reference.py")
+    info = read_sealed_json(folder / INFO, ReferenceInfo, REMEDY)
     path = folder / FEATURES
     if hash_file(path) != info.features_sha256:
         raise FaceganError(f"expected the features of the real images in {path} with their original hash; found another hash; {REMEDY}")

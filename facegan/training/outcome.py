@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from facegan.common.files import discard, replace_folder, write_bytes, write_json
+from facegan.common.files import discard, replace_folder, write_bytes, write_json, write_sealed_json
 from facegan.common.pictures import make_grid, save_png
 from facegan.models.generator_file import save_generator
 from facegan.models.latents import generate_images
@@ -34,7 +34,7 @@ def write_outcome(trainer: Trainer, run: RunFolder, model: Path, metrics: Path) 
         for path in run.pictures(trainer.images_seen):
             shutil.copyfile(path, folder / "progress" / path.name)
         save_png(folder / "progress" / run.picture(trainer.images_seen).name, draw_picture(trainer))
-        write_json(folder / "training.json", describe_training(trainer))
+        write_sealed_json(folder / "training.json", describe_training(trainer))
         if trainer.best:
             best = min(trainer.scores, key=lambda row: row["score"])
             generator.load_state_dict(trainer.best)

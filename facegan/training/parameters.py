@@ -3,21 +3,24 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Le, Lt, MinLen
 from pydantic import Strict
 
-from facegan.common.config import Number, Section, Seed, WholeNumber, find_path_problems, suggest
+from facegan.common.config import ImageCount, Number, Section, Seed, WholeNumber, find_path_problems, suggest
 
 AUGMENTATIONS = ("color", "flip", "translation", "fractional_translation", "rotation", "scale", "cutout")
 
-Rate = Annotated[Number, Gt(0)]
+Rate = Annotated[Number, Ge(1e-9), Le(10)]
 Share = Annotated[Number, Ge(0), Le(1)]
-Amount = Annotated[Number, Ge(0)]
-Count = Annotated[WholeNumber, Ge(1)]
-# [start, end], a list in YAML
+Decay = Annotated[Number, Ge(0), Lt(1)]
+Amount = Annotated[Number, Ge(0), Le(1e6)]
+Halflife = Annotated[Number, Ge(0), Le(1e10)]
+# [start, end]; a list in YAML
 RatePair = Annotated[tuple[Rate, Rate], Strict(False)]
 SharePair = Annotated[tuple[Share, Share], Strict(False)]
+DecayPair = Annotated[tuple[Decay, Decay], Strict(False)]
 AmountPair = Annotated[tuple[Amount, Amount], Strict(False)]
+HalflifePair = Annotated[tuple[Halflife, Halflife], Strict(False)]
 
 
 class TrainParameters(Section):
@@ -46,30 +49,30 @@ class TrainParameters(Section):
     objective: Literal["non_saturating", "minimax", "hinge", "wasserstein", "relativistic", "noisy_labels"]
     penalty: Literal["none", "r1", "r1_r2", "wgan_gp"]
     gamma: Literal["auto"] | Amount | AmountPair
-    penalty_interval: Count
-    penalty_stride: Count
+    penalty_interval: Annotated[WholeNumber, Ge(1), Le(1_000_000)]
+    penalty_stride: Annotated[WholeNumber, Ge(1), Le(65_536)]
     optimizer: Literal["adam", "rmsprop"]
     lr: Rate | RatePair
-    discriminator_lr_ratio: Rate
-    betas: Annotated[tuple[Share, Share | SharePair], Strict(False)]
-    clip_value: Rate | None
-    schedule_images: Count | None
+    discriminator_lr_ratio: Annotated[Number, Ge(1e-6), Le(1e6)]
+    betas: Annotated[tuple[Decay, Decay | DecayPair], Strict(False)]
+    clip_value: Annotated[Number, Ge(1e-9), Le(1e6)] | None
+    schedule_images: ImageCount | None
     batch: Annotated[WholeNumber, Ge(2), Le(65_536)]
-    images: Count
+    images: ImageCount
     start_from: Annotated[str, MinLen(1)] | None
     fresh_batch: bool
     order: Literal["shuffled", "in_order"]
     flip: bool
     augment: str
     augment_strength: Literal["adaptive"] | Share | SharePair
-    ema_halflife_images: Amount | AmountPair
-    progress_images: Count
-    score_every_images: Count | None
+    ema_halflife_images: Halflife | HalflifePair
+    progress_images: ImageCount
+    score_every_images: ImageCount | None
     seed: Seed
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "fp32", "bf16"]
     processes: Annotated[WholeNumber, Ge(1), Le(1024)]
-    microbatch: Literal["auto"] | Count
+    microbatch: Literal["auto"] | Annotated[WholeNumber, Ge(1), Le(65_536)]
     cuda_graph: Literal["auto", "off"]
     on_collapse: Literal["stop", "warn"]
 

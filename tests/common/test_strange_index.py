@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from strange_values import VALUES, examples, spoil
 
 from facegan.common.errors import FaceganError
-from facegan.common.shards import SPLITS, Index, ShardWriter, compute_fingerprint, open_split, read_index
+from facegan.common.shards import SPLITS, Index, ShardWriter, open_split, read_index
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_strange_index_with_the_right_fingerprint_is_read_or_told(folder, good
         index = Index.model_validate_json(json.dumps(content))
     except ValidationError:
         return
-    check(folder, content | {"fingerprint": compute_fingerprint(index)})
+    check(folder, content | {"fingerprint": index.compute_fingerprint()})
 
 
 @examples(30)

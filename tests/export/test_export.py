@@ -1,7 +1,6 @@
 """The exported folder: every file in it draws the same pictures without facegan, and the card is filled from the run."""
 
 import ast
-import json
 import os
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ from PIL import Image
 from projects import ROOT, environment, run_stage
 from small_generators import SMALL, build_small, write_small
 
-from facegan.common.files import hash_file
+from facegan.common.files import hash_file, write_sealed_json
 from facegan.common.pictures import to_bytes
 from facegan.export.card import read_facts, write_card
 from facegan.export.folder import export
@@ -179,8 +178,7 @@ def write_run(project, changes=types.MappingProxyType({})):
         "data/raw/manifest.json": manifest,
     }
     for path, content in files.items():
-        (project / path).parent.mkdir(parents=True, exist_ok=True)
-        (project / path).write_text(json.dumps(content))
+        write_sealed_json(project / path, content)
     return card
 
 

@@ -8,7 +8,7 @@ import pytest
 from raw_photos import SOURCES, fill_raw, make_raw, write_folder, write_zip
 
 from facegan.common.errors import FaceganError
-from facegan.common.files import lock_folder
+from facegan.common.files import lock_folder, read_sealed_values, write_sealed_json
 from facegan.photos.manifest import escape_name, read_manifest, restore_name
 from facegan.photos.store import Photos, open_photos
 
@@ -152,8 +152,11 @@ def test_invalid_manifest_is_reported(tmp_path, content):
     write(tmp_path / "mine", "1.jpg")
     take(tmp_path)
     path = tmp_path / "raw/manifest.json"
-    path.write_bytes(content if isinstance(content, bytes) else json.dumps(json.loads(path.read_text()) | content).encode())
-    with pytest.raises(FaceganError, match=r"expected Manifest in .*manifest\.json; .*; run the download stage again"):
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        write_sealed_json(path, read_sealed_values(path, "") | content)
+    with pytest.raises(FaceganError, match=r"expected .*manifest\.json.*; .*; run the download stage again"):
         open_photos(tmp_path / "raw")
 
 

@@ -12,6 +12,7 @@ from raw_photos import SOURCES
 from strange_values import TEXTS, VALUES, examples, spoil
 
 from facegan.common.errors import FaceganError
+from facegan.common.files import write_sealed_json
 from facegan.photos.manifest import Manifest, read_files, read_manifest, write_files, write_manifest
 from facegan.photos.store import open_photos
 
@@ -59,7 +60,7 @@ def read_or_report(folder) -> bool:
 @given(data=st.data())
 def test_strange_manifest_is_read_or_reported(folder, source, data):
     content = data.draw(spoil(make_manifest(folder, source), VALUES | st.sampled_from(["1.jpg", "photos.zip", {"Smiling": 1}, "list.txt"])))
-    (folder / "manifest.json").write_text(json.dumps(content))
+    write_sealed_json(folder / "manifest.json", content if isinstance(content, dict) else {"content": content})
     assert read_or_report(folder)
 
 
@@ -70,7 +71,7 @@ def test_strange_file_list_with_the_right_hash_is_read_or_reported(folder, data)
     files = data.draw(spoil({"1.jpg": SHA256}) | st.dictionaries(NAMES, st.sampled_from([SHA256, "0" * 64]), max_size=3))
     (folder / "files.json").write_text(json.dumps(files))
     sha256 = hashlib.sha256((folder / "files.json").read_bytes()).hexdigest()
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"sha256": sha256}))
+    write_sealed_json(folder / "manifest.json", manifest | {"sha256": sha256})
     assert read_or_report(folder)
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import json
 import re
 from html.parser import HTMLParser
 
@@ -11,6 +10,7 @@ import pytest
 from small_generators import choose, make_card
 
 from facegan.common.errors import FaceganError
+from facegan.common.files import read_sealed_values, write_sealed_json
 from facegan.common.pictures import save_png
 from facegan.sampling.explanations import Reading, find_kind
 from facegan.sampling.report import Sources, show_figure, write_report
@@ -84,9 +84,9 @@ class Page(HTMLParser):
 def sources(tmp_path):
     """The files of a training and an evaluation."""
     (tmp_path / "evaluation").mkdir()
-    (tmp_path / "evaluation/report.json").write_text(json.dumps(EVALUATION))
+    write_sealed_json(tmp_path / "evaluation/report.json", EVALUATION)
     save_png(tmp_path / "evaluation/neighbours.png", np.zeros((8, 8, 3), np.uint8))
-    (tmp_path / "training.json").write_text(json.dumps(TRAINING))
+    write_sealed_json(tmp_path / "training.json", TRAINING)
     (tmp_path / "losses.csv").write_text(
         "images_seen,loss_generator,loss_discriminator,real_logit,fake_logit,diversity\n0,1,1,0,0,1\n1000,2,.5,1,-1,1\n"
     )
@@ -110,7 +110,7 @@ def write(tmp_path, pictures, sources=None, images_seen=1000):
 
 
 def change(path, **values):
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    write_sealed_json(path, read_sealed_values(path, "") | values)
 
 
 def test_page_is_self_contained(tmp_path, pictures, sources):
@@ -211,7 +211,7 @@ def test_scores_of_another_generator_are_not_shown(tmp_path, pictures, sources):
 @pytest.mark.parametrize("content", ["", "[]", '{"model": 3}', "\x00"])
 def test_invalid_report_file_is_reported(tmp_path, pictures, sources, content):
     (sources.evaluation / "report.json").write_text(content)
-    with pytest.raises(FaceganError, match=r"report\.json; found something else .* run the stage evaluate again"):
+    with pytest.raises(FaceganError, match=r"report\.json .*; found .*; run the stage evaluate again"):
         write(tmp_path, pictures, sources)
 
 

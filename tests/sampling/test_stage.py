@@ -1,6 +1,5 @@
 """The stage sample, run as a process."""
 
-import json
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ from PIL import Image
 from projects import ROOT, run_script
 from small_generators import choose, make_card, make_generator, read_all, save_small_generator
 
+from facegan.common.files import write_sealed_json
 from facegan.common.pictures import save_png
 from facegan.models.checkpoint_file import write_checkpoint
 from facegan.models.generator_file import load_generator, write_card
@@ -40,7 +40,7 @@ def drawn(tmp_path_factory):
     for number in range(3):
         save_png(project / f"data/model/progress/{number:010d}.png", np.full((32, 32, 3), 80 * number, np.uint8))
     training = {"device": "cpu", "precision": "float32", "parameters": {"train": {"lr": 0.1}}}
-    (project / "data/model/training.json").write_text(json.dumps(training))
+    write_sealed_json(project / "data/model/training.json", training)
     (project / "metrics").mkdir()
     (project / "metrics/losses.csv").write_text(LOSSES)
     (project / "metrics/quick_scores.csv").write_text("images_seen,score\n")

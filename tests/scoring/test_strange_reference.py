@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from strange_values import VALUES, examples, spoil
 
 from facegan.common.errors import FaceganError
+from facegan.common.files import write_sealed_json
 from facegan.scoring.protocol import RealProtocol
 from facegan.scoring.reference import Reference, read_reference, write_reference
 
@@ -41,7 +42,8 @@ def parts(folder):
 def is_read_or_reported(folder, about, features: bytes) -> bool:
     """Returns whether reading these files gives a consistent reference or an error of one line."""
     (folder / "features.safetensors").write_bytes(features)
-    (folder / "reference.json").write_text(json.dumps(about))
+    about = about if isinstance(about, dict) else {"content": about}
+    write_sealed_json(folder / "reference.json", {name: value for name, value in about.items() if name != "fingerprint"})
     try:
         reference = read_reference(folder)
     except FaceganError as error:
@@ -99,3 +101,11 @@ def test_damaged_reference_is_reported(tmp_path, name, damage):
         path.write_bytes({**damaged, "another's": (tmp_path / "other" / name).read_bytes()}[damage])
     with pytest.raises(FaceganError, match=r"^expected .*reference.*; found"):
         read_reference(tmp_path / "reference")
+
+
+def test_a_changed_digit_of_the_floor_is_rejected(tmp_path):
+    write_reference(tmp_path, make_reference(fd_corners=115.5))
+    path = tmp_path / "reference.json"
+    path.write_text(path.read_text().replace("115.5", "915.5"))
+    with pytest.raises(FaceganError, match="found other content; run stages/reference.py again"):
+        read_reference(tmp_path)

@@ -1,6 +1,5 @@
 """Reading training runs while they run and after a kill, without changing their files."""
 
-import json
 import os
 import re
 import signal
@@ -11,6 +10,7 @@ import torch
 from projects import copy_project, make_shards, run_stage, start_stage
 
 from facegan.common.errors import FaceganError
+from facegan.common.files import read_sealed_values, write_sealed_json
 from facegan.export.card import describe_training, read_facts
 from facegan.models.checkpoint_file import read_checkpoint, write_checkpoint
 from facegan.models.generator_file import load_generator
@@ -92,13 +92,13 @@ def test_a_finished_training_is_shown_and_fills_the_card(tmp_path):
     assert finished.rows["loss_generator"] == pytest.approx(same.rows["loss_generator"], rel=1e-4)
     assert finished.parameters["model"] == same.parameters["model"]
     details = project / "data" / "model" / "training.json"
-    details.write_text(json.dumps(json.loads(details.read_text()) | {"warnings": ["960 images: it collapses"]}))
+    write_sealed_json(details, read_sealed_values(details, "") | {"warnings": ["960 images: it collapses"]})
     assert read_training(project, workspace).warnings == ["960 images: it collapses"]
     _, card = load_generator(project / "data" / "model" / "generator.safetensors")
     fingerprints = card.model_dump(include={"images_seen", "data_fingerprint", "parameters_fingerprint"})
     (project / "data" / "evaluation").mkdir()
     report = project / "data" / "evaluation" / "report.json"
-    report.write_text(json.dumps({"protocol": {"data": card.data_fingerprint}, **fingerprints}))
+    write_sealed_json(report, {"protocol": {"data": card.data_fingerprint}, **fingerprints})
     assert re.fullmatch(r"on cpu in \w+, at [\d,]+ images per second", describe_training(read_facts(project, card).training))
 
 
