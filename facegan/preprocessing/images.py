@@ -11,12 +11,14 @@ slightly. Colour profiles are not applied.
 
 import contextlib
 import io
+import re
+import struct
 from collections.abc import Iterator
 from typing import get_args
 
 import numpy as np
 import pillow_heif
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.Image import Transpose
 
 from facegan.common.errors import FaceganError, printable
@@ -28,6 +30,9 @@ FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(Filter)}
 MAX_PIXELS = 64_000_000  # decoded in memory; 192 MB in RGB
 MAX_JPEG_PIXELS = 250_000_000  # of a JPEG that is downscaled while it is decoded row by row
 WHOLE_JPEG_PIXELS = 16_000_000
+MAX_SIDE = 65_535  # as in JPEG; resizing a longer side needs gigabytes for the filter's coefficients
+MIN_SIDE = 8  # of the crop
+MAX_SCANS = 500  # of a progressive JPEG; encoders write about ten, and each takes as long as decoding a baseline JPEG
 OVERSAMPLING = 2  # minimum ratio of decoded to resulting pixels, in each direction, of a downscaled JPEG
 SHRINKS = (8, 4, 2, 1)  # divisors of height and width that libjpeg supports
 STRIP_ROWS = 256
@@ -43,9 +48,11 @@ TURNS = {
     8: Transpose.ROTATE_90,
 }
 SIDEWAYS = (5, 6, 7, 8)
+SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # a JPEG marker with a length; 0 and RST occur within entropy-coded data
 
 pillow_heif.register_heif_opener()
 Image.MAX_IMAGE_PIXELS = MAX_JPEG_PIXELS  # Pillow's own limit warns at 89 megapixels and fails at 179
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 * 1024**2  # photo editors write megabytes of text and profiles
 
 
 class UnreadablePicture(Exception):
@@ -59,17 +66,21 @@ class Photo:
         size: width and height of the upright image, in pixels.
 
     Raises:
-        UnreadablePicture: the file is empty, its format is not supported, or it has too many pixels.
+        UnreadablePicture: the file is empty or incomplete, its format is not supported, or it has too many pixels.
     """
 
     def __init__(self, content: bytes):
-        if not content:
-            raise UnreadablePicture("an empty file")
+        if not content.strip(b"\0"):
+            raise UnreadablePicture("only zero bytes: an incomplete copy, or a placeholder" if content else "an empty file")
         self.content = content
         with explain_unreadable():
             self.image = Image.open(io.BytesIO(content), formats=OPENED)
             self.is_jpeg = self.image.format in ("JPEG", "MPO")
             check_pixels(self.image, self.is_jpeg)
+            if self.image.info.get("progressive") and has_too_many_scans(content):
+                raise UnreadablePicture(f"more than {MAX_SCANS} scans in a progressive JPEG")
+            if self.image.format == "HEIF" and is_truncated(content):
+                raise UnreadablePicture("a truncated file")
             self.orientation = read_orientation(self.image)
         width, height = self.image.size
         self.size = (height, width) if self.orientation in SIDEWAYS else (width, height)
@@ -101,6 +112,8 @@ class Photo:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadablePicture(f"{image.width * image.height:,} pixels to decode; at most {MAX_PIXELS:,}")
             image.load()
+            if "tiling" in image.info and image.mode == "RGB" and has_missing_tile(image):
+                raise UnreadablePicture("damaged: a part of the image is missing")
             if self.orientation in TURNS:
                 image = image.transpose(TURNS[self.orientation])
             return convert_to_rgb(image)
@@ -108,23 +121,64 @@ class Photo:
 
 @contextlib.contextmanager
 def explain_unreadable() -> Iterator[None]:
-    """Converts all exceptions to UnreadablePicture."""
+    """Converts all exceptions except FaceganError to UnreadablePicture."""
     try:
         yield
-    except UnreadablePicture:
+    except (UnreadablePicture, FaceganError):
         raise
     except UnidentifiedImageError:
         raise UnreadablePicture("not an image in a supported format") from None
+    except MemoryError:
+        raise UnreadablePicture("too little memory to decode it") from None
     except Exception as error:  # Pillow's decoders raise many kinds
         raise UnreadablePicture(f"{type(error).__name__}: {printable(str(error))}") from error
 
 
 def check_pixels(image: Image.Image, is_jpeg: bool) -> None:
-    """Raises UnreadablePicture if the header states too many pixels."""
+    """Raises UnreadablePicture if the header states too many pixels, or too long a side."""
+    if max(image.size) > MAX_SIDE:
+        raise UnreadablePicture(f"{image.width:,} × {image.height:,} pixels; at most {MAX_SIDE:,} on a side")
     by_rows = is_jpeg and not image.info.get("progressive")  # libjpeg keeps all coefficients of a progressive JPEG in memory
     limit = MAX_JPEG_PIXELS if by_rows else MAX_PIXELS
     if image.width * image.height > limit:
         raise UnreadablePicture(f"{image.width:,} × {image.height:,} pixels; at most {limit:,} in a {image.format} file")
+
+
+def has_too_many_scans(jpeg: bytes) -> bool:
+    """Returns whether a JPEG has more than MAX_SCANS scans. Stops at its end: a video, or another image, may follow."""
+    place, scans = 2, 0
+    while scans <= MAX_SCANS and (marker := SEGMENT.search(jpeg, place)) and marker[1] != b"\xd9":
+        scans += marker[1] == b"\xda"
+        place = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
+    return scans > MAX_SCANS
+
+
+def is_truncated(heif: bytes) -> bool:
+    """Returns whether the boxes of an ISO media file (ISO 14496-12, 4.2) exceed the file. libheif paints missing tiles green."""
+    place = 0
+    while place + 8 <= len(heif):
+        size, kind = struct.unpack_from(">I4s", heif, place)
+        if size == 1:  # a 64-bit size follows
+            size = int.from_bytes(heif[place + 8 : place + 16], "big")
+        if size < 8:  # 0: the last box, up to the end of the file
+            return size != 0
+        place += size
+    return place > len(heif)
+
+
+def has_missing_tile(image: Image.Image) -> bool:
+    """Returns whether a tile of an RGB image from an HEIF grid is missing.
+
+    libheif leaves such a tile at 0 in Y, Cb and Cr: a uniform green without red and blue. The image may be rotated and cropped, so that the
+    edges of the tiles are unknown; cells of a quarter of a tile are within one.
+    """
+    step = max(1, min(image.info["tiling"]["tile_width"], image.info["tiling"]["tile_height"]) // 4)
+    for top in range(0, image.height - step + 1, step):
+        for left in range(0, image.width - step + 1, step):
+            red, green, blue = image.crop((left, top, left + step, top + step)).getextrema()[:3]
+            if red == blue == (0, 0) and green[0] == green[1] > 0:
+                return True
+    return False
 
 
 def read_orientation(image: Image.Image) -> int:
@@ -150,11 +204,13 @@ def read_image(name: str, content: bytes, resolution: int, crop: Crop, filter: F
         filter: resampling filter, antialiased.
 
     Raises:
-        UnreadablePicture: the file is not an image, or damaged.
+        UnreadablePicture: the file is not an image, damaged, or has too few pixels.
         FaceganError: the crop box exceeds the image.
     """
     photo = Photo(content)
     box = choose_box(name, photo.size, crop)
+    if min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE:
+        raise UnreadablePicture(f"too few pixels: {box[2] - box[0]:,} × {box[3] - box[1]:,}; at least {MIN_SIDE} on a side")
     shrink = 1
     if photo.size[0] * photo.size[1] > WHOLE_JPEG_PIXELS:
         shrink = photo.choose_shrink(min(box[2] - box[0], box[3] - box[1]) / (OVERSAMPLING * resolution))

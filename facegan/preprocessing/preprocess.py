@@ -25,7 +25,7 @@ from facegan.photos.store import Photos, open_photos
 from facegan.photos.worker_pool import Workers
 from facegan.preprocessing.advice import advise_on_number, advise_on_square
 from facegan.preprocessing.faces import describe_crop, measure_face_share, read_faces
-from facegan.preprocessing.images import Photo, UnreadablePicture, read_image
+from facegan.preprocessing.images import Photo, UnreadablePicture, explain_unreadable, read_image
 from facegan.preprocessing.parameters import PreprocessParameters
 from facegan.preprocessing.sheets import save_faces_sheet, save_preview, spread
 
@@ -184,10 +184,11 @@ def read_photo(name: str, content: bytes, parameters: PreprocessParameters) -> t
     """Returns the images of one photo, uint8 (3, H, W) each, and its outcome."""
     share = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
     try:
-        if parameters.crop == "face":
-            images, left_out = read_faces(Photo(content), parameters)
-        else:
-            images, left_out = [read_image(name, content, parameters.resolution, parameters.crop, parameters.filter)], []
+        with explain_unreadable():  # no photo ends the stage, whatever it contains
+            if parameters.crop == "face":
+                images, left_out = read_faces(Photo(content), parameters)
+            else:
+                images, left_out = [read_image(name, content, parameters.resolution, parameters.crop, parameters.filter)], []
     except UnreadablePicture as error:
         return [], Outcome(share, unreadable=str(error))
     return images, Outcome(share, [hashlib.sha256(image).digest()[:16] for image in images], left_out)
