@@ -12,7 +12,6 @@ slightly. Colour profiles are not applied.
 import contextlib
 import io
 import re
-import struct
 from collections.abc import Iterator
 from typing import get_args
 
@@ -22,7 +21,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.Image import Transpose
 
 from facegan.common.errors import FaceganError, printable
-from facegan.photos.formats import FORMATS
+from facegan.photos.formats import FORMATS, describe_other_file
 from facegan.preprocessing.parameters import Crop, Filter
 
 OPENED = sorted(set(FORMATS.values()) - {"MPO"})  # opened as the JPEG that it begins with
@@ -48,6 +47,7 @@ TURNS = {
     8: Transpose.ROTATE_90,
 }
 SIDEWAYS = (5, 6, 7, 8)
+QUARTERS = (Transpose.ROTATE_90, Transpose.ROTATE_180, Transpose.ROTATE_270)  # 1 to 3 quarter turns, counterclockwise
 SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # a JPEG marker with a length; 0 and RST occur within entropy-coded data
 
 pillow_heif.register_heif_opener()
@@ -72,6 +72,8 @@ class Photo:
     def __init__(self, content: bytes):
         if not content.strip(b"\0"):
             raise UnreadablePicture("only zero bytes: an incomplete copy, or a placeholder" if content else "an empty file")
+        if other := describe_other_file(content):
+            raise UnreadablePicture(other[0])
         self.content = content
         with explain_unreadable():
             self.image = Image.open(io.BytesIO(content), formats=OPENED)
@@ -85,6 +87,13 @@ class Photo:
         width, height = self.image.size
         self.size = (height, width) if self.orientation in SIDEWAYS else (width, height)
         self.was_decoded = False
+        self.quarters = 0
+
+    def turn(self, quarters: int) -> None:
+        """Turns the image by 1 to 3 quarters counterclockwise, in addition to the orientation in its metadata."""
+        self.quarters = quarters
+        if quarters % 2:
+            self.size = self.size[::-1]
 
     def choose_shrink(self, spare: float) -> int:
         """Returns the divisor of height and width to use in ``decode``: 8, 4, 2 or 1; always 1 if the file is not a JPEG.
@@ -116,6 +125,8 @@ class Photo:
                 raise UnreadablePicture("damaged: a part of the image is missing")
             if self.orientation in TURNS:
                 image = image.transpose(TURNS[self.orientation])
+            if self.quarters:
+                image = image.transpose(QUARTERS[self.quarters - 1])
             return convert_to_rgb(image)
 
 
@@ -157,7 +168,7 @@ def is_truncated(heif: bytes) -> bool:
     """Returns whether the boxes of an ISO media file (ISO 14496-12, 4.2) exceed the file. libheif paints missing tiles green."""
     place = 0
     while place + 8 <= len(heif):
-        size, kind = struct.unpack_from(">I4s", heif, place)
+        size = int.from_bytes(heif[place : place + 4], "big")
         if size == 1:  # a 64-bit size follows
             size = int.from_bytes(heif[place + 8 : place + 16], "big")
         if size < 8:  # 0: the last box, up to the end of the file

@@ -149,7 +149,7 @@ def test_heif_with_missing_tiles_is_unreadable(share, turns, filled):
     content = encode_tiles(turns)
     assert Photo(content).decode().size == ((300, 400) if turns else (400, 300))
     kept = content[: int(share * len(content))]
-    with pytest.raises(UnreadablePicture, match="truncated|a part of the image is missing"):
+    with pytest.raises(UnreadablePicture, match=r"truncated|a part of the image is missing"):
         Photo(kept + bytes(len(content) - len(kept)) if filled else kept).decode()
 
 
