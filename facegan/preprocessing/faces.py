@@ -8,7 +8,8 @@ Photos that were scanned or saved upside down, or on a side, are turned: where n
 at the photo in the three other directions.
 
 The square stays inside the photo: where the template exceeds it, the square shrinks around the face. Faces that would become too tight
-are skipped, and so are small ones. A face in the background does not replace the largest one if that is skipped. There is no padding, because the generator would learn it. Points are complex numbers, x + iy, so
+are skipped, and so are small ones. A face in the background does not replace the largest one if that is skipped. There is no padding,
+because the generator would learn it. Points are complex numbers, x + iy, so
 that a similarity transform is a multiplication and an addition.
 """
 
@@ -116,7 +117,8 @@ def read_faces(photo: Photo, parameters: PreprocessParameters) -> tuple[list[np.
         if finer < shrink:
             image, shrink = photo.decode(finer), finer
     size, resampling = parameters.resolution, FILTERS[parameters.filter]
-    return [to_array(cut_square(image, face.square.scale(1 / shrink), size, resampling)) for face in chosen], reasons
+    squares = [cut_square(image, face.square.scale(1 / shrink), size, resampling) for face in chosen]
+    return [to_array(photo.to_srgb(square)) for square in squares], reasons
 
 
 def choose_faces(found: list[Face], parameters: PreprocessParameters) -> tuple[list[Face], list[str]]:
@@ -268,12 +270,10 @@ def describe_crop(parameters: PreprocessParameters) -> str | Box:
     """Returns the crop for the index. For faces, it contains everything that determines the result, including the networks' hashes."""
     if parameters.crop != "face":
         return parameters.crop
-    tight = (
-        "" if parameters.min_eye_distances == 3 else f"from {parameters.min_eye_distances:g} eye distances up, "
-    )  # as in earlier indexes
-    return (
-        f"face: {parameters.template}, margin {parameters.margin:g}, {parameters.faces}, from {parameters.min_face_pixels} pixels up, {tight}"
-        f"found by YuNet {YUNET[1][:8]} and O-Net {onet.SHA256[:8]}"
+    tight = "" if parameters.min_eye_distances == 3 else f"from {parameters.min_eye_distances:g} eye distances up, "
+    return (  # the same text as before there was min_eye_distances, if that is 3
+        f"face: {parameters.template}, margin {parameters.margin:g}, {parameters.faces}, from {parameters.min_face_pixels} pixels up, "
+        f"{tight}found by YuNet {YUNET[1][:8]} and O-Net {onet.SHA256[:8]}"
     )
 
 

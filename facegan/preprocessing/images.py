@@ -6,7 +6,7 @@ its EXIF orientation, convert to RGB, crop, resize with antialiasing.
 A file is checked by its header before it is decoded: only the supported formats are opened, and an image of more than ``MAX_PIXELS`` is
 rejected, unless it is a JPEG. libjpeg downscales larger JPEGs while decoding (Pillow's draft mode), to no less than two pixels, in each
 direction, for each of the result. JPEGs of up to 16 megapixels are decoded at full size, because draft mode changes the result
-slightly. Colour profiles are not applied.
+slightly. Colour profiles are applied to the resized image, and those of CMYK images while decoding.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from PIL.Image import Transpose
 
 from facegan.common.errors import FaceganError, printable
 from facegan.photos.formats import FORMATS, describe_other_file
+from facegan.preprocessing.colour import DamagedProfile, convert_to_srgb, find_profile
 from facegan.preprocessing.parameters import Crop, Filter
 
 OPENED = sorted(set(FORMATS.values()) - {"MPO"})  # opened as the JPEG that it begins with
@@ -64,6 +65,7 @@ class Photo:
 
     Attributes:
         size: width and height of the upright image, in pixels.
+        has_damaged_profile: whether ``to_srgb`` could not use the colour profile.
 
     Raises:
         UnreadablePicture: the file is empty or incomplete, its format is not supported, or it has too many pixels.
@@ -86,6 +88,7 @@ class Photo:
             self.orientation = read_orientation(self.image)
         width, height = self.image.size
         self.size = (height, width) if self.orientation in SIDEWAYS else (width, height)
+        self.profile, self.is_cmyk, self.has_damaged_profile = find_profile(self.image), self.image.mode == "CMYK", False
         self.was_decoded = False
         self.quarters = 0
 
@@ -94,6 +97,16 @@ class Photo:
         self.quarters = quarters
         if quarters % 2:
             self.size = self.size[::-1]
+
+    def to_srgb(self, image: Image.Image) -> Image.Image:
+        """Returns a part of the decoded image, at any size, in sRGB. A damaged profile is ignored."""
+        if self.profile is None or (image.mode == "CMYK") != self.is_cmyk:
+            return image
+        try:
+            return convert_to_srgb(image, self.profile, self.is_cmyk)
+        except DamagedProfile:
+            self.has_damaged_profile = True
+            return image
 
     def choose_shrink(self, spare: float) -> int:
         """Returns the divisor of height and width to use in ``decode``: 8, 4, 2 or 1; always 1 if the file is not a JPEG.
@@ -108,13 +121,13 @@ class Photo:
         return max(acceptable, min(shrink for shrink in SHRINKS if width * height <= MAX_PIXELS * shrink**2))
 
     def decode(self, shrink: int = 1) -> Image.Image:
-        """Returns the upright RGB image; a JPEG at 1/``shrink`` of its height and width.
+        """Returns the upright RGB image, except for ``to_srgb``; a JPEG at 1/``shrink`` of its height and width.
 
         Raises:
             UnreadablePicture: the file is damaged, or has more than MAX_PIXELS.
         """
         with explain_unreadable():
-            image = Image.open(io.BytesIO(self.content), formats=OPENED) if self.was_decoded else self.image
+            image: Image.Image = Image.open(io.BytesIO(self.content), formats=OPENED) if self.was_decoded else self.image
             self.was_decoded = True
             if shrink > 1:
                 image.draft(None, (image.width // shrink, image.height // shrink))
@@ -127,7 +140,7 @@ class Photo:
                 image = image.transpose(TURNS[self.orientation])
             if self.quarters:
                 image = image.transpose(QUARTERS[self.quarters - 1])
-            return convert_to_rgb(image)
+            return convert_to_rgb(self.to_srgb(image) if self.is_cmyk else image)
 
 
 @contextlib.contextmanager
@@ -186,8 +199,8 @@ def has_missing_tile(image: Image.Image) -> bool:
     step = max(1, min(image.info["tiling"]["tile_width"], image.info["tiling"]["tile_height"]) // 4)
     for top in range(0, image.height - step + 1, step):
         for left in range(0, image.width - step + 1, step):
-            red, green, blue = image.crop((left, top, left + step, top + step)).getextrema()[:3]
-            if red == blue == (0, 0) and green[0] == green[1] > 0:
+            lowest, highest = np.reshape(image.crop((left, top, left + step, top + step)).getextrema(), (3, 2)).T  # of each channel
+            if highest[0] == highest[2] == 0 < lowest[1] == highest[1]:
                 return True
     return False
 
@@ -203,12 +216,12 @@ def read_orientation(image: Image.Image) -> int:
     return orientation if orientation in TURNS else 1
 
 
-def read_image(name: str, content: bytes, resolution: int, crop: Crop, filter: Filter) -> np.ndarray:
+def read_image(name: str, content: bytes | Photo, resolution: int, crop: Crop, filter: Filter) -> np.ndarray:
     """Returns the image as uint8 RGB (3, resolution, resolution).
 
     Args:
         name: the image's name, for the error message.
-        content: the bytes of an image file.
+        content: the image file, or its bytes.
         resolution: height and width of the result, in pixels.
         crop: "none" uses the full image, stretched to a square; "square" the largest centred square; (left, top, right, bottom) a box in
             pixels of the upright image.
@@ -218,7 +231,7 @@ def read_image(name: str, content: bytes, resolution: int, crop: Crop, filter: F
         UnreadablePicture: the file is not an image, damaged, or has too few pixels.
         FaceganError: the crop box exceeds the image.
     """
-    photo = Photo(content)
+    photo = content if isinstance(content, Photo) else Photo(content)
     box = choose_box(name, photo.size, crop)
     if min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE:
         raise UnreadablePicture(f"too few pixels: {box[2] - box[0]:,} × {box[3] - box[1]:,}; at least {MIN_SIDE} on a side")
@@ -227,7 +240,7 @@ def read_image(name: str, content: bytes, resolution: int, crop: Crop, filter: F
         shrink = photo.choose_shrink(min(box[2] - box[0], box[3] - box[1]) / (OVERSAMPLING * resolution))
     image = photo.decode(shrink)
     left, top, right, bottom = (round(edge / shrink) for edge in box)
-    return to_array(image.crop((left, top, right, bottom)).resize((resolution, resolution), FILTERS[filter]))
+    return to_array(photo.to_srgb(image.crop((left, top, right, bottom)).resize((resolution, resolution), FILTERS[filter])))
 
 
 def to_array(image: Image.Image) -> np.ndarray:
@@ -239,7 +252,7 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
     """Returns the image in RGB with 8 bits per channel.
 
     Transparent areas become white. Of 16 bits the high 8 are kept, as Pillow does with 16-bit colour; it would clip 16-bit grey. CMYK
-    is converted without a profile.
+    without a profile is converted by Pillow.
     """
     if image.mode.startswith("I"):
         return Image.fromarray(take_high_byte(np.asarray(image))).convert("RGB")

@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,7 @@ class Outcome:
         left_out: why faces were skipped, or that there is none.
         unreadable: why the photo is unreadable, or None.
         turned: whether the photo was on a side or upside down.
+        damaged_profile: whether its colour profile could not be used.
     """
 
     content: bytes
@@ -55,6 +56,7 @@ class Outcome:
     left_out: list[str] = dataclasses.field(default_factory=list)
     unreadable: str | None = None
     turned: bool = False
+    damaged_profile: bool = False
 
     @property
     def share(self) -> float:
@@ -84,6 +86,7 @@ class Report:
         self.unreadable: list[dict[str, str]] = []
         self.left_out: list[dict[str, str]] = []
         self.turned: list[str] = []
+        self.damaged_profiles: list[str] = []
         self.has_picture: list[bool | None] = []
         self.first_names: dict[bytes, str] = {}
 
@@ -99,6 +102,8 @@ class Report:
             self.unreadable.append({"name": name, "reason": outcome.unreadable})
         if outcome.turned:
             self.turned.append(name)
+        if outcome.damaged_profile:
+            self.damaged_profiles.append(name)
         self.left_out += [{"name": name, "reason": reason} for reason in outcome.left_out]
         are_new = []
         for number, digest in enumerate(outcome.digests, start=1):
@@ -112,7 +117,8 @@ class Report:
 
     def write(self, path: Path, files_left_out: dict[str, int]) -> None:
         """Writes ``report.json``."""
-        lists = {"duplicates": self.duplicates, "unreadable": self.unreadable, "faces_left_out": self.left_out, "turned": self.turned}
+        lists: dict[str, Sequence[object]] = {"duplicates": self.duplicates, "unreadable": self.unreadable, "faces_left_out": self.left_out}
+        lists |= {"turned": self.turned, "damaged_profiles": self.damaged_profiles}
         write_json(path, {"photos": len(self.has_picture), "pictures": self.pictures, **lists, "files_left_out": files_left_out})
 
 
@@ -202,18 +208,19 @@ def read_batch(photos: Photos, parameters: PreprocessParameters) -> tuple[np.nda
 
 def read_photo(name: str, content: bytes, parameters: PreprocessParameters) -> tuple[list[np.ndarray], Outcome]:
     """Returns the images of one photo, uint8 (3, H, W) each, and its outcome."""
-    digest, turned = hashlib.sha256(content).digest(), False
+    digest = hashlib.sha256(content).digest()
     try:
         with explain_unreadable():  # no photo ends the stage, whatever it contains
+            photo = Photo(content)
             if parameters.crop == "face":
-                photo = Photo(content)
                 images, left_out = read_faces(photo, parameters)
-                turned = bool(photo.quarters)
             else:
-                images, left_out = [read_image(name, content, parameters.resolution, parameters.crop, parameters.filter)], []
+                images, left_out = [read_image(name, photo, parameters.resolution, parameters.crop, parameters.filter)], []
     except UnreadablePicture as error:
         return [], Outcome(digest, unreadable=str(error))
-    return images, Outcome(digest, [hashlib.sha256(image).digest()[:16] for image in images], left_out, turned=turned)
+    return images, Outcome(
+        digest, [hashlib.sha256(image).digest()[:16] for image in images], left_out, None, photo.quarters > 0, photo.has_damaged_profile
+    )
 
 
 @contextlib.contextmanager
@@ -293,6 +300,8 @@ def report_losses(photos: Photos, report: Report) -> list[str]:
             lines.append(f"{count:,} × {kind}; {remedy}")
     if report.turned:
         lines.append(f"{len(report.turned):,} photos were upside down or on a side, and were turned")
+    if report.damaged_profiles:
+        lines.append(f"{len(report.damaged_profiles):,} photos have a damaged colour profile; their colours were read as sRGB")
     return lines
 
 

@@ -32,7 +32,16 @@ from facegan.preprocessing.preprocess import Result, choose_split, preprocess, r
 
 SIZE = 28
 FACE = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 28, "min_eye_distances": 3.0}
-EMPTY_REPORT = {"photos": 0, "pictures": 0, "duplicates": [], "unreadable": [], "faces_left_out": [], "turned": [], "files_left_out": {}}
+EMPTY_REPORT = {
+    "photos": 0,
+    "pictures": 0,
+    "duplicates": [],
+    "unreadable": [],
+    "faces_left_out": [],
+    "turned": [],
+    "damaged_profiles": [],
+    "files_left_out": {},
+}
 
 
 def parameters(**changes) -> PreprocessParameters:
@@ -168,6 +177,13 @@ def test_losses_are_reported_on_screen_with_the_remedy(tmp_path):
         "1 × its face is too small; a smaller preprocess.min_face_pixels accepts them",
         "1 photos were upside down or on a side, and were turned",
     ]
+
+
+def test_damaged_colour_profile_is_counted(tmp_path):
+    photos = {"a.png": encode(draw(0), icc_profile=b"damaged"), "b.png": encode(draw(1))}
+    out, result = run(tmp_path, photos, holdout=0.0)
+    assert read_split(out, "train") == {chw(draw(0)), chw(draw(1))} and read_report(out)["damaged_profiles"] == ["a.png"]
+    assert "1 photos have a damaged colour profile" in result.advice[0]
 
 
 def test_partition_determines_the_split_and_otherwise_a_hash(tmp_path):
