@@ -30,4 +30,4 @@ if __name__ == "__main__":
     parser.add_argument("--raw", type=Path, default=command.ROOT / "data/raw", help="folder with the photos (default: data/raw)")
     parser.add_argument("--out", type=Path, default=command.ROOT / "data/shards", help="output folder (default: data/shards)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="number of processes (default: one per core)")
-    command.run(main, parser.parse_args())
+    command.run(main, parser.parse_args(), more_memory="close other programs, or use fewer --workers")

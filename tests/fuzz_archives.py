@@ -55,7 +55,7 @@ FORMATS = {  # of the original images: Pillow's name, modes, options
     ),
     "WEBP": (("RGB", "RGBA"), ({}, {"lossless": True})),
     "AVIF": (("RGB", "RGBA"), ({},)),
-    "HEIF": (("RGB", "RGBA", "L"), ({},)),
+    "HEIF": (("RGB", "RGBA", "L"), ({}, {"tile_size": 16})),
     "MPO": (("RGB",), ({},)),
     "JPEG2000": (("RGB", "L", "RGBA"), ({},)),
     "PPM": (("RGB", "L", "1"), ({},)),
@@ -241,7 +241,7 @@ def fuzz_picture(seed: int, number: int, folder: Path) -> str:
     if format == "PNG":
         content = correct_checksums(content)
     try:
-        image = read_image("fuzzed", content, 32, draw.choice(("none", "square", (0, 0, 1, 1))), draw.choice(("lanczos", "box")))
+        image = read_image("fuzzed", content, 32, draw.choice(("none", "square", (0, 0, 8, 8))), draw.choice(("lanczos", "box")))
     except UnreadablePicture as error:
         if not str(error).isprintable():
             raise Finding(f"the reason {str(error)!r}") from None

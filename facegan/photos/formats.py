@@ -1,4 +1,4 @@
-"""The image formats that are read, by file suffix, in Pillow's names.
+"""The image formats that are read, by file suffix, in Pillow's names; and other files that are often given instead.
 
 Pillow supports some forty others. They are never opened, whatever a file's suffix is: EPS, for example, would start Ghostscript.
 """
@@ -20,3 +20,28 @@ SUFFIXES = {
     "WEBP": (".webp",),
 }
 FORMATS = {suffix: format for format, suffixes in SUFFIXES.items() for suffix in suffixes}
+
+UNPACK = "unpack it, and set data.source to folder and data.path to the unpacked photos"
+GET_AGAIN = "open its address in a browser, and download the file itself"
+OTHER_FILES = (  # offset, first bytes, description, what to do
+    (0, b"\x1f\x8b", "a gzip file, such as .tar.gz or .tgz", UNPACK),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
+    (0, b"Rar!\x1a\x07", "a RAR archive", UNPACK),
+    (0, b"\xfd7zXZ\0", "an xz file, such as .tar.xz", UNPACK),
+    (0, b"BZh", "a bzip2 file, such as .tar.bz2", UNPACK),
+    (0, b"\x28\xb5\x2f\xfd", "a Zstandard file, such as .tar.zst", UNPACK),
+    (257, b"ustar", "a tar archive", UNPACK),
+    (0, b"PAR1", "a Parquet file", "extract its images into a folder, and set data.source to folder"),
+    (0, b"version https://git-lfs", "a Git LFS pointer, not the file", "run `git lfs pull` in its repository"),
+    (0, b"<!doctype html", "an HTML page, not the file", GET_AGAIN),
+    (0, b"<html", "an HTML page, not the file", GET_AGAIN),
+)
+
+
+def describe_other_file(content: bytes) -> tuple[str, str] | None:
+    """Returns what a file is, and what to do, if its content (or the first 300 bytes) is one of OTHER_FILES, else None."""
+    start = content[:300].lstrip()[:20].lower() if content[:300].lstrip().startswith(b"<") else b""
+    matching = (
+        (found, remedy) for offset, magic, found, remedy in OTHER_FILES if content.startswith(magic, offset) or start.startswith(magic)
+    )
+    return next(matching, None)

@@ -13,7 +13,8 @@ class DataParameters(Section):
 
     Attributes:
         source: avatars (drawn by the program), kaggle, folder or archive.
-        path: Kaggle's ``owner/dataset``, the folder, or the zip file; relative paths start at the project folder.
+        path: Kaggle's ``owner/dataset``, the folder, the zip file, or a folder of zip files; relative paths start at the project
+            folder.
         count: number of avatars.
         only: a pattern for the photos' names, such as ``img_align_celeba/**``; ``*`` also matches slashes; null: all photos.
         where: required values in CelebA's attribute list, such as ``{Smiling: 1, Male: -1}``; null: no condition.

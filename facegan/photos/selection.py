@@ -14,7 +14,7 @@ from facegan.photos.parameters import DataParameters
 SUFFIXES = tuple(FORMATS)
 LARGEST_PHOTO_BYTES = 200_000_000  # uncompressed: above a JPEG of 200 megapixels (100 MB) and a 16-bit TIFF of 30 (180 MB)
 TOO_LARGE = f"over {LARGEST_PHOTO_BYTES // 10**6} MB"
-HIDDEN, NOT_ONLY, NOT_WHERE = "hidden", "excluded by data.only", "excluded by data.where"
+EMPTY, HIDDEN, NOT_ONLY, NOT_WHERE = "empty", "hidden", "excluded by data.only", "excluded by data.where"
 MOST_KINDS = 12  # of skipped files that are listed separately
 
 
@@ -70,6 +70,8 @@ def find_photos(files: Iterable[tuple[str, int]]) -> tuple[list[str], Counter[st
             continue
         elif not is_photo(name):
             skipped[PurePosixPath(name).suffix.lower() or "no suffix"] += 1
+        elif not size:
+            skipped[EMPTY] += 1
         elif size > LARGEST_PHOTO_BYTES:
             skipped[TOO_LARGE] += 1
         else:

@@ -35,8 +35,8 @@ class FolderStore:
         self.folder, self.files = folder, files
 
     def list_files(self) -> Iterator[tuple[str, int]]:
-        """Yields each name, relative to the folder, and 0 as its size: files that are too large were not listed."""
-        return ((name, 0) for name in self.files)
+        """Yields each name, relative to the folder, and 1 as its size: empty files and files that are too large were not listed."""
+        return ((name, 1) for name in self.files)
 
     def select(self, names: list[str]) -> "FolderStore":
         """Returns a store of these files only, small enough to send to another process."""

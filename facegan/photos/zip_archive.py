@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from facegan.common.errors import FaceganError, printable
+from facegan.photos.formats import UNPACK, describe_other_file
 
 MEMBER = np.dtype([("offset", "<u8"), ("stored_bytes", "<u8"), ("bytes", "<u8"), ("crc", "<u4"), ("method", "<u2"), ("flags", "<u2")])
 MEMBER_STRUCT = struct.Struct("<3QI2H")  # the same layout
@@ -93,12 +94,27 @@ class ZipStore:
             yield from read_chunks(file, name, self.members[self.find(name)])
         except DAMAGE as error:
             problem = f"expected {printable(name)} in {self.path} without errors; found damage ({describe_error(error)})"
-            raise FaceganError(f"{problem}; get the archive again") from None
+            raise FaceganError(f"{problem}; {choose_remedy(self.path, 'get the archive again')}") from None
 
 
 def describe_error(error: Exception) -> str:
     """Returns an error's text, safe to print."""
     return printable(str(error) or type(error).__name__)
+
+
+def choose_remedy(path: Path, usual: str) -> str:
+    """Returns what to do about an archive with errors."""
+    is_large = path.stat().st_size >= 1 << 32
+    return f"macOS writes zip files of over 4 GB with wrong sizes: {UNPACK}" if is_large else usual
+
+
+def describe_other_archive(path: Path) -> tuple[str, str] | None:
+    """Returns what a file is instead of a complete zip archive, and what to do, or None if it is not known."""
+    with path.open("rb") as file:
+        start = file.read(300)
+    if start.startswith(b"PK\x07\x08") or path.suffix == ".001" or path.with_suffix(".z01").exists():
+        return "one part of a split zip file", f"join its parts with `zip -s 0 {printable(path.name)} --out joined.zip`, or {UNPACK}"
+    return describe_other_file(start)
 
 
 def open_archive(path: Path) -> BinaryIO:
@@ -120,14 +136,16 @@ def read_table(path: Path) -> tuple[list[str], np.ndarray, int]:
     try:
         with open_archive(path) as file:
             for entry in read_directory(file):
-                if entry.file_size or not entry.orig_filename.endswith("/"):  # not a folder
-                    names.append(entry.orig_filename)
+                name = entry.orig_filename.replace("\\", "/")  # written by some programs on Windows
+                if entry.file_size or not name.endswith("/"):  # not a folder
+                    names.append(name)
                     packed += MEMBER_STRUCT.pack(
                         entry.header_offset, entry.compress_size, entry.file_size, entry.CRC, entry.compress_type, entry.flag_bits
                     )
     except (*DAMAGE, OSError) as error:
-        problem = f"expected a zip archive in {path}; found something else ({describe_error(error)})"
-        raise FaceganError(f"{problem}; use a complete, undamaged zip file") from None
+        unknown = f"something else ({describe_error(error)})", choose_remedy(path, "use a complete, undamaged zip file")
+        found, remedy = describe_other_archive(path) or unknown
+        raise FaceganError(f"expected a zip archive in {path}; found {found}; {remedy}") from None
     rows = sorted(range(len(names)), key=names.__getitem__)  # stable: of equal names the later one comes last
     rows = [row for row, after in zip(rows, [*rows[1:], -1], strict=True) if after < 0 or names[row] != names[after]]
     return [names[row] for row in rows], np.frombuffer(packed, MEMBER)[rows], len(names) - len(rows)
@@ -210,7 +228,7 @@ def read_chunks(file: BinaryIO, name: str, member: Any) -> Iterator[bytes]:
         raise FaceganError(f"{problem}; unpack the archive, and pack it again")
     file.seek(offset)
     signature, name_bytes, extra_bytes = HEADER.unpack(file.read(HEADER.size))
-    if signature != b"PK\x03\x04" or file.read(name_bytes) != encode_name(name, flags):
+    if signature != b"PK\x03\x04" or file.read(name_bytes).replace(b"\\", b"/") != encode_name(name, flags):
         raise zipfile.BadZipFile("no file of this name begins where the directory says")
     file.seek(extra_bytes, os.SEEK_CUR)
     entry = zipfile.ZipInfo(name)

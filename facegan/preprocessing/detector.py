@@ -50,7 +50,8 @@ def detect_faces(image: Image.Image) -> list[Detection]:
     detector = load_yunet()
     detector.setInputSize(image.size)
     _, rows = detector.detect(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
-    rows = np.empty((0, 15), np.float32) if rows is None else rows.astype(np.float64)
+    rows = np.empty((0, 15)) if rows is None else rows.astype(np.float64)
+    rows = rows[(np.abs(rows) < 2 * max(image.size)).all(1)]  # false for NaN as well
     return [Detection(tuple(row[:4]), row[4:14:2] + 1j * row[5:14:2], float(row[14])) for row in rows]
 
 

@@ -4,8 +4,12 @@ In: a photo. Out: a square image of each face, with the eyes level and always at
 each face: rotated like the line between the eyes, scaled so that eyes and mouth match the template. It is cut out in two steps: the
 photo is downscaled by an integer, then rotated and resized with antialiasing.
 
+Photos that were scanned or saved upside down, or on a side, are turned: where no face is detected with certainty, the detector also looks
+at the photo in the three other directions.
+
 The square stays inside the photo: where the template exceeds it, the square shrinks around the face. Faces that would become too tight
-are skipped, and so are small ones. There is no padding, because the generator would learn it. Points are complex numbers, x + iy, so
+are skipped, and so are small ones. A face in the background does not replace the largest one if that is skipped. There is no padding,
+because the generator would learn it. Points are complex numbers, x + iy, so
 that a similarity transform is a multiplication and an addition.
 """
 
@@ -17,7 +21,7 @@ from PIL import Image
 
 from facegan.preprocessing import onet
 from facegan.preprocessing.detector import YUNET, Detection, detect_faces, locate_landmarks
-from facegan.preprocessing.images import FILTERS, OVERSAMPLING, Photo, to_array
+from facegan.preprocessing.images import FILTERS, OVERSAMPLING, QUARTERS, Photo, to_array
 from facegan.preprocessing.parameters import Box, PreprocessParameters
 
 DETECTION_PIXELS = 640  # maximum side of the image in which faces are detected
@@ -29,7 +33,9 @@ SHARE_SCORE, SHARE_PROBABILITY = (
     0.8,
     0.97,
 )  # minimum scores in `shows_face`: separate good generated faces from bad ones, and keep real ones
-TIGHTEST_EYES = 1 / 3  # maximum distance of the eyes as a share of the square's side
+# YuNet's scores of portraits are 0.93 to 0.96 upright, and at most 0.89 upside down or on a side; O-Net's probability is then up to 1.
+SURE_SCORE, SURE_PROBABILITY = 0.9, 0.97
+BACKGROUND = 0.5  # of the largest face's size; smaller faces do not replace it
 
 # Left eye, right eye and the middle of the mouth, as shares of the square's side.
 TEMPLATES = {
@@ -39,6 +45,13 @@ TEMPLATES = {
     "ffhq": np.array([0.375 + 0.474j, 0.625 + 0.474j, 0.500 + 0.731j]),
 }
 ONET_TEMPLATE = np.array([0.325 + 0.385j, 0.690 + 0.385j, 0.505 + 0.758j])  # of the faces that O-Net was trained on
+
+NO_FACE, TOO_TIGHT, TOO_SMALL = "no face found", "its face is too close to the photo's edge", "its face is too small"
+REMEDIES = {
+    NO_FACE: "preprocess.crop: square keeps these photos",
+    TOO_TIGHT: "preprocess.min_eye_distances: 2 accepts tighter crops, and preprocess.crop: square keeps these photos",
+    TOO_SMALL: "a smaller preprocess.min_face_pixels accepts them",
+}
 
 Points = TypeVar("Points", complex, np.ndarray)
 
@@ -97,23 +110,25 @@ def read_faces(photo: Photo, parameters: PreprocessParameters) -> tuple[list[np.
     Raises:
         UnreadablePicture: the photo is damaged.
     """
-    image, shrink = decode_for_detection(photo)
-    chosen, reasons = choose_faces(find_faces(photo, image, shrink, parameters), parameters)
+    image, shrink, found = find_faces(photo, parameters)
+    chosen, reasons = choose_faces(found, parameters)
     if chosen:
         finer = photo.choose_shrink(min(face.square.side for face in chosen) / (OVERSAMPLING * parameters.resolution))
         if finer < shrink:
             image, shrink = photo.decode(finer), finer
     size, resampling = parameters.resolution, FILTERS[parameters.filter]
-    return [to_array(cut_square(image, face.square.scale(1 / shrink), size, resampling)) for face in chosen], reasons
+    squares = [cut_square(image, face.square.scale(1 / shrink), size, resampling) for face in chosen]
+    return [to_array(photo.to_srgb(square)) for square in squares], reasons
 
 
 def choose_faces(found: list[Face], parameters: PreprocessParameters) -> tuple[list[Face], list[str]]:
     """Returns the faces to cut out, and the reasons why others are skipped."""
     if not found:
-        return [], ["no face found"]
+        return [], [NO_FACE]
     usable, reasons = [face for face in found if face.reason is None], [face.reason for face in found if face.reason]
     if parameters.faces == "all":
         return sorted(usable, key=lambda face: (face.square.corner + face.square.across * (0.5 + 0.5j)).real), reasons
+    usable = [face for face in usable if face.size >= BACKGROUND * found[0].size]
     return usable[:1], [] if usable else reasons[:1]
 
 
@@ -123,26 +138,44 @@ def decode_for_detection(photo: Photo) -> tuple[Image.Image, int]:
     return photo.decode(shrink), shrink
 
 
-def find_faces(photo: Photo, image: Image.Image, shrink: int, parameters: PreprocessParameters) -> list[Face]:
-    """Returns the faces in a photo, the largest first.
+def find_faces(photo: Photo, parameters: PreprocessParameters) -> tuple[Image.Image, int, list[Face]]:
+    """Returns the result of ``decode_for_detection`` and the faces in a photo, the largest first. Turns the photo upright.
 
-    Args:
-        image, shrink: the result of ``decode_for_detection``.
+    Raises:
+        UnreadablePicture: the photo is damaged.
     """
+    image, shrink = decode_for_detection(photo)
+    quarters, found = find_direction(image)
+    if quarters:
+        photo.turn(quarters)
+        image = image.transpose(QUARTERS[quarters - 1])
     faces = []
-    for detection, landmarks in find_landmarks(image):
+    for detection, landmarks in found:
         template = fit_square(landmarks * shrink, frame_template(parameters))
         centre = template.place(TEMPLATES[parameters.template].mean())
         square = template.scale(tighten(template, centre, photo.size), centre)
         eyes = abs(landmarks[1] - landmarks[0]) * shrink
         reason = None
-        if square.side == 0 or eyes / square.side > TIGHTEST_EYES:
-            reason = "its face is too close to the photo's edge"
+        if square.side == 0 or square.side < parameters.min_eye_distances * eyes:
+            reason = TOO_TIGHT
         elif square.side < parameters.min_face_pixels:
-            minimum = f"the minimum, preprocess.min_face_pixels, is {parameters.min_face_pixels}"
-            reason = f"its face is too small: {square.side:.0f} pixels to cut out; {minimum}"
+            reason = f"{TOO_SMALL}: {square.side:.0f} pixels to cut out"
         faces.append(Face(square, detection.size * shrink, reason))
-    return sorted(faces, key=lambda face: -face.size)
+    return image, shrink, sorted(faces, key=lambda face: -face.size)
+
+
+def find_direction(image: Image.Image) -> tuple[int, list[tuple[Detection, np.ndarray]]]:
+    """Returns by how many quarters to turn an image counterclockwise, and the result of ``find_landmarks`` in the turned image."""
+    found = find_landmarks(image)
+    best = max((detection.score for detection, _ in found), default=0.0)
+    quarters = 0
+    if best < SURE_SCORE:
+        for number, quarter in enumerate(QUARTERS, start=1):
+            others = find_landmarks(image.transpose(quarter), SURE_PROBABILITY)
+            score = max((detection.score for detection, _ in others), default=0.0)
+            if score >= max(SURE_SCORE, best):
+                quarters, found, best = number, others, score
+    return quarters, found
 
 
 def find_landmarks(image: Image.Image, min_probability: float = MIN_PROBABILITY) -> list[tuple[Detection, np.ndarray]]:
@@ -237,9 +270,10 @@ def describe_crop(parameters: PreprocessParameters) -> str | Box:
     """Returns the crop for the index. For faces, it contains everything that determines the result, including the networks' hashes."""
     if parameters.crop != "face":
         return parameters.crop
-    return (
+    tight = "" if parameters.min_eye_distances == 3 else f"from {parameters.min_eye_distances:g} eye distances up, "
+    return (  # the same text as before there was min_eye_distances, if that is 3
         f"face: {parameters.template}, margin {parameters.margin:g}, {parameters.faces}, from {parameters.min_face_pixels} pixels up, "
-        f"found by YuNet {YUNET[1][:8]} and O-Net {onet.SHA256[:8]}"
+        f"{tight}found by YuNet {YUNET[1][:8]} and O-Net {onet.SHA256[:8]}"
     )
 
 

@@ -6,21 +6,23 @@ its EXIF orientation, convert to RGB, crop, resize with antialiasing.
 A file is checked by its header before it is decoded: only the supported formats are opened, and an image of more than ``MAX_PIXELS`` is
 rejected, unless it is a JPEG. libjpeg downscales larger JPEGs while decoding (Pillow's draft mode), to no less than two pixels, in each
 direction, for each of the result. JPEGs of up to 16 megapixels are decoded at full size, because draft mode changes the result
-slightly. Colour profiles are not applied.
+slightly. Colour profiles are applied to the resized image, and those of CMYK images while decoding.
 """
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from typing import cast, get_args
 
 import numpy as np
 import pillow_heif
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.Image import Transpose
 
 from facegan.common.errors import FaceganError, printable
-from facegan.photos.formats import FORMATS
+from facegan.photos.formats import FORMATS, describe_other_file
+from facegan.preprocessing.colour import DamagedProfile, convert_to_srgb, find_profile
 from facegan.preprocessing.parameters import Crop, Filter
 
 OPENED = sorted(set(FORMATS.values()) - {"MPO"})  # opened as the JPEG that it begins with
@@ -28,6 +30,9 @@ FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(Filter)}
 MAX_PIXELS = 64_000_000  # decoded in memory; 192 MB in RGB
 MAX_JPEG_PIXELS = 250_000_000  # of a JPEG that is downscaled while it is decoded row by row
 WHOLE_JPEG_PIXELS = 16_000_000
+MAX_SIDE = 65_535  # as in JPEG; resizing a longer side needs gigabytes for the filter's coefficients
+MIN_SIDE = 8  # of the crop
+MAX_SCANS = 500  # of a progressive JPEG; encoders write about ten, and each takes as long as decoding a baseline JPEG
 OVERSAMPLING = 2  # minimum ratio of decoded to resulting pixels, in each direction, of a downscaled JPEG
 SHRINKS = (8, 4, 2, 1)  # divisors of height and width that libjpeg supports
 STRIP_ROWS = 256
@@ -43,9 +48,12 @@ TURNS = {
     8: Transpose.ROTATE_90,
 }
 SIDEWAYS = (5, 6, 7, 8)
+QUARTERS = (Transpose.ROTATE_90, Transpose.ROTATE_180, Transpose.ROTATE_270)  # 1 to 3 quarter turns, counterclockwise
+SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # a JPEG marker with a length; 0 and RST occur within entropy-coded data
 
 pillow_heif.register_heif_opener()
 Image.MAX_IMAGE_PIXELS = MAX_JPEG_PIXELS  # Pillow's own limit warns at 89 megapixels and fails at 179
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 * 1024**2  # photo editors write megabytes of text and profiles
 
 
 class UnreadablePicture(Exception):
@@ -57,23 +65,48 @@ class Photo:
 
     Attributes:
         size: width and height of the upright image, in pixels.
+        has_damaged_profile: whether ``to_srgb`` could not use the colour profile.
 
     Raises:
-        UnreadablePicture: the file is empty, its format is not supported, or it has too many pixels.
+        UnreadablePicture: the file is empty or incomplete, its format is not supported, or it has too many pixels.
     """
 
     def __init__(self, content: bytes):
-        if not content:
-            raise UnreadablePicture("an empty file")
+        if not content.strip(b"\0"):
+            raise UnreadablePicture("only zero bytes: an incomplete copy, or a placeholder" if content else "an empty file")
+        if other := describe_other_file(content):
+            raise UnreadablePicture(other[0])
         self.content = content
         with explain_unreadable():
             self.image = Image.open(io.BytesIO(content), formats=OPENED)
             self.is_jpeg = self.image.format in ("JPEG", "MPO")
             check_pixels(self.image, self.is_jpeg)
+            if self.image.info.get("progressive") and has_too_many_scans(content):
+                raise UnreadablePicture(f"more than {MAX_SCANS} scans in a progressive JPEG")
+            if self.image.format == "HEIF" and is_truncated(content):
+                raise UnreadablePicture("a truncated file")
             self.orientation = read_orientation(self.image)
         width, height = self.image.size
         self.size = (height, width) if self.orientation in SIDEWAYS else (width, height)
+        self.profile, self.is_cmyk, self.has_damaged_profile = find_profile(self.image), self.image.mode == "CMYK", False
         self.was_decoded = False
+        self.quarters = 0
+
+    def turn(self, quarters: int) -> None:
+        """Turns the image by 1 to 3 quarters counterclockwise, in addition to the orientation in its metadata."""
+        self.quarters = quarters
+        if quarters % 2:
+            self.size = self.size[::-1]
+
+    def to_srgb(self, image: Image.Image) -> Image.Image:
+        """Returns a part of the decoded image, at any size, in sRGB. A damaged profile is ignored."""
+        if self.profile is None or (image.mode == "CMYK") != self.is_cmyk:
+            return image
+        try:
+            return convert_to_srgb(image, self.profile, self.is_cmyk)
+        except DamagedProfile:
+            self.has_damaged_profile = True
+            return image
 
     def choose_shrink(self, spare: float) -> int:
         """Returns the divisor of height and width to use in ``decode``: 8, 4, 2 or 1; always 1 if the file is not a JPEG.
@@ -88,7 +121,7 @@ class Photo:
         return max(acceptable, min(shrink for shrink in SHRINKS if width * height <= MAX_PIXELS * shrink**2))
 
     def decode(self, shrink: int = 1) -> Image.Image:
-        """Returns the upright RGB image; a JPEG at 1/``shrink`` of its height and width.
+        """Returns the upright RGB image, except for ``to_srgb``; a JPEG at 1/``shrink`` of its height and width.
 
         Raises:
             UnreadablePicture: the file is damaged, or has more than MAX_PIXELS.
@@ -101,30 +134,75 @@ class Photo:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadablePicture(f"{image.width * image.height:,} pixels to decode; at most {MAX_PIXELS:,}")
             image.load()
+            if "tiling" in image.info and image.mode == "RGB" and has_missing_tile(image):
+                raise UnreadablePicture("damaged: a part of the image is missing")
             if self.orientation in TURNS:
                 image = image.transpose(TURNS[self.orientation])
-            return convert_to_rgb(image)
+            if self.quarters:
+                image = image.transpose(QUARTERS[self.quarters - 1])
+            return convert_to_rgb(self.to_srgb(image) if self.is_cmyk else image)
 
 
 @contextlib.contextmanager
 def explain_unreadable() -> Iterator[None]:
-    """Converts all exceptions to UnreadablePicture."""
+    """Converts all exceptions except FaceganError to UnreadablePicture."""
     try:
         yield
-    except UnreadablePicture:
+    except (UnreadablePicture, FaceganError):
         raise
     except UnidentifiedImageError:
         raise UnreadablePicture("not an image in a supported format") from None
+    except MemoryError:
+        raise UnreadablePicture("too little memory to decode it") from None
     except Exception as error:  # Pillow's decoders raise many kinds
         raise UnreadablePicture(f"{type(error).__name__}: {printable(str(error))}") from error
 
 
 def check_pixels(image: Image.Image, is_jpeg: bool) -> None:
-    """Raises UnreadablePicture if the header states too many pixels."""
+    """Raises UnreadablePicture if the header states too many pixels, or too long a side."""
+    if max(image.size) > MAX_SIDE:
+        raise UnreadablePicture(f"{image.width:,} × {image.height:,} pixels; at most {MAX_SIDE:,} on a side")
     by_rows = is_jpeg and not image.info.get("progressive")  # libjpeg keeps all coefficients of a progressive JPEG in memory
     limit = MAX_JPEG_PIXELS if by_rows else MAX_PIXELS
     if image.width * image.height > limit:
         raise UnreadablePicture(f"{image.width:,} × {image.height:,} pixels; at most {limit:,} in a {image.format} file")
+
+
+def has_too_many_scans(jpeg: bytes) -> bool:
+    """Returns whether a JPEG has more than MAX_SCANS scans. Stops at its end: a video, or another image, may follow."""
+    place, scans = 2, 0
+    while scans <= MAX_SCANS and (marker := SEGMENT.search(jpeg, place)) and marker[1] != b"\xd9":
+        scans += marker[1] == b"\xda"
+        place = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
+    return scans > MAX_SCANS
+
+
+def is_truncated(heif: bytes) -> bool:
+    """Returns whether the boxes of an ISO media file (ISO 14496-12, 4.2) exceed the file. libheif paints missing tiles green."""
+    place = 0
+    while place + 8 <= len(heif):
+        size = int.from_bytes(heif[place : place + 4], "big")
+        if size == 1:  # a 64-bit size follows
+            size = int.from_bytes(heif[place + 8 : place + 16], "big")
+        if size < 8:  # 0: the last box, up to the end of the file
+            return size != 0
+        place += size
+    return place > len(heif)
+
+
+def has_missing_tile(image: Image.Image) -> bool:
+    """Returns whether a tile of an RGB image from an HEIF grid is missing.
+
+    libheif leaves such a tile at 0 in Y, Cb and Cr: a uniform green without red and blue. The image may be rotated and cropped, so that the
+    edges of the tiles are unknown; cells of a quarter of a tile are within one.
+    """
+    step = max(1, min(image.info["tiling"]["tile_width"], image.info["tiling"]["tile_height"]) // 4)
+    for top in range(0, image.height - step + 1, step):
+        for left in range(0, image.width - step + 1, step):
+            lowest, highest = np.reshape(image.crop((left, top, left + step, top + step)).getextrema(), (3, 2)).T  # of each channel
+            if highest[0] == highest[2] == 0 < lowest[1] == highest[1]:
+                return True
+    return False
 
 
 def read_orientation(image: Image.Image) -> int:
@@ -138,29 +216,31 @@ def read_orientation(image: Image.Image) -> int:
     return orientation if orientation in TURNS else 1
 
 
-def read_image(name: str, content: bytes, resolution: int, crop: Crop, filter: Filter) -> np.ndarray:
+def read_image(name: str, content: bytes | Photo, resolution: int, crop: Crop, filter: Filter) -> np.ndarray:
     """Returns the image as uint8 RGB (3, resolution, resolution).
 
     Args:
         name: the image's name, for the error message.
-        content: the bytes of an image file.
+        content: the image file, or its bytes.
         resolution: height and width of the result, in pixels.
         crop: "none" uses the full image, stretched to a square; "square" the largest centred square; (left, top, right, bottom) a box in
             pixels of the upright image.
         filter: resampling filter, antialiased.
 
     Raises:
-        UnreadablePicture: the file is not an image, or damaged.
+        UnreadablePicture: the file is not an image, damaged, or has too few pixels.
         FaceganError: the crop box exceeds the image.
     """
-    photo = Photo(content)
+    photo = content if isinstance(content, Photo) else Photo(content)
     box = choose_box(name, photo.size, crop)
+    if min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE:
+        raise UnreadablePicture(f"too few pixels: {box[2] - box[0]:,} × {box[3] - box[1]:,}; at least {MIN_SIDE} on a side")
     shrink = 1
     if photo.size[0] * photo.size[1] > WHOLE_JPEG_PIXELS:
         shrink = photo.choose_shrink(min(box[2] - box[0], box[3] - box[1]) / (OVERSAMPLING * resolution))
     image = photo.decode(shrink)
     left, top, right, bottom = (round(edge / shrink) for edge in box)
-    return to_array(image.crop((left, top, right, bottom)).resize((resolution, resolution), FILTERS[filter]))
+    return to_array(photo.to_srgb(image.crop((left, top, right, bottom)).resize((resolution, resolution), FILTERS[filter])))
 
 
 def to_array(image: Image.Image) -> np.ndarray:
@@ -172,7 +252,7 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
     """Returns the image in RGB with 8 bits per channel.
 
     Transparent areas become white. Of 16 bits the high 8 are kept, as Pillow does with 16-bit colour; it would clip 16-bit grey. CMYK
-    is converted without a profile.
+    without a profile is converted by Pillow.
     """
     if image.mode.startswith("I"):
         return Image.fromarray(take_high_byte(np.asarray(image))).convert("RGB")

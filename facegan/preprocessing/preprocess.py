@@ -11,8 +11,9 @@ byte-identical for any number of processes, and memory does not grow with the nu
 import contextlib
 import dataclasses
 import hashlib
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,8 @@ from facegan.common.shards import Index, ShardWriter, Split
 from facegan.photos.store import Photos, open_photos
 from facegan.photos.worker_pool import Workers
 from facegan.preprocessing.advice import advise_on_number, advise_on_square
-from facegan.preprocessing.faces import describe_crop, measure_face_share, read_faces
-from facegan.preprocessing.images import Photo, UnreadablePicture, read_image
+from facegan.preprocessing.faces import REMEDIES, describe_crop, measure_face_share, read_faces
+from facegan.preprocessing.images import Photo, UnreadablePicture, explain_unreadable, read_image
 from facegan.preprocessing.parameters import PreprocessParameters
 from facegan.preprocessing.sheets import save_faces_sheet, save_preview, spread
 
@@ -33,6 +34,7 @@ BATCH_BYTES = 1_000_000  # of images per message; the largest single image has 7
 BATCHES_PER_WORKER = 32  # minimum, to balance the load with few photos
 SAMPLE_PHOTOS = 100  # in which the size of the faces is measured
 FEW_IMAGES = 100  # from this number, any share of photos with a face is accepted
+MOST_REASONS = 5  # listed on screen
 RARE = 0.05  # share of photos with a face, below which the crop is probably wrong
 
 
@@ -41,16 +43,25 @@ class Outcome:
     """The result for one photo.
 
     Attributes:
-        share: a number in [0, 1) that depends only on the file's content.
+        content: the SHA-256 of the file.
         digests: the hash of each of its images; more than one only with ``faces: all``.
         left_out: why faces were skipped, or that there is none.
         unreadable: why the photo is unreadable, or None.
+        turned: whether the photo was on a side or upside down.
+        damaged_profile: whether its colour profile could not be used.
     """
 
-    share: float
+    content: bytes
     digests: list[bytes] = dataclasses.field(default_factory=list)
     left_out: list[str] = dataclasses.field(default_factory=list)
     unreadable: str | None = None
+    turned: bool = False
+    damaged_profile: bool = False
+
+    @property
+    def share(self) -> float:
+        """A number in [0, 1) that depends only on the file's content."""
+        return int.from_bytes(self.content[:8], "big") / 2**64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +85,8 @@ class Report:
         self.duplicates: list[dict[str, str]] = []
         self.unreadable: list[dict[str, str]] = []
         self.left_out: list[dict[str, str]] = []
+        self.turned: list[str] = []
+        self.damaged_profiles: list[str] = []
         self.has_picture: list[bool | None] = []
         self.first_names: dict[bytes, str] = {}
 
@@ -87,6 +100,10 @@ class Report:
         self.has_picture.append(None if outcome.unreadable else bool(outcome.digests))
         if outcome.unreadable:
             self.unreadable.append({"name": name, "reason": outcome.unreadable})
+        if outcome.turned:
+            self.turned.append(name)
+        if outcome.damaged_profile:
+            self.damaged_profiles.append(name)
         self.left_out += [{"name": name, "reason": reason} for reason in outcome.left_out]
         are_new = []
         for number, digest in enumerate(outcome.digests, start=1):
@@ -100,7 +117,8 @@ class Report:
 
     def write(self, path: Path, files_left_out: dict[str, int]) -> None:
         """Writes ``report.json``."""
-        lists = {"duplicates": self.duplicates, "unreadable": self.unreadable, "faces_left_out": self.left_out}
+        lists: dict[str, Sequence[object]] = {"duplicates": self.duplicates, "unreadable": self.unreadable, "faces_left_out": self.left_out}
+        lists |= {"turned": self.turned, "damaged_profiles": self.damaged_profiles}
         write_json(path, {"photos": len(self.has_picture), "pictures": self.pictures, **lists, "files_left_out": files_left_out})
 
 
@@ -122,11 +140,12 @@ def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: 
         photos = open_photos(raw)
         with replace_folder(out) as folder, keep_report(folder, failed):
             report = Report()
-            index = write_shards(photos, parameters, folder, pool, report)
-            report.write(folder / "report.json", photos.manifest.left_out)
+            try:
+                index = write_shards(photos, parameters, folder, pool, report, failed)
+            finally:
+                report.write(folder / "report.json", photos.manifest.left_out)
             if parameters.crop == "face":
                 save_faces_sheet(folder / "faces.png", photos, report.has_picture, parameters, pool)
-            check_unreadable(report, parameters.max_bad, failed)
             if parameters.crop == "face":
                 check_faces(report, failed)
             if not index.train:
@@ -137,8 +156,13 @@ def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: 
         return Result(index, advise(photos, parameters, pool, report, index))
 
 
-def write_shards(photos: Photos, parameters: PreprocessParameters, folder: Path, pool: Workers, report: Report) -> Index:
-    """Writes the shards of the photos, adds each photo to the report, and returns the index."""
+def write_shards(photos: Photos, parameters: PreprocessParameters, folder: Path, pool: Workers, report: Report, failed: Path) -> Index:
+    """Writes the shards of the photos, adds each photo to the report, and returns the index.
+
+    Raises:
+        FaceganError: too many photos are unreadable, as soon as there are too many; or an error of ``preprocess``.
+    """
+    tolerated = max(parameters.max_bad_photos, int(parameters.max_bad * len(photos.names)))
     partition = photos.read_partition() or {}
     names = iter(photos.names)
     with ShardWriter(folder, parameters.resolution) as writer, Progress("preprocess", len(photos.names), "photos") as progress:
@@ -149,6 +173,8 @@ def write_shards(photos: Photos, parameters: PreprocessParameters, folder: Path,
                 for is_new, image in zip(report.add(name, outcome), next_image, strict=False):
                     if is_new:
                         writer.add(split, image)
+            if len(report.unreadable) > tolerated:
+                raise FaceganError(describe_too_many_unreadable(report, tolerated, len(photos.names), failed))
             progress.add(len(outcomes))
         return writer.finish(describe_crop(parameters), parameters.filter, photos.manifest.sha256)
 
@@ -182,15 +208,24 @@ def read_batch(photos: Photos, parameters: PreprocessParameters) -> tuple[np.nda
 
 def read_photo(name: str, content: bytes, parameters: PreprocessParameters) -> tuple[list[np.ndarray], Outcome]:
     """Returns the images of one photo, uint8 (3, H, W) each, and its outcome."""
-    share = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
+    digest = hashlib.sha256(content).digest()
     try:
-        if parameters.crop == "face":
-            images, left_out = read_faces(Photo(content), parameters)
-        else:
-            images, left_out = [read_image(name, content, parameters.resolution, parameters.crop, parameters.filter)], []
+        with explain_unreadable():  # no photo ends the stage, whatever it contains
+            photo = Photo(content)
+            if parameters.crop == "face":
+                images, left_out = read_faces(photo, parameters)
+            else:
+                images, left_out = [read_image(name, photo, parameters.resolution, parameters.crop, parameters.filter)], []
     except UnreadablePicture as error:
-        return [], Outcome(share, unreadable=str(error))
-    return images, Outcome(share, [hashlib.sha256(image.data).digest()[:16] for image in images], left_out)
+        return [], Outcome(digest, unreadable=str(error))
+    return images, Outcome(
+        digest,
+        [hashlib.sha256(image.data).digest()[:16] for image in images],
+        left_out,
+        None,
+        photo.quarters > 0,
+        photo.has_damaged_profile,
+    )
 
 
 @contextlib.contextmanager
@@ -207,15 +242,27 @@ def keep_report(folder: Path, failed: Path) -> Iterator[None]:
         raise
 
 
-def check_unreadable(report: Report, max_bad: float, failed: Path) -> None:
-    """Raises FaceganError if the share of unreadable photos exceeds ``max_bad``."""
-    photos, unreadable = len(report.has_picture), report.unreadable
-    if len(unreadable) > max_bad * photos:
-        first = f"the first is {printable(unreadable[0]['name'])} ({unreadable[0]['reason']})"
-        raise FaceganError(
-            f"expected at most {max_bad:.1%} of the photos to be unreadable; found {len(unreadable)} of {photos}, {first}; "
-            f"see {failed / 'report.json'}, and repair or remove them, or raise preprocess.max_bad"
-        )
+def describe_too_many_unreadable(report: Report, tolerated: int, photos: int, failed: Path) -> str:
+    """Returns the message that too many photos are unreadable."""
+    return (
+        f"expected at most {tolerated:,} of {photos:,} photos to be unreadable; found {len(report.unreadable):,} in the first "
+        f"{len(report.has_picture):,}: {list_reasons(report.unreadable)}; see {failed / 'report.json'}, and repair or remove them, "
+        "or raise preprocess.max_bad (a share) or preprocess.max_bad_photos (a number)"
+    )
+
+
+def list_reasons(entries: list[dict[str, str]]) -> str:
+    """Returns how often each reason occurs and the first files that it concerns, the most frequent reason first."""
+    names: dict[str, list[str]] = {}
+    for entry in entries:
+        reason = re.sub(r" \(.*", "", entry["reason"]).removeprefix("OSError: ")  # without numbers
+        names.setdefault(reason, []).append(entry["name"])
+    most = sorted(names.items(), key=lambda item: -len(item[1]))[:MOST_REASONS]
+    shown = [
+        f"{len(files):,} × {reason} ({', '.join(map(printable, files[:3]))}{', …' if len(files) > 3 else ''})" for reason, files in most
+    ]
+    others = len(entries) - sum(len(files) for _, files in most)
+    return "; ".join(shown) + (f"; {others:,} for other reasons" if others else "")
 
 
 def check_faces(report: Report, failed: Path) -> None:
@@ -231,7 +278,7 @@ def check_faces(report: Report, failed: Path) -> None:
 
 def advise(photos: Photos, parameters: PreprocessParameters, pool: Workers, report: Report, index: Index) -> list[str]:
     """Returns advice on the images, in lines."""
-    lines, number = [], len(photos.names)
+    lines, number = report_losses(photos, report), len(photos.names)
     if report.duplicates:
         lines.append(f"{len(report.duplicates):,} of {len(report.duplicates) + report.pictures:,} images are duplicates and were skipped")
     if parameters.crop == "face" and not report.found == report.pictures == number:
@@ -243,6 +290,24 @@ def advise(photos: Photos, parameters: PreprocessParameters, pool: Workers, repo
         shares = [share for share in pool.map(measure_share, ((photos.select([name]),) for name in names)) if share is not None]
         lines += advise_on_square(len(names), shares)
     return lines + advise_on_number(index.train)
+
+
+def report_losses(photos: Photos, report: Report) -> list[str]:
+    """Returns lines that state which files and faces were skipped, why, and how to keep them."""
+    lines = []
+    if photos.manifest.left_out:
+        lines.append(f"files skipped by download: {photos.manifest.describe_left_out()}")
+    if report.unreadable:
+        lines.append(f"{len(report.unreadable):,} photos are unreadable: {list_reasons(report.unreadable)}")
+    for kind, remedy in REMEDIES.items():
+        count = sum(entry["reason"].startswith(kind) for entry in report.left_out)
+        if count:
+            lines.append(f"{count:,} × {kind}; {remedy}")
+    if report.turned:
+        lines.append(f"{len(report.turned):,} photos were upside down or on a side, and were turned")
+    if report.damaged_profiles:
+        lines.append(f"{len(report.damaged_profiles):,} photos have a damaged colour profile; their colours were read as sRGB")
+    return lines
 
 
 def measure_share(photos: Photos) -> float | None:

@@ -15,7 +15,7 @@ from facegan.common.files import replace_file
 from facegan.common.shards import Index, view_pictures
 from facegan.photos.store import Photos
 from facegan.photos.worker_pool import Workers
-from facegan.preprocessing.faces import decode_for_detection, find_faces
+from facegan.preprocessing.faces import find_faces
 from facegan.preprocessing.images import Photo, UnreadablePicture
 from facegan.preprocessing.parameters import PreprocessParameters
 
@@ -72,11 +72,9 @@ def draw_photo(photos: Photos, parameters: PreprocessParameters) -> np.ndarray:
     [content] = photos.read_all()
     cell = Image.new("RGB", (CELL_PIXELS, CELL_PIXELS), "white")
     try:
-        photo = Photo(content)
-        image, shrink = decode_for_detection(photo)
+        image, shrink, faces = find_faces(Photo(content), parameters)
     except UnreadablePicture:  # the file has changed since
         return np.asarray(cell)
-    faces = find_faces(photo, image, shrink, parameters)
     factor = (CELL_PIXELS - 4) / max(image.size)
     size = max(1, round(factor * image.width)), max(1, round(factor * image.height))
     small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)

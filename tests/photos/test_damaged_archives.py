@@ -148,7 +148,7 @@ def test_some_inputs_of_the_fuzz_test(tmp_path):
     assert (zips, pictures) == ({"rejected", "complete"}, {"read", "unreadable"})
 
 
-@pytest.mark.parametrize("name", ["a\0b.jpg", "../../a.jpg", "/etc/a.jpg", "C:\\a.jpg", "\x1b[31ma.jpg", "a\nerror: b.jpg", ".jpg/a.jpg"])
+@pytest.mark.parametrize("name", ["a\0b.jpg", "../../a.jpg", "/etc/a.jpg", "C:/a.jpg", "\x1b[31ma.jpg", "a\nerror: b.jpg", ".jpg/a.jpg"])
 def test_odd_names_are_read_and_printed_safely(tmp_path, name):
     path = write_zip(tmp_path / "a.zip", {name.replace("\0", "@"): b"odd", "b.jpg": b"b"})  # zipfile would truncate the name at NUL
     path.write_bytes(path.read_bytes().replace(b"@", b"\0"))

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from raw_photos import SOURCES, fill_raw, make_raw, write_folder, write_zip
@@ -10,6 +11,7 @@ from raw_photos import SOURCES, fill_raw, make_raw, write_folder, write_zip
 from facegan.common.errors import FaceganError
 from facegan.common.files import lock_folder, read_sealed_values, write_sealed_json
 from facegan.photos.manifest import escape_name, read_manifest, restore_name
+from facegan.photos.sources.folder import is_placeholder
 from facegan.photos.store import Photos, open_photos
 
 
@@ -166,3 +168,30 @@ def test_remains_of_an_interrupted_download_are_removed(tmp_path):
     take(tmp_path)
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["files.json", "manifest.json"]
     assert read_manifest(tmp_path / "raw").images == 1
+
+
+def test_links_to_themselves_and_too_long_paths_are_counted(tmp_path, monkeypatch):
+    write(tmp_path / "mine", "1.jpg")
+    (tmp_path / "mine/loop.jpg").symlink_to("loop.jpg")
+    monkeypatch.chdir(tmp_path / "mine")
+    for _ in range(20):
+        os.mkdir("d" * 250)
+        os.chdir("d" * 250)
+    Path("2.jpg").write_bytes(b"photo")
+    photos = take(tmp_path)
+    assert photos.names == ["1.jpg"] and photos.manifest.left_out == {"broken links": 2}
+
+
+def test_empty_files_and_placeholders_are_counted(tmp_path, monkeypatch):
+    write(tmp_path / "mine", "1.jpg", "cloud.heic")
+    (tmp_path / "mine/empty.jpg").touch()
+    assert take(tmp_path).manifest.left_out == {"empty": 1}
+    in_cloud = (tmp_path / "mine/cloud.heic").stat().st_ino  # macOS and Windows mark such files
+    monkeypatch.setattr("facegan.photos.sources.folder.is_placeholder", lambda status: status.st_ino == in_cloud)
+    photos = take(tmp_path)
+    assert photos.names == ["1.jpg"] and photos.manifest.left_out == {"empty": 1, "in the cloud only": 1}
+
+
+@pytest.mark.parametrize(("flags", "attributes", "expected"), [(0, 0, False), (0x40000000, 0, True), (0, 0x400000, True)])
+def test_placeholders_are_recognised_by_the_marks_of_macos_and_windows(flags, attributes, expected):
+    assert is_placeholder(SimpleNamespace(st_flags=flags, st_file_attributes=attributes)) is expected

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from projects import change_params, copy_project, run_stage
-from raw_photos import SOURCES, write_folder, write_zip
+from raw_photos import SOURCES, fill_raw, write_folder, write_zip
 
 from facegan.common.config import ConfigurationError
+from facegan.common.errors import FaceganError
 from facegan.photos.parameters import DataParameters
 from facegan.photos.sources.avatars import draw_avatars, draw_faces
 from facegan.photos.store import open_photos
@@ -215,3 +217,51 @@ def test_invalid_parameters_are_reported(data, problem):
 def test_valid_parameters():
     data = {"source": "folder", "path": "mine", "only": "faces/**", "where": {"Smiling": 1, "Male": -1}, "limit": 7}
     assert read_data(**data) == DataParameters(count=4000, **data)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"\x1f\x8b\x08" + bytes(300), "a gzip file, such as .tar.gz or .tgz; unpack it"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),
+        (b"Rar!\x1a\x07\x01", "a RAR archive; unpack it"),
+        (bytes(257) + b"ustar", "a tar archive; unpack it"),
+        (b"PAR1", "a Parquet file; extract"),
+        (b"\n<!DOCTYPE HTML><html>Sign in", "an HTML page, not the file; open its address in a browser"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer, not the file; run `git lfs pull`"),
+        (b"PK\x07\x08PK\x03\x04", "one part of a split zip file; join its parts"),
+    ],
+)
+def test_other_kinds_of_files_are_named(tmp_path, content, found):
+    (tmp_path / "photos.zip").write_bytes(content)
+    with pytest.raises(FaceganError, match=re.escape(f"found {found}")):
+        fill_raw(tmp_path, "archive", "photos.zip")
+
+
+def test_large_archive_with_wrong_sizes_must_be_unpacked(tmp_path):
+    write_zip(tmp_path / "a.zip", {"a.jpg": b"photo"})
+    with (tmp_path / "a.zip").open("r+b") as file:
+        content = file.read()
+        file.truncate(1 << 32)  # no disk space is used
+        file.seek(0, 2)
+        file.write(content[content.index(b"PK\x01\x02") :])  # its offsets are modulo 4 GB
+    with pytest.raises(FaceganError, match="over 4 GB with wrong sizes: unpack it"):
+        fill_raw(tmp_path, "archive", "a.zip")
+
+
+def test_all_archives_in_a_folder_are_read(tmp_path):
+    for part in (1, 2):
+        write_zip(tmp_path / f"takeout/takeout-{part}.zip", {"Takeout/a.jpg": b"photo %d" % part, "Takeout/a.mov": b"video"})
+    photos = open_photos(fill_raw(tmp_path, "archive", "takeout"))
+    assert photos.names == ["takeout-1/Takeout/a.jpg", "takeout-2/Takeout/a.jpg"]
+    assert list(photos.read_all()) == [b"photo 1", b"photo 2"] and photos.manifest.left_out == {".mov": 2}
+
+
+def test_backslashes_in_an_archive_separate_folders(tmp_path):
+    files = {f"celeba\\img\\{number:03d}.jpg": b"photo %d" % number for number in range(3)}
+    files |= {"celeba\\list_eval_partition.csv": b"image_id,partition\n000.jpg,0\n001.jpg,1\n002.jpg,2\n", "__MACOSX\\._000.jpg": b"fork"}
+    write_zip(tmp_path / "a.zip", files)
+    photos = open_photos(fill_raw(tmp_path, "archive", "a.zip", only="celeba/*"))
+    assert photos.names == [f"celeba/img/{number:03d}.jpg" for number in range(3)]
+    assert photos.read_partition() == {"000.jpg": 0, "001.jpg": 1, "002.jpg": 2} and photos.manifest.left_out == {"hidden": 1}
+    assert list(photos.read_all()) == [b"photo 0", b"photo 1", b"photo 2"]

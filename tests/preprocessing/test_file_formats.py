@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from projects import ROOT
 
 from facegan.photos.formats import FORMATS
 from facegan.photos.selection import is_photo
-from facegan.preprocessing.images import MAX_PIXELS, ORIENTATION, Photo, UnreadablePicture, read_image
+from facegan.preprocessing.images import MAX_PIXELS, MAX_SCANS, ORIENTATION, Photo, UnreadablePicture, read_image
 
 TOP_RED = np.concatenate([np.full((24, 32, 3), (200, 30, 30), np.uint8), np.full((24, 32, 3), (30, 30, 200), np.uint8)])  # (H, W, 3)
 
@@ -128,9 +129,54 @@ def test_jpegs_with_appended_data_are_read():
         assert is_top_red(content)
 
 
-def test_empty_file_is_reported():
-    with pytest.raises(UnreadablePicture, match=r"^an empty file$"):
-        Photo(b"")
+@pytest.mark.parametrize(("content", "reason"), [(b"", "an empty file"), (bytes(5000), "only zero bytes")])
+def test_empty_file_is_reported(content, reason):
+    with pytest.raises(UnreadablePicture, match=f"^{reason}"):
+        Photo(content)
+
+
+def encode_tiles(turns: int = 0) -> bytes:
+    """Returns an HEIF file of tiles, as from phones, of noise."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(90, 160, (20, 25, 3), dtype=np.uint8)).resize((400, 300))
+    noise.getexif()[ORIENTATION] = {0: 1, 1: 6}[turns]
+    return encode(noise, "HEIF", quality=90, tile_size=64, exif=noise.getexif())
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+@pytest.mark.parametrize("turns", [0, 1])
+@pytest.mark.parametrize("filled", [False, True])
+def test_heif_with_missing_tiles_is_unreadable(share, turns, filled):
+    content = encode_tiles(turns)
+    assert Photo(content).decode().size == ((300, 400) if turns else (400, 300))
+    kept = content[: int(share * len(content))]
+    with pytest.raises(UnreadablePicture, match=r"truncated|a part of the image is missing"):
+        Photo(kept + bytes(len(content) - len(kept)) if filled else kept).decode()
+
+
+def test_jpeg_with_too_many_scans_is_not_decoded():
+    content = encode(np.full((64, 64), 128, np.uint8), "JPEG", progressive=True)
+    scans = [match.start() for match in re.finditer(b"\xff\xda", content)]
+    bomb = content[:-2] + content[scans[1] : scans[2]] * MAX_SCANS + content[-2:]
+    with pytest.raises(UnreadablePicture, match="scans in a progressive JPEG"):
+        Photo(bomb)
+    video = b"\xff\xda\0\x08" * 2 * MAX_SCANS
+    assert Photo(content + video).decode().size == (64, 64)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """Returns a chunk of a PNG file."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
+def test_png_with_megabytes_of_metadata_is_read(kind):
+    content = encode(TOP_RED, "PNG")
+    assert is_top_red(content[:33] + chunk(kind, b"Comment\0\0" + zlib.compress(bytes(3_000_000))) + content[33:])
+
+
+def test_image_with_too_few_pixels_is_reported():
+    with pytest.raises(UnreadablePicture, match="too few pixels: 6 × 6; at least 8 on a side"):
+        read_image("photo", encode(np.zeros((6, 60_000), np.uint8), "PNG"), 28, "square", "box")
 
 
 def png_of(width: int, height: int) -> bytes:
@@ -141,9 +187,9 @@ def png_of(width: int, height: int) -> bytes:
     return bytes(content)
 
 
-@pytest.mark.parametrize("size", [(13_300, 13_300), (2**31 - 1, 2**31 - 1), (65_000, 1_000)])
+@pytest.mark.parametrize("size", [(13_300, 13_300), (2**31 - 1, 2**31 - 1), (65_000, 1_000), (45_000_000, 1)])
 def test_too_many_pixels_are_rejected_before_decoding(size):
-    problem = rf"^{size[0]:,} × {size[1]:,} pixels; at most {MAX_PIXELS:,} in a PNG file$|DecompressionBomb"
+    problem = rf"^{size[0]:,} × {size[1]:,} pixels; at most ({MAX_PIXELS:,} in a PNG file|65,535 on a side)$|DecompressionBomb"
     with pytest.raises(UnreadablePicture, match=problem):
         Photo(png_of(*size))
 

@@ -49,7 +49,7 @@ def grey16(value: int) -> Image.Image:
 
 
 def pgm16(value: int, white: int) -> bytes:
-    return b"P5 4 4 %d\n" % white + np.full((4, 4), value, ">u2").tobytes()
+    return b"P5 8 8 %d\n" % white + np.full((8, 8), value, ">u2").tobytes()
 
 
 LOSSLESS = {
@@ -238,8 +238,8 @@ def test_first_frame_of_an_animation_is_used():
 
 UNREADABLE = {
     "a text": b"this is not an image",
-    "floating point": encode(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"),
-    "32 bits": encode(Image.fromarray(np.full((4, 4), 1_000_000, np.int32)), "TIFF"),
+    "floating point": encode(Image.fromarray(np.ones((8, 8), np.float32)), "TIFF"),
+    "32 bits": encode(Image.fromarray(np.full((8, 8), 1_000_000, np.int32)), "TIFF"),
 }
 
 

@@ -29,16 +29,25 @@ from facegan.common.shards import Index, open_split
 from facegan.parameters import read_parameters
 from facegan.preprocessing.advice import advise_on_number
 from facegan.preprocessing.parameters import PreprocessParameters
-from facegan.preprocessing.preprocess import Result, choose_split, preprocess
+from facegan.preprocessing.preprocess import Result, choose_split, preprocess, read_photo
 
 SIZE = 28
-FACE = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 28}
-EMPTY_REPORT = {"photos": 0, "pictures": 0, "duplicates": [], "unreadable": [], "faces_left_out": [], "files_left_out": {}}
+FACE = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 28, "min_eye_distances": 3.0}
+EMPTY_REPORT = {
+    "photos": 0,
+    "pictures": 0,
+    "duplicates": [],
+    "unreadable": [],
+    "faces_left_out": [],
+    "turned": [],
+    "damaged_profiles": [],
+    "files_left_out": {},
+}
 
 
 def parameters(**changes) -> PreprocessParameters:
     return PreprocessParameters(
-        **{"resolution": SIZE, "crop": "none", **FACE, "filter": "lanczos", "holdout": 0.25, "max_bad": 0.0} | changes
+        **{"resolution": SIZE, "crop": "none", **FACE, "filter": "lanczos", "holdout": 0.25, "max_bad": 0.0, "max_bad_photos": 0} | changes
     )
 
 
@@ -122,10 +131,60 @@ def test_unreadable_photos_are_listed_and_limited(tmp_path):
     listed = read_report(out)["unreadable"]
     assert [entry["name"] for entry in listed] == ["bad.jpg", "worse.png"]
     assert "truncated" in listed[0]["reason"] and listed[1]["reason"] == "not an image in a supported format"
-    with pytest.raises(FaceganError, match=r"at most 19\.0% .* found 2 of 10, .* bad\.jpg \(.*truncated.*shards-failed/report\.json"):
+    with pytest.raises(
+        FaceganError, match=r"at most 1 of 10 .* found 2 in the first 10: .*truncated \(bad\.jpg\).*shards-failed/report\.json"
+    ):
         make_shards(tmp_path, photos, max_bad=0.19)
     assert len(read_report(tmp_path / "run1/shards-failed")["unreadable"]) == 2
+    assert make_shards(tmp_path, photos, max_bad_photos=2)[1] == index
     assert not (tmp_path / "run1/shards").exists()
+
+
+def test_stage_stops_as_soon_as_too_many_photos_are_unreadable(tmp_path):
+    photos = {f"{number:02d}.jpg": b"no picture" for number in range(3)} | draw_photos(60)
+    with pytest.raises(FaceganError, match=r"found 1 in the first 1: 1 × not an image in a supported format \(00\.jpg\)"):
+        make_shards(tmp_path, photos)
+    assert read_report(tmp_path / "run0/shards-failed")["photos"] == 1
+
+
+def test_photo_that_needs_too_much_memory_is_unreadable(monkeypatch):
+    def read_image(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("facegan.preprocessing.preprocess.read_image", read_image)
+    assert read_photo("a.png", encode(draw(0)), parameters())[1].unreadable == "too little memory to decode it"
+
+
+def test_losses_are_reported_on_screen_with_the_remedy(tmp_path):
+    head = encode_head(0)
+    upside_down = io.BytesIO()
+    Image.open(io.BytesIO(encode_head(1))).transpose(Image.Transpose.ROTATE_180).save(upside_down, "JPEG", quality=92)
+    photos = {
+        "a.jpg": head,
+        "cut.jpg": head[:3000],
+        "edge.jpg": encode_head(0, position=272 + 140j),
+        "empty.jpg": b"",
+        "flower.jpg": encode(load_sample_image("flower.jpg"), "JPEG"),
+        "small.jpg": drawn_faces.encode(draw_photo((300, 300), [(150 + 140j, 12, 0)], 2)[0]),
+        "turned.jpg": upside_down.getvalue(),
+    }
+    lines = advise(tmp_path, photos, crop="face", max_bad_photos=1, min_face_pixels=60)
+    assert lines[:6] == [
+        "files skipped by download: 1 empty",
+        "1 photos are unreadable: 1 × image file is truncated (cut.jpg)",
+        "1 × no face found; preprocess.crop: square keeps these photos",
+        "1 × its face is too close to the photo's edge; preprocess.min_eye_distances: 2 accepts tighter crops, and preprocess.crop: square "
+        "keeps these photos",
+        "1 × its face is too small; a smaller preprocess.min_face_pixels accepts them",
+        "1 photos were upside down or on a side, and were turned",
+    ]
+
+
+def test_damaged_colour_profile_is_counted(tmp_path):
+    photos = {"a.png": encode(draw(0), icc_profile=b"damaged"), "b.png": encode(draw(1))}
+    out, result = run(tmp_path, photos, holdout=0.0)
+    assert read_split(out, "train") == {chw(draw(0)), chw(draw(1))} and read_report(out)["damaged_profiles"] == ["a.png"]
+    assert "1 photos have a damaged colour profile" in result.advice[0]
 
 
 def test_partition_determines_the_split_and_otherwise_a_hash(tmp_path):
@@ -402,7 +461,7 @@ def test_names_that_are_not_unicode_are_reported(tmp_path):
     preprocess(raw, parameters(max_bad=0.7, holdout=0.0), tmp_path / "shards", 1)
     listed = [{"name": name, "reason": "not an image in a supported format"} for name in names]
     assert read_report(tmp_path / "shards")["unreadable"] == listed
-    with pytest.raises(FaceganError, match="found 2 of 3") as caught:
+    with pytest.raises(FaceganError, match="found 1 in the first 1") as caught:
         preprocess(raw, parameters(), tmp_path / "shards", 1)
     assert str(caught.value).isprintable()
 

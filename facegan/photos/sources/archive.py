@@ -1,7 +1,9 @@
-"""A local zip archive of photos."""
+"""A local zip archive of photos, or a folder with several."""
 
 import os
 import shutil
+import zipfile
+from collections import Counter
 from pathlib import Path
 
 from facegan.common.errors import FaceganError, printable
@@ -9,16 +11,17 @@ from facegan.common.files import hash_file, replace_file
 from facegan.common.progress import Progress
 from facegan.photos.manifest import ARCHIVE, Manifest
 from facegan.photos.parameters import DataParameters
-from facegan.photos.selection import choose_photos, is_list, is_photo, summarise
+from facegan.photos.selection import choose_photos, find_photos, is_list, is_photo, summarise
 from facegan.photos.sources.given import find_given
 from facegan.photos.store import read_one
 from facegan.photos.zip_archive import ZipStore
 
 LICENSE = "your own archive: its photos stay yours, and so does the duty to have the right to use them"
+REPLACED = "replaced by a later file of the same name"
 
 
 def take_archive(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
-    """Copies the zip archive at ``parameters.path`` into ``raw``.
+    """Copies the zip archive at ``parameters.path``, or the photos of all zip archives in that folder, into ``raw``.
 
     A hard link would save space, but DVC makes its outputs read-only, and thus the user's own file.
 
@@ -26,12 +29,43 @@ def take_archive(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
         FaceganError: the archive is missing or damaged, or does not fit on the disk.
     """
     path = find_given(str(parameters.path), home, "a zip file")
-    if path.is_dir():
+    parts = sorted(path.glob("*.zip")) if path.is_dir() else [path]
+    if not parts:
         problem = f"data.path: expected a zip file at {printable(str(path))}; found a folder"
-        raise FaceganError(f"{problem}; set data.source to folder, or data.path to a zip file in that folder")
-    check_archive(path)
-    copy_file(path, raw / ARCHIVE)
-    return describe_archive(parameters, raw / ARCHIVE, hash_file(raw / ARCHIVE), LICENSE)
+        raise FaceganError(f"{problem}; set data.source to folder, or data.path to a zip file, or to a folder with zip files")
+    for part in parts:
+        check_archive(part)
+    skipped: Counter[str] = Counter()
+    if len(parts) == 1:
+        copy_file(parts[0], raw / ARCHIVE)
+    else:
+        skipped = merge_archives(parts, raw / ARCHIVE)
+    return describe_archive(parameters, raw / ARCHIVE, hash_file(raw / ARCHIVE), LICENSE, skipped)
+
+
+def merge_archives(parts: list[Path], merged: Path) -> Counter[str]:
+    """Writes the photos and lists of several archives, such as the parts of a Google Takeout, into one.
+
+    Each archive becomes a folder, because their files may have the same names.
+
+    Returns:
+        The number of files that were not copied, by kind.
+    """
+    skipped: Counter[str] = Counter()
+    with (
+        replace_file(merged) as file,
+        zipfile.ZipFile(file, "w") as archive,
+        Progress("merging", len(parts), "archives") as progress,
+    ):
+        for part in parts:
+            store = ZipStore(part)
+            photos, others = find_photos(store.list_files())
+            skipped += others + Counter({REPLACED: store.replaced})
+            names = [*photos, *filter(is_list, store.names)]
+            for name, content in zip(names, store.read_all(names), strict=True):
+                archive.writestr(zipfile.ZipInfo(f"{part.stem}/{name}"), content)
+            progress.add(1)
+    return skipped
 
 
 def link_or_copy(path: Path, copy: Path) -> None:
@@ -52,11 +86,17 @@ def copy_file(path: Path, copy: Path) -> None:
         shutil.copyfileobj(source, target)
 
 
-def describe_archive(parameters: DataParameters, archive: Path, sha256: str, license: str) -> Manifest:
-    """Returns the manifest of the archive in ``data/raw``."""
+def describe_archive(
+    parameters: DataParameters, archive: Path, sha256: str, license: str, skipped_before: Counter[str] | None = None
+) -> Manifest:
+    """Returns the manifest of the archive in ``data/raw``.
+
+    Args:
+        skipped_before: number of files that were not copied into it, by kind.
+    """
     store = ZipStore(archive)
     photos, skipped = choose_photos(store.list_files(), lambda name: read_one(store, name), parameters)
-    skipped["replaced by a later file of the same name"] += store.replaced
+    skipped[REPLACED] += store.replaced
     return Manifest(
         **parameters.model_dump(exclude={"count"}),
         archive=ARCHIVE,
@@ -65,7 +105,7 @@ def describe_archive(parameters: DataParameters, archive: Path, sha256: str, lic
         bytes=archive.stat().st_size,
         images=len(photos),
         license=license,
-        left_out=summarise(skipped),
+        left_out=summarise(skipped + (skipped_before or Counter())),
     )
 
 

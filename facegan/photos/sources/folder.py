@@ -1,8 +1,10 @@
 """A local folder of photos: listed, not copied."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,10 @@ from facegan.photos.selection import HIDDEN, choose_photos, is_list, is_visible,
 from facegan.photos.sources.given import find_given
 
 LICENSE = "your own photos: mind the rights of those whom they show"
-BROKEN, UPWARDS = "broken links", "links to parent folders"
+BROKEN, UPWARDS, IN_CLOUD = "broken links", "links to parent folders", "in the cloud only"
+NO_PATH = (errno.ELOOP, errno.ENAMETOOLONG)  # a link to itself; a path that is too long to open
+SF_DATALESS = 0x40000000  # macOS: the content is in iCloud
+FILE_ATTRIBUTE_RECALL = 0x1000 | 0x400000  # Windows: offline, or recalled on access (OneDrive)
 
 
 def list_folder(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
@@ -68,25 +73,45 @@ def walk(folder: Path, others: Counter[str]) -> Iterator[tuple[str, int]]:
     parents = {identify(parent) for parent in folder.parents}
     while waiting or linked:
         here = waiting.pop() if waiting else linked.pop(0)
-        identity = identify(folder / here)
-        if identity in seen:
+        try:
+            identity = identify(folder / here)
+            if identity in seen:
+                continue
+            if identity in parents:
+                others[UPWARDS] += 1
+                continue
+            seen.add(identity)
+            with os.scandir(folder / here) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            if error.errno not in NO_PATH:
+                raise explain(folder / here, error) from None
+            others[BROKEN] += 1
             continue
-        if identity in parents:
-            others[UPWARDS] += 1
-            continue
-        seen.add(identity)
-        with explain_unreadable(folder / here), os.scandir(folder / here) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name)
         for entry in entries:
             name = f"{here}/{entry.name}" if here else entry.name
-            if entry.is_file():
-                yield name, entry.stat().st_size
-            elif not entry.is_dir():
-                others[BROKEN if entry.is_symlink() else "neither file nor folder"] += 1
+            try:
+                status = entry.stat()
+            except OSError:
+                others[BROKEN] += 1
+                continue
+            if stat.S_ISREG(status.st_mode):
+                if is_placeholder(status):
+                    others[IN_CLOUD] += 1
+                else:
+                    yield name, status.st_size
+            elif not stat.S_ISDIR(status.st_mode):
+                others["neither file nor folder"] += 1
             elif not is_visible(entry.name):
                 others[f"{HIDDEN} folders"] += 1
             else:
                 (linked if entry.is_symlink() else waiting).append(name)
+
+
+def is_placeholder(status: os.stat_result) -> bool:
+    """Returns whether a file's content is not on this computer: a cloud service would have to download it first."""
+    flags, attributes = getattr(status, "st_flags", 0), getattr(status, "st_file_attributes", 0)
+    return bool(flags & SF_DATALESS or attributes & FILE_ATTRIBUTE_RECALL)
 
 
 def identify(folder: Path) -> tuple[int, int]:
@@ -113,5 +138,10 @@ def explain_unreadable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        problem = f"expected to read {printable(str(path))}; found: {error.strerror}"
-        raise FaceganError(f"{problem}; correct its permissions, or move it out of the folder") from None
+        raise explain(path, error) from None
+
+
+def explain(path: Path, error: OSError) -> FaceganError:
+    """Returns the error for a file or folder that is not readable."""
+    problem = f"expected to read {printable(str(path))}; found: {error.strerror}"
+    return FaceganError(f"{problem}; correct its permissions, or move it out of the folder")
