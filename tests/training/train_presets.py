@@ -1,4 +1,4 @@
-"""Runs a few steps of every kind of preset as one of several processes, for tests that compare the results.
+"""Runs a few steps of each kind of preset in one of several processes, for tests that compare the results.
 
 python tests/training/train_presets.py OUT    # with torchrun's environment variables; the main process writes OUT
 """
@@ -11,7 +11,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 import torch  # noqa: E402 (the paths above must come first)
 
 from facegan.training.hardware import choose_hardware  # noqa: E402
-from facegan.training.processes import join_world, leave_world  # noqa: E402
+from facegan.training.launcher import join_world, leave_world  # noqa: E402
 from presets import KINDS, PRESETS, make_small_trainer, run_steps  # noqa: E402
 
 PROCESSES, STEPS = 4, 3
