@@ -27,7 +27,7 @@ class Example(Section):
     flag: bool
 
     def problems(self):
-        if self.flag and self.own_rows == 1:
+        if self.flag and self.share == 1:
             yield "share: expected less than 1 with a flag; found 1"
             yield "flag: expected false with a share of 1; found true"
 

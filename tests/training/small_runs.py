@@ -1,16 +1,17 @@
-"""Small trainings in the test's own process, or in a fork of it that may be killed: PyTorch is imported once for all of them."""
+"""Small training runs in the test's process, or in a fork of it that may be killed. PyTorch is imported once for all of them."""
 
 import hashlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from projects import draw_pictures
+from projects import make_shards
 
-from facegan.common.shards import ShardWriter
+from facegan.common.signals import Interrupted
 from facegan.models.parameters import DCGANParameters
 from facegan.training.checkpoint import RunFolder
 from facegan.training.hardware import choose_hardware
@@ -25,7 +26,7 @@ FILE_EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.lin
 
 
 class Brightness:
-    """A quick score that needs no network: how far generated pictures are from the real ones in the mean."""
+    """A quick score without a network: the difference between the mean of generated and real images."""
 
     name = "brightness"
 
@@ -39,38 +40,52 @@ class Brightness:
 
 
 class SmallRuns:
-    """A folder with shards, in which runs of different parameters can be trained."""
+    """A folder with shards, in which runs with different parameters can be trained."""
 
-    def __init__(self, root: Path, count: int = 60):
+    def __init__(self, root: Path, count: int = 60, norm: str = "spectral"):
+        self.root, self.norm = root, norm
         self.folders = Folders(root / "data/shards", root / "data/model", root / "metrics", root / ".checkpoints")
-        with ShardWriter(self.folders.shards, 32) as writer:
-            for picture in draw_pictures(count, 32):
-                writer.add("train", picture)
-            writer.finish(crop="none", filter="lanczos", source_fingerprint=f"drawn {count}")
-
-    def parameters(self, **changes: Any) -> TrainParameters:
-        small = {"images": 48, "batch": 8, "progress_images": 24, "device": "cpu", "score_every_images": 40}
-        return read_preset("demo", train=small | changes).train
+        make_shards(root, count, hold_out=False)
 
     def train(self, width: int = 4, checkpoint_seconds: float = 0, accept_code_change: bool = False, **changes: Any) -> dict[str, str]:
-        """Trains, and returns the outcome's hashes."""
+        """Trains. Returns the hashes of the results."""
         train(*self.prepare(width, **changes), self.folders, checkpoint_seconds, accept_code_change)
         return self.hashes()
 
+    def stop_at(self, picture: int, **changes: Any) -> int:
+        """Trains in a fork, and interrupts it when it draws the picture with this number. Returns its exit status."""
+
+        def interrupt(event: str, arguments: tuple[Any, ...]) -> None:
+            if event == "os.rename" and str(arguments[1]).endswith(f"progress/{picture:010d}.png"):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        def work() -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            sys.addaudithook(interrupt)
+            try:
+                self.train(**changes)
+            except Interrupted as interruption:
+                sys.stdout.flush()
+                os._exit(interruption.status)
+
+        return in_a_fork(work)
+
     def finish(self, width: int = 4, **changes: Any) -> int:
-        """Writes the results of a stopped run; returns the images that it has seen."""
+        """Writes the results of a stopped run. Returns how many images it has seen."""
         trainer, run = self.prepare(width, **changes)
         finish(trainer, run, self.folders)
         return trainer.images_seen
 
     def prepare(self, width: int = 4, **changes: Any) -> tuple[Trainer, RunFolder]:
-        return prepare(self.folders, self.model(width), self.parameters(**changes), choose_hardware("cpu", "auto"), World(), Brightness)
+        model = DCGANParameters(width=width, latent_size=16, discriminator_norm=self.norm)
+        return prepare(self.folders, model, self.parameters(**changes), choose_hardware("cpu", "auto"), World(), Brightness)
 
-    def model(self, width: int) -> DCGANParameters:
-        return DCGANParameters(width=width, latent_size=16, discriminator_norm="spectral")
+    def parameters(self, **changes: Any) -> TrainParameters:
+        small = {"images": 48, "batch": 8, "progress_images": 24, "device": "cpu", "score_every_images": 40}
+        return read_preset("demo", train=small | changes).train
 
     def hashes(self) -> dict[str, str]:
-        """Returns the hash of every file that training has left, but for the one that tells seconds."""
+        """Returns the hash of each file that training wrote, except train.json, which contains times."""
         files = [path for folder in (self.folders.model, self.folders.metrics) for path in sorted(folder.rglob("*")) if path.is_file()]
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.name != "train.json"}
 
@@ -79,7 +94,7 @@ class SmallRuns:
 
 
 def in_a_fork(work: Callable[[], Any]) -> int:
-    """Does the work in a fork of this process, and returns its exit status, negative for a signal."""
+    """Does the work in a fork of this process. Returns its exit status, negative for a signal."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -92,16 +107,15 @@ def in_a_fork(work: Callable[[], Any]) -> int:
 
 
 def at_file_event(below: Path, number: int, act: Callable[[], None]) -> None:
-    """From now on in this process: ``act`` comes before the so manieth time that a file below a folder is opened for writing, made,
-    renamed or removed."""
+    """Calls ``act`` in this process just before the n-th change of a file below a folder: opened for writing, created, renamed, removed."""
     seen = 0
 
-    def hook(event: str, arguments: tuple) -> None:
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal seen
         if event not in FILE_EVENTS or (event == "open" and str(arguments[1]).startswith("r")):
             return
         place = str(arguments[0])
-        if event in ("os.remove", "os.rmdir") and arguments[1] >= 0:  # a name within an open folder, as shutil.rmtree has it
+        if event in ("os.remove", "os.rmdir") and arguments[1] >= 0:  # a name in an open folder, as in shutil.rmtree
             place = os.path.join(os.readlink(f"/proc/self/fd/{arguments[1]}"), place)
         if place.startswith(str(below)):
             seen += 1

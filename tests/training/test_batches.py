@@ -1,10 +1,10 @@
-"""Batches are a pure function of (seed, images_seen), wherever the images live."""
+"""Batches are a pure function of (seed, images_seen), whether the images are in memory or on disk."""
 
 import threading
 
 import pytest
 import torch
-from projects import copy_project, make_shards
+from projects import make_shards
 
 from facegan.common.shards import open_split
 from facegan.training import data
@@ -23,33 +23,33 @@ def indices(shards, images_seen, batch=7, order="shuffled", seed=3):
     return Batches(shards, order, seed, CPU).choose(images_seen, batch).tolist()
 
 
-def test_an_epoch_shows_every_image_once_and_the_next_in_another_order(shards):
+def test_each_epoch_has_every_image_once_in_another_order(shards):
     first, second = indices(shards, 0, 50), indices(shards, 50, 50)
     assert sorted(first) == sorted(second) == list(range(50))
     assert first != second != list(range(50))
 
 
-def test_a_batch_depends_on_nothing_but_seed_and_images_seen(shards):
+def test_batch_depends_only_on_seed_and_images_seen(shards):
     one = Batches(shards, "shuffled", 3, CPU)
-    walked = [one.choose(seen, 7).tolist() for seen in range(0, 350, 7)]
-    assert walked[33] == indices(shards, 33 * 7)
-    assert walked[33] != indices(shards, 33 * 7, seed=4)
+    chosen = [one.choose(seen, 7).tolist() for seen in range(0, 350, 7)]
+    assert chosen[33] == indices(shards, 33 * 7)
+    assert chosen[33] != indices(shards, 33 * 7, seed=4)
 
 
-def test_a_batch_may_span_epochs(shards):
+def test_batch_may_span_epochs(shards):
     assert indices(shards, 45, 10) == indices(shards, 45, 5) + indices(shards, 50, 5)
     assert len(indices(shards, 0, 120)) == 120
 
 
-def test_the_batch_size_does_not_change_the_order(shards):
+def test_batch_size_does_not_change_the_order(shards):
     assert [index for seen in range(0, 60, 5) for index in indices(shards, seen, 5)] == indices(shards, 0, 60)
 
 
-def test_in_order_walks_through_the_files(shards):
+def test_in_order_follows_the_files(shards):
     assert indices(shards, 48, 5, order="in_order") == [48, 49, 0, 1, 2]
 
 
-def test_images_that_stay_on_disk_are_the_same(shards, monkeypatch):
+def test_images_on_disk_are_the_same(shards, monkeypatch):
     resident = Batches(shards, "shuffled", 0, CPU)
     monkeypatch.setattr(data, "SHARE_OF_MEMORY", 0.0)
     mapped = Batches(shards, "shuffled", 0, CPU)
@@ -59,7 +59,7 @@ def test_images_that_stay_on_disk_are_the_same(shards, monkeypatch):
     assert resident.take(chosen)[:, 0, 0, 0].tolist() == chosen.tolist()
 
 
-def test_the_next_batch_is_read_ahead_and_is_the_same(shards, monkeypatch):
+def test_next_batch_is_read_ahead_and_is_the_same(shards, monkeypatch):
     resident = Batches(shards, "shuffled", 0, CPU)
     monkeypatch.setattr(data, "SHARE_OF_MEMORY", 0.0)
     mapped = Batches(shards, "shuffled", 0, CPU)
@@ -70,12 +70,10 @@ def test_the_next_batch_is_read_ahead_and_is_the_same(shards, monkeypatch):
         assert torch.equal(mapped.take(mapped.choose(seen, 7)), resident.take(resident.choose(seen, 7)))
         mapped.read_ahead(lambda seen=seen: [mapped.choose(seen + 7, 7)])
     assert reads.count("MainThread") == 1  # the first
-    assert torch.equal(
-        mapped.take(mapped.choose(0, 7)), resident.take(resident.choose(0, 7))
-    )  # gone back: what was read ahead is of no use
+    assert torch.equal(mapped.take(mapped.choose(0, 7)), resident.take(resident.choose(0, 7)))  # not the batch that was read ahead
 
 
-def test_what_goes_wrong_while_reading_ahead_is_told(shards, monkeypatch):
+def test_error_while_reading_ahead_is_raised(shards, monkeypatch):
     monkeypatch.setattr(data, "SHARE_OF_MEMORY", 0.0)
     mapped = Batches(shards, "shuffled", 0, CPU)
     mapped.read_ahead(lambda: [torch.tensor([1000])])
@@ -83,14 +81,13 @@ def test_what_goes_wrong_while_reading_ahead_is_told(shards, monkeypatch):
         mapped.take(torch.tensor([1000]))
 
 
-def test_shards_from_disk_give_their_pictures(tmp_path):
-    project = copy_project(tmp_path)
-    make_shards(project, count=20)
-    images = open_split(project / "data" / "shards", "train")
+def test_images_are_read_from_shards(tmp_path):
+    make_shards(tmp_path, count=20)
+    images = open_split(tmp_path / "data" / "shards", "train")
     assert Batches(images, "in_order", 0, CPU).take(torch.arange(18)).shape == (18, 3, 32, 32)
 
 
-def test_mixed_seeds_differ_and_fit():
+def test_derived_seeds_differ_and_fit_64_bits():
     seeds = {derive_seed(a, b) for a in range(30) for b in range(30)}
     assert len(seeds) == 900
     assert all(0 <= seed < 2**63 for seed in seeds)

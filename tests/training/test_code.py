@@ -1,4 +1,4 @@
-"""What changes a run's key: what the code does, not how it is written or what it prints."""
+"""The key of a run depends on what the code does, not on comments, layout or messages."""
 
 import json
 from pathlib import Path
@@ -34,28 +34,28 @@ def step(x: float, rate: float = 0.1) -> float:
         ("2 * x + rate", "(2 * x\n            + rate)"),
     ],
 )
-def test_comments_messages_types_and_layout_do_not_count(old, new):
+def test_comments_messages_types_and_layout_are_ignored(old, new):
     assert old in SOURCE
     assert hash_source(SOURCE.replace(old, new)) == hash_source(SOURCE)
 
 
 @pytest.mark.parametrize(("old", "new"), [("2 * x", "3 * x"), ("= 0.1", "= 0.2"), ("x < 0", "x <= 0"), ("+ rate", "- rate")])
-def test_what_the_code_does_counts(old, new):
+def test_changed_behaviour_is_detected(old, new):
     assert hash_source(SOURCE.replace(old, new)) != hash_source(SOURCE)
 
 
-def test_every_pattern_names_modules():
+def test_every_pattern_matches_modules():
     root = Path(facegan.__file__).parent
     assert all(any(root.glob(pattern)) for pattern in MODULES)
 
 
 @pytest.fixture
 def change_code(monkeypatch):
-    """Makes the code look changed."""
+    """Changes the hash of the code."""
     return lambda: monkeypatch.setattr(trainer, "hash_code", lambda: "changed")
 
 
-def test_a_run_of_other_code_is_named_and_continued_on_request(runs, change_code, capsys):
+def test_run_of_other_code_is_reported(runs, change_code, capsys):
     complete = runs.train(images=48)
     stopped = runs.runs()[0].name
     runs.train(images=24, lr=2e-4)  # another run, whose parameters differ

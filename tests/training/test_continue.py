@@ -1,91 +1,73 @@
-"""A longer run goes on from a shorter one's end, a finished one is taken as it is, and a bounded number of ends is kept."""
+"""Stopped runs resume with byte-identical results, longer runs start from the end of shorter ones, finished runs are reused."""
 
 import itertools
 import json
 import os
 import signal
-import time
 
 import pytest
 import torch
+from projects import make_shards, wait_for
 from small_runs import SmallRuns, in_a_fork
 
 from facegan.common.errors import FaceganError
-from facegan.common.signals import Interrupted
-from facegan.models.checkpoint_file import read_checkpoint, write_checkpoint
+from facegan.models.checkpoint_file import FORMAT, read_checkpoint, write_checkpoint
 from facegan.models.generator_file import load_generator
+from facegan.training import trainer
 from facegan.training.checkpoint import FINISHED_STATES, has_state
 from facegan.training.history import is_row_due
 
-BEGINNING, SHORT, LONG = 8, 56, 104  # images; none of the ends lies where a picture or a score is due anyway
-
-
-def stop_at(runs, picture, **parameters):
-    """Trains in a fork until a picture after so many images is there, and then sends Ctrl-C's signal; returns once it has ended."""
-    child = os.fork()
-    if child == 0:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        status = 1
-        try:
-            runs.train(**parameters)
-        except Interrupted as interruption:
-            status = interruption.status
-        finally:
-            os._exit(status)
-    while not any(runs.folders.checkpoints.glob(f"*/progress/{picture:010d}.png")):
-        time.sleep(0.001)
-    os.kill(child, signal.SIGINT)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+FIRST, SHORT, LONG = 8, 56, 104  # images; at none of these ends is a picture or a score due anyway
+INTERRUPTED = 128 + signal.SIGINT
 
 
 @pytest.fixture(scope="module")
-def at_once(tmp_path_factory):
-    """The outcomes of a short and of a long run, each by itself."""
-    return {images: SmallRuns(tmp_path_factory.mktemp("once")).train(images=images) for images in (SHORT, LONG)}
+def uninterrupted(tmp_path_factory):
+    """The results of a short and of a long run."""
+    return {images: SmallRuns(tmp_path_factory.mktemp("uninterrupted")).train(images=images) for images in (SHORT, LONG)}
 
 
-def test_a_longer_run_goes_on_to_the_same_bytes(runs, at_once, capsys):
-    assert runs.train(images=SHORT) == at_once[SHORT]
+def test_longer_run_resumes_from_the_end_of_shorter_ones(runs, uninterrupted, capsys):
+    assert runs.train(images=SHORT) == uninterrupted[SHORT]
     capsys.readouterr()
-    assert runs.train(images=LONG) == at_once[LONG]
+    assert runs.train(images=LONG) == uninterrupted[LONG]
     assert f"resumed at {SHORT} of {LONG} images" in capsys.readouterr().out
 
 
-def test_every_step_of_the_way_may_be_a_run_of_its_own(runs, at_once):
-    for images in range(BEGINNING, LONG, 24):
+def test_run_may_be_extended_many_times(runs, uninterrupted):
+    for images in range(FIRST, LONG, 24):
         runs.train(images=images)
-    assert runs.train(images=LONG) == at_once[LONG]
+    assert runs.train(images=LONG) == uninterrupted[LONG]
 
 
-def test_a_finished_run_is_taken_as_it_is(runs, at_once, capsys):
+def test_finished_run_is_reused(runs, uninterrupted, capsys):
     runs.train(images=SHORT)
     capsys.readouterr()
     for _ in range(2):
-        assert runs.train(images=SHORT) == at_once[SHORT]
+        assert runs.train(images=SHORT) == uninterrupted[SHORT]
         assert "uses the result of an earlier call" in capsys.readouterr().out
     assert len(list(runs.folders.checkpoints.glob("*/finished/*"))) == 1
 
 
-def test_a_shorter_run_after_a_longer_begins_anew_and_leaves_the_longer_ones_end(runs, at_once, capsys):
+def test_shorter_run_after_a_longer_one_keeps_the_end_of_the_longer_one(runs, uninterrupted, capsys):
     runs.train(images=LONG)
-    assert runs.train(images=SHORT) == at_once[SHORT]
+    assert runs.train(images=SHORT) == uninterrupted[SHORT]
     capsys.readouterr()
-    assert runs.train(images=LONG) == at_once[LONG]
+    assert runs.train(images=LONG) == uninterrupted[LONG]
     assert "uses the result of an earlier call" in capsys.readouterr().out
 
 
-def test_a_stopped_run_is_kept_when_a_shorter_one_follows(runs, at_once, capsys):
-    assert stop_at(runs, 72, images=100_000) == 128 + signal.SIGINT
-    assert runs.train(images=SHORT) == at_once[SHORT]
+def test_shorter_run_keeps_the_state_of_a_stopped_one(runs, uninterrupted, capsys):
+    assert runs.stop_at(72, images=LONG) == INTERRUPTED
+    assert runs.train(images=SHORT) == uninterrupted[SHORT]
     assert "is kept for a longer run" in capsys.readouterr().out
     (kept,) = runs.folders.checkpoints.glob("*/stopped/*")
-    if int(kept.name) <= LONG:  # where the signal came in time
-        assert runs.train(images=LONG) == at_once[LONG]
-        assert f"resumed at {int(kept.name):,}" in capsys.readouterr().out
-        assert not list(runs.folders.checkpoints.glob("*/stopped/*"))
+    assert runs.train(images=LONG) == uninterrupted[LONG]
+    assert f"resumed at {int(kept.name)}" in capsys.readouterr().out
+    assert not list(runs.folders.checkpoints.glob("*/stopped/*"))
 
 
-def test_only_the_newest_ends_are_kept_and_of_the_others_nothing(runs):
+def test_only_the_newest_finished_states_are_kept(runs):
     for width in range(4, 4 + FINISHED_STATES + 2):
         runs.train(width, images=8)
     assert len(runs.runs()) == FINISHED_STATES
@@ -96,19 +78,16 @@ def test_only_the_newest_ends_are_kept_and_of_the_others_nothing(runs):
     assert sorted(path.name for path in run.glob("finished/*")) == [f"{images:010d}" for images in (24, 32, 40)]
 
 
-def test_the_length_counts_where_a_schedule_counts_on_it(runs):
-    def key(**changes):
-        return runs.prepare(**changes)[1].key
+def test_length_belongs_to_the_run_only_if_a_schedule_depends_on_it(runs):
+    def depends(**changes):
+        short, long = (runs.prepare(images=images, **changes)[1].key for images in (100, 200))
+        return short != long
 
-    plain = {"penalty": "r1_r2", "gamma": 1.0}
-    assert key(images=100, **plain) == key(images=200, **plain)
-    constant = {"betas": [0.0, 0.9], "ema_halflife_images": 500, "augment_strength": 0.0}
-    falling = {"penalty": "r1_r2", "gamma": "auto", "schedule_images": None, "lr": 1e-3, **constant}
-    assert key(images=100, **falling) != key(images=200, **falling)
-    scheduled = {**falling, "schedule_images": 100}
-    assert key(images=100, **scheduled) == key(images=200, **scheduled)
-    constant = {"penalty": "r1", "gamma": "auto"}
-    assert key(images=100, **constant) == key(images=200, **constant)
+    assert not depends(penalty="r1_r2", gamma=1.0)
+    assert not depends(penalty="r1", gamma="auto")
+    constant = {"betas": [0.0, 0.9], "ema_halflife_images": 500, "augment_strength": 0.0, "lr": 1e-3}
+    assert depends(penalty="r1_r2", gamma="auto", schedule_images=None, **constant)
+    assert not depends(penalty="r1_r2", gamma="auto", schedule_images=100, **constant)
 
 
 def test_rows_become_less_frequent():
@@ -119,20 +98,25 @@ def test_rows_become_less_frequent():
     assert 300 < len(due) < 500
 
 
-def test_a_stopped_run_is_finished_half_way_and_goes_on_afterwards(runs, at_once):
-    assert stop_at(runs, 24, images=LONG) in (0, 128 + signal.SIGINT)
+def test_finish_writes_the_results_of_a_stopped_run(runs, uninterrupted):
+    assert runs.stop_at(24, images=LONG) == INTERRUPTED
     seen = runs.finish(images=LONG)
     hashes = runs.hashes()
-    assert 24 <= seen <= LONG and load_generator(runs.folders.model / "generator.safetensors")[1].images_seen == seen
+    assert 24 <= seen < LONG and load_generator(runs.folders.model / "generator.safetensors")[1].images_seen == seen
     assert json.loads((runs.folders.metrics / "train.json").read_text())["images_seen"] == seen
     report = json.loads((runs.folders.model / "training.json").read_text())
     assert (report["images_seen"], report["images_wanted"]) == (seen, LONG)
     assert runs.train(images=seen)["generator.safetensors"] == hashes["generator.safetensors"]
-    assert runs.train(images=LONG) == at_once[LONG]
+    assert runs.train(images=LONG) == uninterrupted[LONG]
 
 
-def test_a_torn_note_of_another_run_disturbs_nobody(runs):
-    """Such as a kill left when it was written in place."""
+def test_finish_without_a_run_is_reported(runs):
+    with pytest.raises(FaceganError, match="expected a stopped run"):
+        runs.finish()
+    assert not runs.folders.model.exists()
+
+
+def test_damaged_note_of_another_run_is_ignored(runs):
     for number, content in enumerate([b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"parameters": 1}']):
         other = runs.folders.checkpoints / f"{number:016x}"
         other.mkdir(parents=True)
@@ -142,13 +126,7 @@ def test_a_torn_note_of_another_run_disturbs_nobody(runs):
     assert (runs.folders.model / "generator.safetensors").is_file()
 
 
-def test_there_is_nothing_to_finish_before_anything_has_begun(runs):
-    with pytest.raises(FaceganError, match=r"expected a stopped run in .*; found none"):
-        runs.finish()
-    assert not runs.folders.model.exists()
-
-
-def test_a_checkpoint_alone_makes_the_faces_of_its_run(runs):
+def test_generator_can_be_loaded_from_a_checkpoint(runs):
     runs.train(images=SHORT)
     (state,) = runs.folders.checkpoints.glob("*/finished/*/state.ckpt")
     (generator, card), (other, expected) = load_generator(state), load_generator(runs.folders.model / "generator.safetensors")
@@ -156,32 +134,44 @@ def test_a_checkpoint_alone_makes_the_faces_of_its_run(runs):
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in generator.state_dict().items())
 
 
-def test_the_second_of_two_waits_and_takes_the_firsts_result(runs, at_once, capfd):
+def test_second_of_two_equal_runs_waits_and_uses_the_result(runs, uninterrupted, capfd):
     children = []
-    for number in range(2):
+    for _ in range(2):
         child = os.fork()
         if child == 0:
-            status = 1
-            try:
-                runs.train(images=LONG)
-                status = 0
-            finally:
-                os._exit(status)
+            os._exit(in_a_fork(lambda: runs.train(images=LONG)))
         children.append(child)
-        while number == 0 and not any(runs.folders.checkpoints.glob("*/state.ckpt")):
-            time.sleep(0.001)
+        wait_for(lambda: any(runs.folders.checkpoints.glob("*/state.ckpt")))
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
-    told = capfd.readouterr().out
-    assert "another process is training the same run; waiting" in told and "uses the result of an earlier call" in told
-    assert runs.hashes() == at_once[LONG]
+    printed = capfd.readouterr().out
+    assert "another process is training the same run; waiting" in printed and "uses the result of an earlier call" in printed
+    assert runs.hashes() == uninterrupted[LONG]
+
+
+DAMAGES = {
+    "truncated": lambda content: content[: len(content) // 2],
+    "flipped bit": lambda content: content[:-1000] + bytes([content[-1000] ^ 1]) + content[-999:],
+    "other program": lambda content: b"PK\x03\x04" + content,
+    "newer version": lambda content: content.replace(FORMAT, b"facegan checkpoint 3\n", 1),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_checkpoint_is_skipped_and_the_previous_one_used(runs, uninterrupted, damage, capsys):
+    assert runs.stop_at(72, images=LONG) == INTERRUPTED
+    (state,) = runs.folders.checkpoints.glob("*/state.ckpt")
+    state.write_bytes(damage(state.read_bytes()))
+    assert runs.train(images=LONG) == uninterrupted[LONG]
+    printed = capsys.readouterr().out
+    assert "it is skipped" in printed and "resumed at" in printed
 
 
 @pytest.mark.parametrize("damage", ["another run's", "no state at all", "a tensor of another shape", "rows of another kind", "a pickle"])
-def test_a_foreign_checkpoint_with_the_right_hash_is_passed_over(runs, at_once, damage, capsys):
+def test_untrusted_checkpoint_with_the_right_hash_is_skipped(runs, uninterrupted, damage, capsys):
     runs.train(images=SHORT)
     (state,) = runs.folders.checkpoints.glob("*/finished/*/state.ckpt")
     if damage == "a pickle":
-        content = {"tensors": os.system}  # what weights_only refuses
+        content = {"tensors": os.system}  # rejected by weights_only
     elif damage == "another run's":
         other = SmallRuns(state.parents[3] / "other", count=50)
         other.train(images=SHORT)
@@ -194,11 +184,35 @@ def test_a_foreign_checkpoint_with_the_right_hash_is_passed_over(runs, at_once, 
         content = {"no state at all": {"a": 1}, "rows of another kind": {**content, "rows": [1]}}.get(damage, content)
     write_checkpoint(state, content)
     capsys.readouterr()
-    assert runs.train(images=SHORT) == at_once[SHORT]
+    assert runs.train(images=SHORT) == uninterrupted[SHORT]
     assert "it is skipped" in capsys.readouterr().out
 
 
-def test_what_training_leaves_has_the_modes_that_the_umask_gives(runs):
+@pytest.mark.parametrize("changed", ["parameters", "data", "code"])
+def test_other_parameters_data_or_code_start_a_new_run(runs, changed, monkeypatch, capsys):
+    assert runs.stop_at(24) == INTERRUPTED
+    if changed == "data":
+        make_shards(runs.root, count=50)
+    if changed == "code":
+        monkeypatch.setattr(trainer, "hash_code", lambda: "changed")
+    runs.train(lr=1e-4 if changed == "parameters" else 2e-3)
+    printed = capsys.readouterr().out
+    assert changed in printed and "changed since" in printed and "resumed" not in printed
+
+
+def test_checkpoint_interval_may_change(runs, uninterrupted, capsys):
+    assert runs.stop_at(72, images=LONG) == INTERRUPTED
+    assert runs.train(images=LONG, checkpoint_seconds=7) == uninterrupted[LONG]
+    assert "resumed at" in capsys.readouterr().out
+
+
+def test_infinite_losses_rewind_a_few_times_then_stop(tmp_path, capsys):
+    with pytest.raises(FaceganError, match=r"expected finite losses; .*lower train\.lr"):
+        SmallRuns(tmp_path, norm="batch").train(lr=1e30, penalty="none", gamma=0.0, penalty_stride=1)
+    assert "(3 of at most 3 times)" in capsys.readouterr().out
+
+
+def test_files_have_the_modes_of_the_umask(runs):
     def work():
         os.umask(0o027)
         runs.train(images=8)
@@ -209,20 +223,16 @@ def test_what_training_leaves_has_the_modes_that_the_umask_gives(runs):
     assert {path.stat().st_mode & 0o777 for path in files if path.is_dir()} == {0o750}
 
 
-def test_nothing_is_written_through_a_hard_link_and_nothing_of_an_earlier_run_stays(runs, tmp_path):
+def test_results_are_never_written_through_hard_links_and_replace_earlier_ones(runs, tmp_path):
     runs.train(images=SHORT)
-    kept = tmp_path / "cache"
-    kept.mkdir()
+    cache = tmp_path / "cache"
+    cache.mkdir()
     files = [path for folder in (runs.folders.model, runs.folders.metrics) for path in folder.rglob("*") if path.is_file()]
     for number, path in enumerate(files):
-        os.link(path, kept / str(number))
-    before = [(kept / str(number)).read_bytes() for number in range(len(files))]
+        os.link(path, cache / str(number))
+    before = [(cache / str(number)).read_bytes() for number in range(len(files))]
     (runs.folders.model / "left.txt").write_text("by an earlier version")
     runs.train(images=LONG, score_every_images=None)
-    assert [(kept / str(number)).read_bytes() for number in range(len(files))] == before
-    assert {path.name for path in runs.folders.model.iterdir()} == {
-        "generator.safetensors",
-        "discriminator.safetensors",
-        "progress",
-        "training.json",
-    }
+    assert [(cache / str(number)).read_bytes() for number in range(len(files))] == before
+    names = {path.name for path in runs.folders.model.iterdir()}
+    assert names == {"generator.safetensors", "discriminator.safetensors", "progress", "training.json"}

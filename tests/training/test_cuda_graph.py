@@ -1,6 +1,6 @@
-"""On a GPU: a step from its CUDA graph changes everything to the very bits that the same step does without one.
+"""On a GPU, a step with a CUDA graph is bit-identical to the same step without one.
 
-Where there is no GPU these are skipped, and tests/training/test_capturable.py holds what can be held without.
+Without a GPU these tests are skipped; tests/training/test_capturable.py checks what can be checked without one.
 """
 
 import pytest
@@ -9,9 +9,9 @@ import torch
 from facegan.training.hardware import Hardware, choose_hardware
 from presets import KINDS, PRESETS, Constant, make_small_trainer
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="requires a CUDA GPU")
 BATCH = 8
-STEPS = 34  # with lazy penalties two of a kind, and the others between them
+STEPS = 34  # with lazy penalties: two with a penalty, and those between them
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def hardware():
     torch.backends.cudnn.deterministic = False
 
 
-def play(preset, hardware):
-    """Returns everything that changed, after steps in which every rate changes too."""
+def train(preset, hardware):
+    """Returns the tensors after steps in which every rate changes."""
     trainer = make_small_trainer(preset, hardware, BATCH)
     adaptive = PRESETS[preset]["train"]["augment_strength"] == "adaptive"
     for step in range(STEPS):
@@ -39,7 +39,7 @@ def play(preset, hardware):
 
 
 @pytest.mark.parametrize("preset", KINDS.values())
-def test_the_graph_does_what_its_eager_twin_does(preset, hardware):
-    eager = play(preset, Hardware(hardware.device, hardware.precision, allows_graph=False))
-    for name, value in play(preset, hardware).items():
+def test_graph_equals_eager_execution(preset, hardware):
+    eager = train(preset, Hardware(hardware.device, hardware.precision, allows_graph=False))
+    for name, value in train(preset, hardware).items():
         torch.testing.assert_close(value, eager[name], rtol=0, atol=0, msg=lambda text, name=name: f"{name}: {text}")

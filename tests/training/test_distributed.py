@@ -1,18 +1,17 @@
-"""Several processes are one training: the same steps, one writer, one end."""
+"""Several processes train like one: the same steps, one writer, one end."""
 
 import csv
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from projects import ROOT, change_params, copy_project, environment, make_shards, run_stage, start_stage
+from projects import ROOT, change_params, complete, copy_project, environment, make_shards, run_stage, start_stage, wait_for
 from safetensors.torch import load_file
 from train_presets import PROCESSES, STEPS, choose_batch
-from warm_python import WarmProcess
+from warm_python import find_script, start_script
 
 from facegan.common.errors import FaceganError
 from facegan.training.hardware import choose_hardware
@@ -23,17 +22,17 @@ MODEL = {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "
 FEW_STEPS = {"images": 96, "batch": 16, "precision": "fp32", "progress_images": 48, "lr": 1e-3}
 
 
-def play(count, script, arguments, folder):
-    """Runs a script in so many processes that are one training, started here, as a cluster's launcher starts them."""
+def run_processes(count, script, arguments, folder):
+    """Runs a script in several processes of one training, started like by the launcher of a cluster."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     names = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     ranks = map(str, range(count))
-    processes = [WarmProcess(script, arguments, folder, environment(**names, RANK=rank, LOCAL_RANK=rank)) for rank in ranks]
+    processes = [start_script(script, arguments, folder, environment(**names, RANK=rank, LOCAL_RANK=rank)) for rank in ranks]
     for process in processes:
-        _, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
+        result = complete(process)
+        assert result.returncode == 0, result.stderr
 
 
 def train_both(folder, **train):
@@ -42,7 +41,7 @@ def train_both(folder, **train):
     for processes in (1, 2):
         project = copy_project(folder / str(processes), MODEL, **FEW_STEPS | train, processes=processes)
         make_shards(project)
-        play(processes, project / "stages/train.py", ["--checkpoint-seconds", "0"], project)
+        run_processes(processes, project / "stages/train.py", ["--checkpoint-seconds", "0"], project)
         with (project / "metrics" / "losses.csv").open() as file:
             rows = [[float(value) for value in row.values()] for row in csv.DictReader(file)]
         outcomes.append((torch.tensor(rows), load_file(project / "data" / "model" / "generator.safetensors")))
@@ -68,31 +67,29 @@ def test_two_processes_equal_one_step_for_step(tmp_path, train):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """What four processes made of every kind of preset."""
+    """The results of four processes for each kind of preset."""
     out = tmp_path_factory.mktemp("shared") / "outcomes.pt"
-    play(PROCESSES, Path(__file__).with_name("train_presets.py"), [str(out)], ROOT)
+    run_processes(PROCESSES, Path(__file__).with_name("train_presets.py"), [str(out)], ROOT)
     return torch.load(out, weights_only=True)
 
 
 @pytest.mark.parametrize("preset", KINDS.values())
-def test_four_processes_move_every_kind_of_preset_as_one_does(preset, shared):
-    """Noise, dropout, augmentation and groups of neighbours too: they belong to the whole batch."""
+def test_four_processes_train_each_kind_of_preset_like_one(preset, shared):
+    """Including noise, dropout, augmentation and groups of neighbours, which are drawn for the full batch."""
     trainer = make_small_trainer(preset, choose_hardware("cpu", "fp32"), choose_batch(preset))
     expected, found = run_steps(trainer, STEPS), shared["outcomes"][preset]
     assert measure_difference(expected, found) < 2e-3
     torch.testing.assert_close(found["sums"], expected["sums"], rtol=1e-4, atol=1e-4)
 
 
-def test_a_slow_process_is_waited_for(shared):
-    """One that downloads weights or waits for its disk; the launcher finds a dead one at once."""
+def test_processes_wait_for_a_slow_one(shared):
+    """For example, one that downloads weights. The launcher detects dead processes."""
     assert 10 * 60 <= shared["timeout_seconds"] <= 30 * 60
 
 
-@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="a GPU is here")
-@pytest.mark.parametrize(
-    ("device", "message"), [("cuda", r"at most one per CUDA GPU of this machine \(0\); found 2"), ("mps", "expected 1 on an Apple GPU")]
-)
-def test_more_processes_than_gpus_are_told(device, message, tmp_path):
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="requires a machine without a GPU")
+@pytest.mark.parametrize(("device", "message"), [("cuda", r"CUDA GPU .*\(0\); found 2"), ("mps", "expected 1 on an Apple GPU")])
+def test_more_processes_than_gpus_are_rejected(device, message, tmp_path):
     with pytest.raises(FaceganError, match=message):
         check_processes(2, device)
     project = copy_project(tmp_path, device=device, processes=2)
@@ -102,30 +99,29 @@ def test_more_processes_than_gpus_are_told(device, message, tmp_path):
     assert result.stderr.count("\n") == 1
 
 
-def test_processes_on_a_cpu_need_no_device_each():
+def test_processes_on_a_cpu_are_not_limited():
     check_processes(1000, "cpu")
 
 
 def find_ranks(parent: int) -> list[int]:
-    """Returns the process ids of a launcher's two processes, in order of rank."""
+    """Returns the ids of the processes that a launcher started, in order of rank."""
     with open(f"/proc/{parent}/task/{parent}/children") as file:
         children = [int(child) for child in file.read().split()]
     return [child for child in children if b"RANK=" in open(f"/proc/{child}/environ", "rb").read()]
 
 
-def wait_for_picture(project, process, images):
-    deadline = time.monotonic() + 120
-    while not any((project / ".checkpoints").glob(f"*/progress/{images:010d}.png")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
+def start_and_wait(project, images):
+    """Starts training. Returns the process when the picture after this number of images is written."""
+    process = start_stage(project, "train")
+    wait_for(lambda: any((project / ".checkpoints").glob(f"*/progress/{images:010d}.png")), process)
+    return process
 
 
-def test_a_dead_process_ends_all_and_one_process_resumes(tmp_path):
+def test_dead_process_stops_all_and_one_process_resumes(tmp_path):
     project = copy_project(tmp_path, MODEL, images=100_000, batch=16, processes=2, progress_images=160)
     make_shards(project)
-    process = start_stage(project, "train")
-    wait_for_picture(project, process, 320)
-    ranks = find_ranks(process.pid)
+    process = start_and_wait(project, 320)
+    ranks = find_ranks(find_script(process))
     assert len(ranks) == 2
     os.kill(ranks[1], signal.SIGKILL)
     _, err = process.communicate(timeout=60)
@@ -133,19 +129,17 @@ def test_a_dead_process_ends_all_and_one_process_resumes(tmp_path):
     assert "rank 1 on " in err and "signal 9" in err and err.count("\n") == 1 and "the same command resumes" in err
     assert not any(os.path.exists(f"/proc/{rank}") for rank in ranks)
     change_params(project, processes=1)
-    again = start_stage(project, "train")
-    wait_for_picture(project, again, 800)
+    again = start_and_wait(project, 800)
     again.send_signal(signal.SIGTERM)
     out, _ = again.communicate(timeout=60)
     assert again.returncode == 143
     assert "resumed at" in out
 
 
-def test_a_signal_to_the_launcher_ends_all_with_a_checkpoint(tmp_path):
+def test_signal_to_the_launcher_stops_all_with_a_checkpoint(tmp_path):
     project = copy_project(tmp_path, MODEL, images=100_000, batch=16, processes=2, progress_images=160)
     make_shards(project)
-    process = start_stage(project, "train")
-    wait_for_picture(project, process, 320)
+    process = start_and_wait(project, 320)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, err

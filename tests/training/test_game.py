@@ -1,4 +1,4 @@
-"""The losses of the game: each gives gradients to its own network only, and the penalties have known values."""
+"""The losses of the game: each has gradients only for its own network, and the penalties have known values."""
 
 import math
 
@@ -26,14 +26,14 @@ class Linear(DiscriminatorNetwork):
 
 
 class Quadratic(Linear):
-    """A discriminator whose gradient is the image times its weight, so each image has its own penalty."""
+    """Its gradient is the image times its weight, so that each image has its own penalty."""
 
     def forward(self, images, noise=()):
         return (images.square() * self.weight).sum((1, 2, 3)) / 2
 
 
 class Scaled(Augmentation):
-    """Multiplies images by a factor that the strength decides."""
+    """Multiplies images by a factor."""
 
     def __init__(self, factor):
         super().__init__("none")
@@ -65,7 +65,7 @@ def compute(network, game, inputs, gamma=0.0, penalize=True):
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_each_loss_gives_gradients_to_its_own_network_only(objective, inputs):
+def test_each_loss_has_gradients_only_for_its_own_network(objective, inputs):
     generator, discriminator = nn.Linear(4, 12), Linear()
     inputs = inputs._replace(fake=generator(torch.randn(5, 4)).view(5, 3, 2, 2))
     compute(discriminator, make_game(objective), inputs, penalize=False).loss.backward()
@@ -105,8 +105,8 @@ def test_every_nth_image_has_the_penalty(inputs, stride, chosen):
     torch.testing.assert_close(pairs[0].sort().values, pairs[1].sort().values)  # still the same pairs
 
 
-def test_label_noise_stays_with_its_image(inputs):
-    """With a stride the logits have another order, and their noise too."""
+def test_label_noise_follows_its_image(inputs):
+    """With a stride, logits and noise have another order."""
     network = Linear()
     losses = [compute(network, make_game("noisy_labels", "r1", stride=stride), inputs).loss for stride in (1, 2)]
     torch.testing.assert_close(losses[1], losses[0])
@@ -126,8 +126,8 @@ def test_the_penalty_is_computed_on_images_before_augmentation(inputs):
     torch.testing.assert_close(losses[1] - losses[0], 4 * network.weight.detach().square().sum() / 2)
 
 
-def test_both_losses_see_both_kinds_of_images_augmented(inputs):
-    """An augmentation that greys every image leaves nothing to distinguish, and no gradient."""
+def test_both_losses_augment_real_and_generated_images(inputs):
+    """If augmentation makes all images grey, nothing distinguishes them."""
     network, game = Linear(), make_game("relativistic", "r1_r2", augmentation=Scaled(0))
     for losses in (compute(network, game, inputs, gamma=1.0), generator_loss(nn.Identity(), network, game, make_values(), inputs)):
         assert torch.equal(losses.real_logits, losses.fake_logits)

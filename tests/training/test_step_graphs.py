@@ -37,14 +37,14 @@ class Graph:
 
 @contextlib.contextmanager
 def broken_capture(graph, pool, capture_error_mode):
-    """Runs what is to be captured and then finds it invalid, as CUDA does when something in it waited for the host."""
+    """Runs the code to capture and then fails, as CUDA does if the code waited for the host."""
     yield
     raise RuntimeError("CUDA error: operation failed due to a previous error during capture\nCompile with TORCH_USE_CUDA_DSA")
 
 
 @pytest.fixture
 def break_capture(monkeypatch):
-    """Replaces CUDA's streams and graphs by ones of no effect, and the capture by the one given."""
+    """Replaces CUDA's streams and graphs by ones without effect, and the capture by the given one."""
 
     def replace(capture):
         monkeypatch.setattr(torch.cuda, "Stream", Stream)
@@ -57,7 +57,7 @@ def break_capture(monkeypatch):
     return replace
 
 
-def play(hardware):
+def train(hardware):
     trainer = make_small_trainer(PRESET, hardware, 4)
     return run_steps(trainer, 3), trainer
 
@@ -67,10 +67,10 @@ def assert_equal(found, expected):
         assert torch.equal(found[name], value), name
 
 
-def test_a_capture_that_breaks_off_changes_nothing(break_capture, capsys):
-    expected, _ = play(CPU)
+def test_failed_capture_changes_nothing(break_capture, capsys):
+    expected, _ = train(CPU)
     break_capture(broken_capture)
-    found, trainer = play(Captured(CPU.device, CPU.precision))
+    found, trainer = train(Captured(CPU.device, CPU.precision))
     assert_equal(found, expected)
     assert trainer.graphs.has_failed
     printed = capsys.readouterr().out
@@ -78,8 +78,8 @@ def test_a_capture_that_breaks_off_changes_nothing(break_capture, capsys):
     assert "operation failed due to a previous error during capture" in printed
 
 
-def test_a_step_that_fails_half_way_through_its_capture_leaves_no_gradients(break_capture):
-    expected, _ = play(CPU)
+def test_failure_in_the_middle_of_a_captured_step_leaves_no_gradients(break_capture):
+    expected, _ = train(CPU)
 
     @contextlib.contextmanager
     def interrupted(graph, pool, capture_error_mode):
@@ -87,7 +87,7 @@ def test_a_step_that_fails_half_way_through_its_capture_leaves_no_gradients(brea
 
         def fail(world, parameters):
             calls.append(1)
-            if len(calls) == 2:  # the discriminator has moved, the generator's gradients are there
+            if len(calls) == 2:  # after the update of the discriminator, with gradients of the generator
                 raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
             average(world, parameters)
 
@@ -100,17 +100,17 @@ def test_a_step_that_fails_half_way_through_its_capture_leaves_no_gradients(brea
     assert_equal(run_steps(trainer, 3), expected)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, so that a capture would not fail")
-def test_pytorchs_own_failure_without_a_gpu_is_such_a_failure(capsys):
-    expected, _ = play(CPU)
-    found, trainer = play(Captured(CPU.device, CPU.precision))
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU the capture would succeed")
+def test_failed_capture_without_a_gpu_changes_nothing(capsys):
+    expected, _ = train(CPU)
+    found, trainer = train(Captured(CPU.device, CPU.precision))
     assert_equal(found, expected)
     assert trainer.graphs.has_failed
     assert "could not be captured" in capsys.readouterr().out
 
 
-def test_too_little_memory_is_no_failure_of_the_capture(break_capture):
-    """Without a graph it would not fit either, so the message must be about memory."""
+def test_too_little_memory_during_capture_is_raised(break_capture):
+    """Without a graph, memory would not suffice either."""
 
     @contextlib.contextmanager
     def full(graph, pool, capture_error_mode):
@@ -119,10 +119,10 @@ def test_too_little_memory_is_no_failure_of_the_capture(break_capture):
 
     break_capture(full)
     with pytest.raises(torch.OutOfMemoryError):
-        play(Captured(CPU.device, CPU.precision))
+        train(Captured(CPU.device, CPU.precision))
 
 
-def test_off_means_off():
+def test_graphs_can_be_disabled():
     assert not Hardware(torch.device("cuda"), torch.bfloat16, allows_graph=False).uses_graph
     assert Hardware(torch.device("cuda"), torch.bfloat16).uses_graph
     assert not choose_hardware("cpu", "fp32", "auto").uses_graph

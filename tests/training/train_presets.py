@@ -1,4 +1,4 @@
-"""Runs a few steps of every kind of preset as one of several processes, for tests that compare the results.
+"""Runs a few steps of each kind of preset in one of several processes, for tests that compare the results.
 
 python tests/training/train_presets.py OUT    # with torchrun's environment variables; the main process writes OUT
 """
