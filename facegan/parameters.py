@@ -1,12 +1,13 @@
-"""All of params.yaml. Each section is defined in the module ``parameters`` of its package.
+"""params.yaml. Each section is documented next to the code that reads it, in the module ``parameters`` of its package.
 
-Every stage validates the complete file, so that a wrong number in a later section is reported before hours are spent.
+Every stage reads the complete file, so that a wrong value in the section of a later stage is reported by the first one.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from facegan.common.config import Section, read_values, read_yaml
-from facegan.models.parameters import ModelParameters
+from facegan.models.parameters import ModelParameters, find_conflicts
 from facegan.photos.parameters import DataParameters
 from facegan.preprocessing.parameters import PreprocessParameters
 from facegan.sampling.parameters import SampleParameters
@@ -23,6 +24,10 @@ class Parameters(Section):
     train: TrainParameters
     sample: SampleParameters
     evaluate: EvaluateParameters
+
+    def problems(self) -> Iterator[str]:
+        """Yields conflicts between sections."""
+        yield from find_conflicts(self.model, self.preprocess.resolution, self.train.penalty_stride)
 
 
 def read_parameters(path: Path) -> Parameters:

@@ -105,3 +105,21 @@ ModelParameters = Annotated[
     DCGANParameters | Tutorial28Parameters | Keras128Parameters | R3GANParameters | StyleGAN2Parameters | ResNetParameters,
     Field(discriminator="name"),
 ]
+
+
+def find_conflicts(model: ModelParameters, resolution: int, penalty_stride: int) -> Iterator[str]:
+    """Yields why the networks cannot be built or trained, as «parameter: expected …; found …»; without PyTorch, for every stage."""
+    step, least, most = {"tutorial28": (4, 16, 64), "keras128": (8, 48, 256)}.get(model.name, (1, 32, 256))
+    if resolution % step or not least <= resolution <= most:
+        yield f"preprocess.resolution: expected a multiple of {step} from {least} to {most} for {model.name}; found {resolution}"
+    elif step == 1 and resolution.bit_count() > 1:
+        yield f"preprocess.resolution: expected 32, 64, 128 or 256 for {model.name}; found {resolution}"
+    elif model.name in ("r3gan", "stylegan2"):
+        divisor = max(1, resolution // 32)
+        channels = [model.width >> halvings for halvings in range(divisor.bit_length())]
+        if model.name == "r3gan" and any(count > 8 and count % 8 for count in channels):  # its convolutions have groups
+            divisor *= 8
+        if model.width % divisor:
+            yield f"model.width: expected a multiple of {divisor} for {model.name} at {resolution} px; found {model.width}"
+    if penalty_stride > 1 and (model.name == "stylegan2" or getattr(model, "discriminator_norm", None) == "batch"):
+        yield f"train.penalty_stride: expected 1 for a discriminator that compares a batch's images; found {penalty_stride}"

@@ -141,6 +141,8 @@ def finish(trainer: Trainer, run: RunFolder | None, folders: Folders) -> None:
         found = "one that another process is training" if run and run.path.exists() else "none with these parameters, code and data"
         raise FaceganError(f"expected a stopped run in {folders.checkpoints}; found {found}; run train without --finish")
     try:
+        if not any(run.path.glob("state*.ckpt")):
+            raise FaceganError(f"expected a stopped run in {run.path}; found a finished one; run train without --finish to use its result")
         state, messages = run.load(functools.partial(find_fault, trainer), end=None)
         print(*messages, sep="\n", end="\n" * bool(messages))
         if state is None or not state["images_seen"]:

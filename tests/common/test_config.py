@@ -11,7 +11,7 @@ from pydantic import Strict, ValidationError
 
 from facegan.common.config import ConfigurationError, Number, Section, WholeNumber, read_values, read_yaml
 from facegan.common.errors import FaceganError
-from facegan.parameters import Parameters
+from facegan.parameters import Parameters, read_parameters
 from facegan.scoring.extractors import EXTRACTORS
 from facegan.scoring.parameters import ExtractorName
 from facegan.training.losses import OBJECTIVES
@@ -250,3 +250,10 @@ def test_every_stage_checks_all_sections(tmp_path):
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     result = run_stage(project, "download")
     assert result.returncode == 1 and "sample.truncation: expected greater than 0; found -1" in result.stderr
+
+
+def test_a_resolution_that_the_model_does_not_support_is_reported_by_every_stage(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(change("demo", preprocess={"resolution": 63})))
+    with pytest.raises(ConfigurationError, match=r"preprocess\.resolution: expected 32, 64, 128 or 256 for resnet; found 63"):
+        read_parameters(path)
