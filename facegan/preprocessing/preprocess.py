@@ -21,12 +21,13 @@ import numpy as np
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import lock_folder, replace_folder, write_json
 from facegan.common.progress import Progress
-from facegan.common.shards import Index, ShardWriter, Split
+from facegan.common.shards import SPLITS, Index, ShardWriter, Split
 from facegan.photos.store import Photos, open_photos
 from facegan.photos.worker_pool import Workers
 from facegan.preprocessing.advice import advise_on_number, advise_on_square
 from facegan.preprocessing.faces import REMEDIES, describe_crop, measure_face_share, read_faces
 from facegan.preprocessing.images import Photo, UnreadablePicture, explain_unreadable, read_image
+from facegan.preprocessing.near_duplicates import SimilarImages, hash_image
 from facegan.preprocessing.parameters import PreprocessParameters
 from facegan.preprocessing.sheets import save_faces_sheet, save_preview, spread
 
@@ -48,6 +49,7 @@ class Outcome:
         left_out: why faces were skipped, or that there is none.
         unreadable: why the photo is unreadable, or None.
         turned: whether the photo was on a side or upside down.
+        hashes: the perceptual hash of each image, unless ``near_duplicates: ignore``.
         damaged_profile: whether its colour profile could not be used.
     """
 
@@ -57,6 +59,7 @@ class Outcome:
     unreadable: str | None = None
     turned: bool = False
     damaged_profile: bool = False
+    hashes: list[bytes] = dataclasses.field(default_factory=list)
 
     @property
     def share(self) -> float:
@@ -85,6 +88,8 @@ class Report:
         self.duplicates: list[dict[str, str]] = []
         self.unreadable: list[dict[str, str]] = []
         self.left_out: list[dict[str, str]] = []
+        self.near_duplicates: list[dict[str, str]] = []
+        self.on_both_sides: list[str] = []
         self.turned: list[str] = []
         self.damaged_profiles: list[str] = []
         self.has_picture: list[bool | None] = []
@@ -118,6 +123,7 @@ class Report:
     def write(self, path: Path, files_left_out: dict[str, int]) -> None:
         """Writes ``report.json``."""
         lists: dict[str, Sequence[object]] = {"duplicates": self.duplicates, "unreadable": self.unreadable, "faces_left_out": self.left_out}
+        lists |= {"near_duplicates": self.near_duplicates, "near_duplicates_on_both_sides": self.on_both_sides}
         lists |= {"turned": self.turned, "damaged_profiles": self.damaged_profiles}
         write_json(path, {"photos": len(self.has_picture), "pictures": self.pictures, **lists, "files_left_out": files_left_out})
 
@@ -164,19 +170,63 @@ def write_shards(photos: Photos, parameters: PreprocessParameters, folder: Path,
     """
     tolerated = max(parameters.max_bad_photos, int(parameters.max_bad * len(photos.names)))
     partition = photos.read_partition() or {}
-    names = iter(photos.names)
+    names, similar = iter(photos.names), {split: SimilarImages() for split in SPLITS}
     with ShardWriter(folder, parameters.resolution) as writer, Progress("preprocess", len(photos.names), "photos") as progress:
         for images, outcomes in pool.map(read_batch, split_batches(photos, parameters, pool.count)):
             next_image = iter(images)
             for outcome, name in zip(outcomes, names, strict=False):
-                split = choose_split(partition.get(name.rpartition("/")[2]), outcome.share, parameters.holdout)
-                for is_new, image in zip(report.add(name, outcome), next_image, strict=False):
+                listed = partition.get(name.rpartition("/")[2])
+                split = choose_split(listed, outcome.share, parameters.holdout)
+                are_new = report.add(name, outcome)
+                if outcome.hashes:
+                    split = separate_near_duplicates(name, outcome, are_new, split, listed is not None, parameters, similar, report)
+                for is_new, image in zip(are_new, next_image, strict=False):
                     if is_new:
                         writer.add(split, image)
             if len(report.unreadable) > tolerated:
                 raise FaceganError(describe_too_many_unreadable(report, tolerated, len(photos.names), failed))
             progress.add(len(outcomes))
         return writer.finish(describe_crop(parameters), parameters.filter, photos.manifest.sha256)
+
+
+def separate_near_duplicates(
+    name: str,
+    outcome: Outcome,
+    are_new: list[bool],
+    split: Split,
+    is_listed: bool,
+    parameters: PreprocessParameters,
+    similar: dict[Split, SimilarImages],
+    report: Report,
+) -> Split:
+    """Returns the split for a photo's images, so that no image in one split resembles one in the other.
+
+    An image that resembles earlier images in both splits is dropped. A split from CelebA's list remains.
+
+    Args:
+        are_new: whether to use each image; set to False for those that are dropped.
+        similar: the images in each split so far; the photo's images are added.
+    """
+    found = [
+        {side: images.find(hash) for side, images in similar.items()} if new else {}
+        for hash, new in zip(outcome.hashes, are_new, strict=True)
+    ]
+    sides = {side for images in found for side, names in images.items() if names}
+    on_both_sides = len(sides) == 2 and not is_listed and parameters.near_duplicates == "together"
+    if len(sides) == 1 and not is_listed:
+        split = sides.pop()
+    if on_both_sides:
+        report.on_both_sides.append(name)
+    for number, (hash, images) in enumerate(zip(outcome.hashes, found, strict=True)):
+        resembled = [other for names in images.values() for other in names]
+        if resembled:
+            report.near_duplicates.append({"name": name, "similar_to": resembled[0]})
+        if are_new[number] and (on_both_sides or (resembled and parameters.near_duplicates == "drop")):
+            are_new[number] = False
+            report.pictures -= 1
+        elif are_new[number]:
+            similar[split].add(hash, name)
+    return split
 
 
 def choose_split(partition: int | None, share: float, holdout: float) -> Split:
@@ -219,7 +269,12 @@ def read_photo(name: str, content: bytes, parameters: PreprocessParameters) -> t
     except UnreadablePicture as error:
         return [], Outcome(digest, unreadable=str(error))
     return images, Outcome(
-        digest, [hashlib.sha256(image).digest()[:16] for image in images], left_out, None, photo.quarters > 0, photo.has_damaged_profile
+        digest,
+        [hashlib.sha256(image).digest()[:16] for image in images],
+        left_out,
+        turned=photo.quarters > 0,
+        damaged_profile=photo.has_damaged_profile,
+        hashes=[] if parameters.near_duplicates == "ignore" else [hash_image(image) for image in images],
     )
 
 
@@ -273,7 +328,7 @@ def check_faces(report: Report, failed: Path) -> None:
 
 def advise(photos: Photos, parameters: PreprocessParameters, pool: Workers, report: Report, index: Index) -> list[str]:
     """Returns advice on the images, in lines."""
-    lines, number = report_losses(photos, report), len(photos.names)
+    lines, number = report_losses(photos, report, parameters.near_duplicates), len(photos.names)
     if report.duplicates:
         lines.append(f"{len(report.duplicates):,} of {len(report.duplicates) + report.pictures:,} images are duplicates and were skipped")
     if parameters.crop == "face" and not report.found == report.pictures == number:
@@ -287,7 +342,7 @@ def advise(photos: Photos, parameters: PreprocessParameters, pool: Workers, repo
     return lines + advise_on_number(index.train)
 
 
-def report_losses(photos: Photos, report: Report) -> list[str]:
+def report_losses(photos: Photos, report: Report, near_duplicates: str) -> list[str]:
     """Returns lines that state which files and faces were skipped, why, and how to keep them."""
     lines = []
     if photos.manifest.left_out:
@@ -298,6 +353,11 @@ def report_losses(photos: Photos, report: Report) -> list[str]:
         count = sum(entry["reason"].startswith(kind) for entry in report.left_out)
         if count:
             lines.append(f"{count:,} × {kind}; {remedy}")
+    if report.near_duplicates:
+        action = {"together": "are in the same split as those", "drop": "were dropped"}[near_duplicates]
+        lines.append(f"{len(report.near_duplicates):,} images are almost the same as others, and {action}")
+    if report.on_both_sides:
+        lines.append(f"{len(report.on_both_sides):,} photos resemble training images and held-out ones, and were dropped")
     if report.turned:
         lines.append(f"{len(report.turned):,} photos were upside down or on a side, and were turned")
     if report.damaged_profiles:

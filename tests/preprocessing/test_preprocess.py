@@ -17,7 +17,7 @@ import psutil
 import pytest
 import yaml
 from drawn_faces import draw_photo
-from PIL import Image
+from PIL import Image, ImageEnhance
 from projects import ROOT, complete, start_stage
 from raw_photos import make_raw
 from sklearn.datasets import load_sample_image
@@ -35,18 +35,25 @@ FACE = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels"
 EMPTY_REPORT = {
     "photos": 0,
     "pictures": 0,
-    "duplicates": [],
-    "unreadable": [],
-    "faces_left_out": [],
-    "turned": [],
-    "damaged_profiles": [],
+    **dict.fromkeys(["duplicates", "unreadable", "faces_left_out", "near_duplicates", "near_duplicates_on_both_sides"], []),
+    **dict.fromkeys(["turned", "damaged_profiles"], []),
     "files_left_out": {},
 }
 
 
 def parameters(**changes) -> PreprocessParameters:
     return PreprocessParameters(
-        **{"resolution": SIZE, "crop": "none", **FACE, "filter": "lanczos", "holdout": 0.25, "max_bad": 0.0, "max_bad_photos": 0} | changes
+        **{
+            "resolution": SIZE,
+            "crop": "none",
+            **FACE,
+            "filter": "lanczos",
+            "near_duplicates": "ignore",
+            "holdout": 0.25,
+            "max_bad": 0.0,
+            "max_bad_photos": 0,
+        }
+        | changes
     )
 
 
@@ -179,6 +186,44 @@ def test_losses_are_reported_on_screen_with_the_remedy(tmp_path):
     ]
 
 
+def draw_smooth(seed: int) -> Image.Image:
+    return Image.fromarray(draw(seed, 12)).resize((120, 120), Image.Resampling.BICUBIC)
+
+
+def encode_copies(seed: int) -> dict[str, bytes]:
+    """Returns a photo and its re-saved, resized and edited copies."""
+    image = draw_smooth(seed)
+    copies = {
+        "a": image,
+        "brighter": ImageEnhance.Brightness(image).enhance(1.2),
+        "half": image.resize((60, 60)),
+        "paler": ImageEnhance.Color(image).enhance(0.8),
+    }
+    files = {f"{seed:02d} {name}.png": drawn_faces.encode(copy, "PNG") for name, copy in copies.items()}
+    return files | {f"{seed:02d} re-saved.jpg": drawn_faces.encode(image, quality=40)}
+
+
+def test_near_duplicates_are_in_the_same_split_or_dropped(tmp_path):
+    photos = {name: content for seed in range(8) for name, content in encode_copies(seed).items()}
+
+    originals = np.array([np.asarray(draw_smooth(seed).resize((SIZE, SIZE))).transpose(2, 0, 1) for seed in range(8)], float)
+
+    def find_originals(out: Path, split: str) -> set[int]:
+        """Returns the photos of which a split contains a copy."""
+        images = [image.numpy() for images in open_split(out, split) for image in images]
+        return {int(np.abs(originals - image).mean((1, 2, 3)).argmin()) for image in images}
+
+    out, separate = run(tmp_path, photos)
+    assert find_originals(out, "train") & find_originals(out, "holdout")  # copies in both splits
+    out, result = run(tmp_path, photos, near_duplicates="together")
+    assert find_originals(out, "holdout") and not find_originals(out, "train") & find_originals(out, "holdout")
+    assert result.index.train + result.index.holdout == separate.index.train + separate.index.holdout == 40
+    assert result.advice[0] == "32 images are almost the same as others, and are in the same split as those"
+    assert len(read_report(out)["near_duplicates"]) == 32
+    out, result = run(tmp_path, photos, near_duplicates="drop")
+    assert result.index.train + result.index.holdout == read_report(out)["pictures"] == 8
+
+
 def test_damaged_colour_profile_is_counted(tmp_path):
     photos = {"a.png": encode(draw(0), icc_profile=b"damaged"), "b.png": encode(draw(1))}
     out, result = run(tmp_path, photos, holdout=0.0)
@@ -266,6 +311,9 @@ def test_folder_and_archive_give_the_same_shards(tmp_path):
         {"faces": "first"},
         {"min_face_pixels": 0},
         {"max_bad": 2},
+        {"max_bad_photos": -1},
+        {"min_eye_distances": 0.5},
+        {"near_duplicates": "keep"},
     ],
     ids=str,
 )
