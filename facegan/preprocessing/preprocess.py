@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from facegan.preprocessing.faces import REMEDIES, describe_crop, measure_face_sh
 from facegan.preprocessing.images import Photo, UnreadablePicture, explain_unreadable, read_image
 from facegan.preprocessing.near_duplicates import SimilarImages, hash_image
 from facegan.preprocessing.parameters import PreprocessParameters
+from facegan.preprocessing.results import Outcome, choose_database, hash_pixels, open_results, remove_old_databases
 from facegan.preprocessing.sheets import save_faces_sheet, save_preview, spread
 
 BATCH_BYTES = 1_000_000  # of images per message; the largest single image has 786,432
@@ -37,34 +38,6 @@ SAMPLE_PHOTOS = 100  # in which the size of the faces is measured
 FEW_IMAGES = 100  # from this number, any share of photos with a face is accepted
 MOST_REASONS = 5  # listed on screen
 RARE = 0.05  # share of photos with a face, below which the crop is probably wrong
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """The result for one photo.
-
-    Attributes:
-        content: the SHA-256 of the file.
-        digests: the hash of each of its images; more than one only with ``faces: all``.
-        left_out: why faces were skipped, or that there is none.
-        unreadable: why the photo is unreadable, or None.
-        turned: whether the photo was on a side or upside down.
-        hashes: the perceptual hash of each image, unless ``near_duplicates: ignore``.
-        damaged_profile: whether its colour profile could not be used.
-    """
-
-    content: bytes
-    digests: list[bytes] = dataclasses.field(default_factory=list)
-    left_out: list[str] = dataclasses.field(default_factory=list)
-    unreadable: str | None = None
-    turned: bool = False
-    damaged_profile: bool = False
-    hashes: list[bytes] = dataclasses.field(default_factory=list)
-
-    @property
-    def share(self) -> float:
-        """A number in [0, 1) that depends only on the file's content."""
-        return int.from_bytes(self.content[:8], "big") / 2**64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,12 +101,15 @@ class Report:
         write_json(path, {"photos": len(self.has_picture), "pictures": self.pictures, **lists, "files_left_out": files_left_out})
 
 
-def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: int) -> Result:
+def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: int, results: Path | None = None) -> Result:
     """Writes the shards, the report and the overview images of the photos in ``raw`` to ``out``.
 
     Of identical images only the first by name is kept. If the photos include CelebA's list of partitions, 0 is for training, and 1 and 2
     are held out. Otherwise, and for photos that are not listed, a hash of the file decides. A photo's split therefore does not depend on
     its name, on the resolution and crop, or on other photos.
+
+    With a folder for ``results``, the result for each photo is kept there: the next run with the same parameters resumes, and only photos
+    with new content are decoded. The output is the same with and without it.
 
     If this fails, ``out`` remains unchanged, and report and overview are in ``<out>-failed``.
 
@@ -142,12 +118,13 @@ def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: 
             out; another process writes to ``out``; or an error of ``open_photos``.
     """
     failed = out.with_name(f"{out.name}-failed")
+    database = None if results is None else choose_database(results, parameters)
     with lock_folder(out, "preprocesses into it"), Workers(workers) as pool:  # which start while the archive's directory is read
         photos = open_photos(raw)
         with replace_folder(out) as folder, keep_report(folder, failed):
             report = Report()
             try:
-                index = write_shards(photos, parameters, folder, pool, report, failed)
+                index = write_shards(photos, parameters, folder, pool, report, failed, database)
             finally:
                 report.write(folder / "report.json", photos.manifest.left_out)
             if parameters.crop == "face":
@@ -159,10 +136,14 @@ def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: 
                 raise FaceganError(f"{problem}; lower preprocess.holdout or check the list of partitions")
             save_preview(folder / "preview.png", folder, index)
         shutil.rmtree(failed, ignore_errors=True)
+        if results is not None:
+            remove_old_databases(results)
         return Result(index, advise(photos, parameters, pool, report, index))
 
 
-def write_shards(photos: Photos, parameters: PreprocessParameters, folder: Path, pool: Workers, report: Report, failed: Path) -> Index:
+def write_shards(
+    photos: Photos, parameters: PreprocessParameters, folder: Path, pool: Workers, report: Report, failed: Path, database: Path | None
+) -> Index:
     """Writes the shards of the photos, adds each photo to the report, and returns the index.
 
     Raises:
@@ -170,9 +151,9 @@ def write_shards(photos: Photos, parameters: PreprocessParameters, folder: Path,
     """
     tolerated = max(parameters.max_bad_photos, int(parameters.max_bad * len(photos.names)))
     partition = photos.read_partition() or {}
-    names, similar = iter(photos.names), {split: SimilarImages() for split in SPLITS}
+    names, similar = iter(photos.names), {side: SimilarImages() for side in SPLITS}
     with ShardWriter(folder, parameters.resolution) as writer, Progress("preprocess", len(photos.names), "photos") as progress:
-        for images, outcomes in pool.map(read_batch, split_batches(photos, parameters, pool.count)):
+        for images, outcomes in pool.map(read_batch, split_batches(photos, parameters, pool.count, database)):
             next_image = iter(images)
             for outcome, name in zip(outcomes, names, strict=False):
                 listed = partition.get(name.rpartition("/")[2])
@@ -196,7 +177,7 @@ def separate_near_duplicates(
     split: Split,
     is_listed: bool,
     parameters: PreprocessParameters,
-    similar: dict[Split, SimilarImages],
+    similar: Mapping[Split, SimilarImages],
     report: Report,
 ) -> Split:
     """Returns the split for a photo's images, so that no image in one split resembles one in the other.
@@ -235,23 +216,31 @@ def choose_split(partition: int | None, share: float, holdout: float) -> Split:
     return "holdout" if held_out else "train"
 
 
-def split_batches(photos: Photos, parameters: PreprocessParameters, workers: int) -> Iterator[tuple[Photos, PreprocessParameters]]:
+def split_batches(
+    photos: Photos, parameters: PreprocessParameters, workers: int, database: Path | None
+) -> Iterator[tuple[Photos, PreprocessParameters, Path | None]]:
     """Yields the photos in batches, small enough to keep all workers busy and to return messages of about a megabyte."""
     size = max(1, min(BATCH_BYTES // (3 * parameters.resolution**2), len(photos.names) // (BATCHES_PER_WORKER * workers)))
     for start in range(0, len(photos.names), size):
-        yield photos.select(photos.names[start : start + size]), parameters
+        yield photos.select(photos.names[start : start + size]), parameters, database
 
 
-def read_batch(photos: Photos, parameters: PreprocessParameters) -> tuple[np.ndarray, list[Outcome]]:
+def read_batch(photos: Photos, parameters: PreprocessParameters, database: Path | None) -> tuple[np.ndarray, list[Outcome]]:
     """Returns the images of some photos, uint8 (n, 3, H, W), and the outcome of each photo. Runs in a worker.
 
     Sending one array to the parent takes half the time of sending many.
     """
-    images, outcomes = [], []
+    results = open_results(database, parameters.resolution)
+    images: list[np.ndarray] = []
+    outcomes, new = [], []
     for name, content in zip(photos.names, photos.read_all(), strict=True):
-        found, outcome = read_photo(name, content, parameters)
+        known = results.find(hashlib.sha256(content).digest())
+        found, outcome = known or read_photo(name, content, parameters)
         images += found
         outcomes.append(outcome)
+        if known is None:
+            new.append((found, outcome))
+    results.add(new)
     shape = (-1, 3, parameters.resolution, parameters.resolution)
     return np.array(images, np.uint8).reshape(shape), outcomes
 
@@ -270,7 +259,7 @@ def read_photo(name: str, content: bytes, parameters: PreprocessParameters) -> t
         return [], Outcome(digest, unreadable=str(error))
     return images, Outcome(
         digest,
-        [hashlib.sha256(image).digest()[:16] for image in images],
+        [hash_pixels(image) for image in images],
         left_out,
         turned=photo.quarters > 0,
         damaged_profile=photo.has_damaged_profile,
