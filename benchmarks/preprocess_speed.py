@@ -49,7 +49,16 @@ from facegan.preprocessing.preprocess import read_photo  # noqa: E402
 
 WIDTH, HEIGHT = 178, 218
 FACES = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 64, "min_eye_distances": 3.0}
-SETTINGS = {"resolution": 64, "crop": [0, 20, 178, 198], **FACES, "filter": "lanczos", "holdout": 0.1, "max_bad": 0.0, "max_bad_photos": 0}
+SETTINGS = {
+    "resolution": 64,
+    "crop": [0, 20, 178, 198],
+    **FACES,
+    "filter": "lanczos",
+    "near_duplicates": "ignore",
+    "holdout": 0.1,
+    "max_bad": 0.0,
+    "max_bad_photos": 0,
+}
 PORTRAITS = {(225, 275): 600, (4032, 3024): 60}  # width and height, and how many
 DISTINCT_PORTRAITS = 12  # then repeated, each with different bytes appended
 SINGLE_IMAGES, SINGLE_SECONDS = 5_000, 20  # long enough to average out short variations of speed

@@ -3,7 +3,8 @@
     python stages/preprocess.py [--raw data/raw] [--out data/shards] [--workers 4]
 
 Reads the section `preprocess` of params.yaml. Writes shards, index.json, report.json (skipped photos and the reasons), preview.png
-(25 training images, spread evenly) and, with `crop: face`, faces.png (photos with the detected faces).
+(25 training images, spread evenly) and, with `crop: face`, faces.png (photos with the detected faces). A run that was killed resumes: the
+results for the photos so far are in data/.shards-results, which can be deleted at any time.
 """
 
 import argparse
@@ -17,7 +18,9 @@ from facegan.preprocessing.preprocess import preprocess
 
 def main(arguments: argparse.Namespace) -> None:
     parameters = read_parameters(arguments.params).preprocess
-    result = preprocess(arguments.raw, parameters, arguments.out, arguments.workers)
+    is_inside = arguments.out.is_relative_to(command.ROOT)
+    lasting = command.HOME / arguments.out.relative_to(command.ROOT) if is_inside else arguments.out  # ROOT may be an experiment's copy
+    result = preprocess(arguments.raw, parameters, arguments.out, arguments.workers, lasting.with_name(f".{lasting.name}-results"))
     index = result.index
     print(f"{index.train:,} training images of {index.resolution} px and {index.holdout:,} held out, in {arguments.out}")
     print(f"look at {arguments.out / 'preview.png'}; report.json lists what was skipped")

@@ -29,6 +29,8 @@ class PreprocessParameters(Section):
         min_eye_distances: minimum side of the square, in distances of the eyes; a face so close to the photo's edge that the square would
             be smaller is skipped.
         filter: resampling filter.
+        near_duplicates: what to do about images that are almost the same, such as re-saved, resized or edited copies. ignore: do not look
+            for them; together: all are for training, or all are held out; drop: only the first by name is used.
         holdout: share of the photos that are held out from training, if the photos have no list of partitions.
         max_bad: maximum share of unreadable photos; the stage stops at more, and at more than ``max_bad_photos``.
         max_bad_photos: number of unreadable photos that are accepted whatever their share is.
@@ -42,6 +44,7 @@ class PreprocessParameters(Section):
     min_face_pixels: Annotated[WholeNumber, Ge(8), Le(65_535)]
     min_eye_distances: Annotated[Number, Ge(1), Le(4)]
     filter: Filter
+    near_duplicates: Literal["ignore", "together", "drop"]
     holdout: Annotated[Number, Ge(0), Le(0.9)]
     max_bad: Annotated[Number, Ge(0), Le(1)]
     max_bad_photos: Annotated[WholeNumber, Ge(0)]

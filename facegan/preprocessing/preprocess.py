@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,15 @@ import numpy as np
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import lock_folder, replace_folder, write_json
 from facegan.common.progress import Progress
-from facegan.common.shards import Index, ShardWriter, Split
+from facegan.common.shards import SPLITS, Index, ShardWriter, Split
 from facegan.photos.store import Photos, open_photos
 from facegan.photos.worker_pool import Workers
 from facegan.preprocessing.advice import advise_on_number, advise_on_square
 from facegan.preprocessing.faces import REMEDIES, describe_crop, measure_face_share, read_faces
 from facegan.preprocessing.images import Photo, UnreadablePicture, explain_unreadable, read_image
+from facegan.preprocessing.near_duplicates import SimilarImages, hash_image
 from facegan.preprocessing.parameters import PreprocessParameters
+from facegan.preprocessing.results import Outcome, choose_database, hash_pixels, open_results, remove_old_databases
 from facegan.preprocessing.sheets import save_faces_sheet, save_preview, spread
 
 BATCH_BYTES = 1_000_000  # of images per message; the largest single image has 786,432
@@ -36,32 +38,6 @@ SAMPLE_PHOTOS = 100  # in which the size of the faces is measured
 FEW_IMAGES = 100  # from this number, any share of photos with a face is accepted
 MOST_REASONS = 5  # listed on screen
 RARE = 0.05  # share of photos with a face, below which the crop is probably wrong
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """The result for one photo.
-
-    Attributes:
-        content: the SHA-256 of the file.
-        digests: the hash of each of its images; more than one only with ``faces: all``.
-        left_out: why faces were skipped, or that there is none.
-        unreadable: why the photo is unreadable, or None.
-        turned: whether the photo was on a side or upside down.
-        damaged_profile: whether its colour profile could not be used.
-    """
-
-    content: bytes
-    digests: list[bytes] = dataclasses.field(default_factory=list)
-    left_out: list[str] = dataclasses.field(default_factory=list)
-    unreadable: str | None = None
-    turned: bool = False
-    damaged_profile: bool = False
-
-    @property
-    def share(self) -> float:
-        """A number in [0, 1) that depends only on the file's content."""
-        return int.from_bytes(self.content[:8], "big") / 2**64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +61,8 @@ class Report:
         self.duplicates: list[dict[str, str]] = []
         self.unreadable: list[dict[str, str]] = []
         self.left_out: list[dict[str, str]] = []
+        self.near_duplicates: list[dict[str, str]] = []
+        self.on_both_sides: list[str] = []
         self.turned: list[str] = []
         self.damaged_profiles: list[str] = []
         self.has_picture: list[bool | None] = []
@@ -118,16 +96,20 @@ class Report:
     def write(self, path: Path, files_left_out: dict[str, int]) -> None:
         """Writes ``report.json``."""
         lists: dict[str, Sequence[object]] = {"duplicates": self.duplicates, "unreadable": self.unreadable, "faces_left_out": self.left_out}
+        lists |= {"near_duplicates": self.near_duplicates, "near_duplicates_on_both_sides": self.on_both_sides}
         lists |= {"turned": self.turned, "damaged_profiles": self.damaged_profiles}
         write_json(path, {"photos": len(self.has_picture), "pictures": self.pictures, **lists, "files_left_out": files_left_out})
 
 
-def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: int) -> Result:
+def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: int, results: Path | None = None) -> Result:
     """Writes the shards, the report and the overview images of the photos in ``raw`` to ``out``.
 
     Of identical images only the first by name is kept. If the photos include CelebA's list of partitions, 0 is for training, and 1 and 2
     are held out. Otherwise, and for photos that are not listed, a hash of the file decides. A photo's split therefore does not depend on
     its name, on the resolution and crop, or on other photos.
+
+    With a folder for ``results``, the result for each photo is kept there: the next run with the same parameters resumes, and only photos
+    with new content are decoded. The output is the same with and without it.
 
     If this fails, ``out`` remains unchanged, and report and overview are in ``<out>-failed``.
 
@@ -136,12 +118,13 @@ def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: 
             out; another process writes to ``out``; or an error of ``open_photos``.
     """
     failed = out.with_name(f"{out.name}-failed")
+    database = None if results is None else choose_database(results, parameters)
     with lock_folder(out, "preprocesses into it"), Workers(workers) as pool:  # which start while the archive's directory is read
         photos = open_photos(raw)
         with replace_folder(out) as folder, keep_report(folder, failed):
             report = Report()
             try:
-                index = write_shards(photos, parameters, folder, pool, report, failed)
+                index = write_shards(photos, parameters, folder, pool, report, failed, database)
             finally:
                 report.write(folder / "report.json", photos.manifest.left_out)
             if parameters.crop == "face":
@@ -153,10 +136,14 @@ def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: 
                 raise FaceganError(f"{problem}; lower preprocess.holdout or check the list of partitions")
             save_preview(folder / "preview.png", folder, index)
         shutil.rmtree(failed, ignore_errors=True)
+        if results is not None:
+            remove_old_databases(results)
         return Result(index, advise(photos, parameters, pool, report, index))
 
 
-def write_shards(photos: Photos, parameters: PreprocessParameters, folder: Path, pool: Workers, report: Report, failed: Path) -> Index:
+def write_shards(
+    photos: Photos, parameters: PreprocessParameters, folder: Path, pool: Workers, report: Report, failed: Path, database: Path | None
+) -> Index:
     """Writes the shards of the photos, adds each photo to the report, and returns the index.
 
     Raises:
@@ -164,13 +151,17 @@ def write_shards(photos: Photos, parameters: PreprocessParameters, folder: Path,
     """
     tolerated = max(parameters.max_bad_photos, int(parameters.max_bad * len(photos.names)))
     partition = photos.read_partition() or {}
-    names = iter(photos.names)
+    names, similar = iter(photos.names), {side: SimilarImages() for side in SPLITS}
     with ShardWriter(folder, parameters.resolution) as writer, Progress("preprocess", len(photos.names), "photos") as progress:
-        for images, outcomes in pool.map(read_batch, split_batches(photos, parameters, pool.count)):
+        for images, outcomes in pool.map(read_batch, split_batches(photos, parameters, pool.count, database)):
             next_image = iter(images)
             for outcome, name in zip(outcomes, names, strict=False):
-                split = choose_split(partition.get(name.rpartition("/")[2]), outcome.share, parameters.holdout)
-                for is_new, image in zip(report.add(name, outcome), next_image, strict=False):
+                listed = partition.get(name.rpartition("/")[2])
+                split = choose_split(listed, outcome.share, parameters.holdout)
+                are_new = report.add(name, outcome)
+                if outcome.hashes:
+                    split = separate_near_duplicates(name, outcome, are_new, split, listed is not None, parameters, similar, report)
+                for is_new, image in zip(are_new, next_image, strict=False):
                     if is_new:
                         writer.add(split, image)
             if len(report.unreadable) > tolerated:
@@ -179,29 +170,77 @@ def write_shards(photos: Photos, parameters: PreprocessParameters, folder: Path,
         return writer.finish(describe_crop(parameters), parameters.filter, photos.manifest.sha256)
 
 
+def separate_near_duplicates(
+    name: str,
+    outcome: Outcome,
+    are_new: list[bool],
+    split: Split,
+    is_listed: bool,
+    parameters: PreprocessParameters,
+    similar: Mapping[Split, SimilarImages],
+    report: Report,
+) -> Split:
+    """Returns the split for a photo's images, so that no image in one split resembles one in the other.
+
+    An image that resembles earlier images in both splits is dropped. A split from CelebA's list remains.
+
+    Args:
+        are_new: whether to use each image; set to False for those that are dropped.
+        similar: the images in each split so far; the photo's images are added.
+    """
+    found = [
+        {side: images.find(hash) for side, images in similar.items()} if new else {}
+        for hash, new in zip(outcome.hashes, are_new, strict=True)
+    ]
+    sides = {side for images in found for side, names in images.items() if names}
+    on_both_sides = len(sides) == 2 and not is_listed and parameters.near_duplicates == "together"
+    if len(sides) == 1 and not is_listed:
+        split = sides.pop()
+    if on_both_sides:
+        report.on_both_sides.append(name)
+    for number, (hash, images) in enumerate(zip(outcome.hashes, found, strict=True)):
+        resembled = [other for names in images.values() for other in names]
+        if resembled:
+            report.near_duplicates.append({"name": name, "similar_to": resembled[0]})
+        if are_new[number] and (on_both_sides or (resembled and parameters.near_duplicates == "drop")):
+            are_new[number] = False
+            report.pictures -= 1
+        elif are_new[number]:
+            similar[split].add(hash, name)
+    return split
+
+
 def choose_split(partition: int | None, share: float, holdout: float) -> Split:
     """Returns a photo's split: by its partition in CelebA's list (0: train; 1 and 2: holdout), else by its share in [0, 1)."""
     held_out = share < holdout if partition is None else partition != 0
     return "holdout" if held_out else "train"
 
 
-def split_batches(photos: Photos, parameters: PreprocessParameters, workers: int) -> Iterator[tuple[Photos, PreprocessParameters]]:
+def split_batches(
+    photos: Photos, parameters: PreprocessParameters, workers: int, database: Path | None
+) -> Iterator[tuple[Photos, PreprocessParameters, Path | None]]:
     """Yields the photos in batches, small enough to keep all workers busy and to return messages of about a megabyte."""
     size = max(1, min(BATCH_BYTES // (3 * parameters.resolution**2), len(photos.names) // (BATCHES_PER_WORKER * workers)))
     for start in range(0, len(photos.names), size):
-        yield photos.select(photos.names[start : start + size]), parameters
+        yield photos.select(photos.names[start : start + size]), parameters, database
 
 
-def read_batch(photos: Photos, parameters: PreprocessParameters) -> tuple[np.ndarray, list[Outcome]]:
+def read_batch(photos: Photos, parameters: PreprocessParameters, database: Path | None) -> tuple[np.ndarray, list[Outcome]]:
     """Returns the images of some photos, uint8 (n, 3, H, W), and the outcome of each photo. Runs in a worker.
 
     Sending one array to the parent takes half the time of sending many.
     """
-    images, outcomes = [], []
+    results = open_results(database, parameters.resolution)
+    images: list[np.ndarray] = []
+    outcomes, new = [], []
     for name, content in zip(photos.names, photos.read_all(), strict=True):
-        found, outcome = read_photo(name, content, parameters)
+        known = results.find(hashlib.sha256(content).digest())
+        found, outcome = known or read_photo(name, content, parameters)
         images += found
         outcomes.append(outcome)
+        if known is None:
+            new.append((found, outcome))
+    results.add(new)
     shape = (-1, 3, parameters.resolution, parameters.resolution)
     return np.array(images, np.uint8).reshape(shape), outcomes
 
@@ -220,11 +259,11 @@ def read_photo(name: str, content: bytes, parameters: PreprocessParameters) -> t
         return [], Outcome(digest, unreadable=str(error))
     return images, Outcome(
         digest,
-        [hashlib.sha256(image.data).digest()[:16] for image in images],
+        [hash_pixels(image) for image in images],
         left_out,
-        None,
-        photo.quarters > 0,
-        photo.has_damaged_profile,
+        turned=photo.quarters > 0,
+        damaged_profile=photo.has_damaged_profile,
+        hashes=[] if parameters.near_duplicates == "ignore" else [hash_image(image) for image in images],
     )
 
 
@@ -278,7 +317,7 @@ def check_faces(report: Report, failed: Path) -> None:
 
 def advise(photos: Photos, parameters: PreprocessParameters, pool: Workers, report: Report, index: Index) -> list[str]:
     """Returns advice on the images, in lines."""
-    lines, number = report_losses(photos, report), len(photos.names)
+    lines, number = report_losses(photos, report, parameters.near_duplicates), len(photos.names)
     if report.duplicates:
         lines.append(f"{len(report.duplicates):,} of {len(report.duplicates) + report.pictures:,} images are duplicates and were skipped")
     if parameters.crop == "face" and not report.found == report.pictures == number:
@@ -292,7 +331,7 @@ def advise(photos: Photos, parameters: PreprocessParameters, pool: Workers, repo
     return lines + advise_on_number(index.train)
 
 
-def report_losses(photos: Photos, report: Report) -> list[str]:
+def report_losses(photos: Photos, report: Report, near_duplicates: str) -> list[str]:
     """Returns lines that state which files and faces were skipped, why, and how to keep them."""
     lines = []
     if photos.manifest.left_out:
@@ -303,6 +342,11 @@ def report_losses(photos: Photos, report: Report) -> list[str]:
         count = sum(entry["reason"].startswith(kind) for entry in report.left_out)
         if count:
             lines.append(f"{count:,} × {kind}; {remedy}")
+    if report.near_duplicates:
+        action = {"together": "are in the same split as those", "drop": "were dropped"}[near_duplicates]
+        lines.append(f"{len(report.near_duplicates):,} images are almost the same as others, and {action}")
+    if report.on_both_sides:
+        lines.append(f"{len(report.on_both_sides):,} photos resemble training images and held-out ones, and were dropped")
     if report.turned:
         lines.append(f"{len(report.turned):,} photos were upside down or on a side, and were turned")
     if report.damaged_profiles:

@@ -14,7 +14,15 @@ from facegan.preprocessing.images import Photo, UnreadablePicture, read_image
 from facegan.preprocessing.parameters import PreprocessParameters
 
 MAX_BYTES = 20 * 2**20
-LIKE_CELEBA = {"template": "celeba", "margin": 0.0, "filter": "lanczos", "holdout": 0.0, "max_bad": 0.0, "max_bad_photos": 0}
+LIKE_CELEBA = {
+    "template": "celeba",
+    "margin": 0.0,
+    "filter": "lanczos",
+    "near_duplicates": "ignore",
+    "holdout": 0.0,
+    "max_bad": 0.0,
+    "max_bad_photos": 0,
+}
 LARGEST_FACE = {"crop": "face", "faces": "largest", "min_face_pixels": 16, "min_eye_distances": 3.0}
 
 

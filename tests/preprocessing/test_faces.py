@@ -35,7 +35,7 @@ SIZE = 64
 
 def parameters(**changes) -> PreprocessParameters:
     face = {"crop": "face", "template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 32, "min_eye_distances": 3.0}
-    others = {"resolution": SIZE, "filter": "lanczos", "holdout": 0.1, "max_bad": 0.0, "max_bad_photos": 0}
+    others = {"resolution": SIZE, "filter": "lanczos", "near_duplicates": "ignore", "holdout": 0.1, "max_bad": 0.0, "max_bad_photos": 0}
     return PreprocessParameters(**face | others | changes)
 
 

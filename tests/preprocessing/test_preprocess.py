@@ -1,10 +1,12 @@
 """The stage preprocess: content of the shards, report, overview images and advice, and interruptions."""
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,7 +19,7 @@ import psutil
 import pytest
 import yaml
 from drawn_faces import draw_photo
-from PIL import Image
+from PIL import Image, ImageEnhance
 from projects import ROOT, complete, start_stage
 from raw_photos import make_raw
 from sklearn.datasets import load_sample_image
@@ -27,27 +29,31 @@ from facegan.common.config import ConfigurationError, read_yaml
 from facegan.common.errors import FaceganError
 from facegan.common.shards import Index, open_split
 from facegan.parameters import read_parameters
+from facegan.preprocessing import preprocess as preprocess_module
 from facegan.preprocessing.advice import advise_on_number
 from facegan.preprocessing.parameters import PreprocessParameters
 from facegan.preprocessing.preprocess import Result, choose_split, preprocess, read_photo
+from facegan.preprocessing.results import open_results
 
 SIZE = 28
 FACE = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 28, "min_eye_distances": 3.0}
-EMPTY_REPORT = {
-    "photos": 0,
-    "pictures": 0,
-    "duplicates": [],
-    "unreadable": [],
-    "faces_left_out": [],
-    "turned": [],
-    "damaged_profiles": [],
-    "files_left_out": {},
-}
+LISTS = ["duplicates", "unreadable", "faces_left_out", "near_duplicates", "near_duplicates_on_both_sides", "turned", "damaged_profiles"]
+EMPTY_REPORT = {"photos": 0, "pictures": 0, **{key: [] for key in LISTS}, "files_left_out": {}}
 
 
 def parameters(**changes) -> PreprocessParameters:
     return PreprocessParameters(
-        **{"resolution": SIZE, "crop": "none", **FACE, "filter": "lanczos", "holdout": 0.25, "max_bad": 0.0, "max_bad_photos": 0} | changes
+        **{
+            "resolution": SIZE,
+            "crop": "none",
+            **FACE,
+            "filter": "lanczos",
+            "near_duplicates": "ignore",
+            "holdout": 0.25,
+            "max_bad": 0.0,
+            "max_bad_photos": 0,
+        }
+        | changes
     )
 
 
@@ -180,6 +186,44 @@ def test_losses_are_reported_on_screen_with_the_remedy(tmp_path):
     ]
 
 
+def draw_smooth(seed: int) -> Image.Image:
+    return Image.fromarray(draw(seed, 12)).resize((120, 120), Image.Resampling.BICUBIC)
+
+
+def encode_copies(seed: int) -> dict[str, bytes]:
+    """Returns a photo and its re-saved, resized and edited copies."""
+    image = draw_smooth(seed)
+    copies = {
+        "a": image,
+        "brighter": ImageEnhance.Brightness(image).enhance(1.2),
+        "half": image.resize((60, 60)),
+        "paler": ImageEnhance.Color(image).enhance(0.8),
+    }
+    files = {f"{seed:02d} {name}.png": drawn_faces.encode(copy, "PNG") for name, copy in copies.items()}
+    return files | {f"{seed:02d} re-saved.jpg": drawn_faces.encode(image, quality=40)}
+
+
+def test_near_duplicates_are_in_the_same_split_or_dropped(tmp_path):
+    photos = {name: content for seed in range(8) for name, content in encode_copies(seed).items()}
+
+    originals = np.array([np.asarray(draw_smooth(seed).resize((SIZE, SIZE))).transpose(2, 0, 1) for seed in range(8)], float)
+
+    def find_originals(out: Path, split: str) -> set[int]:
+        """Returns the photos of which a split contains a copy."""
+        images = [image.numpy() for images in open_split(out, split) for image in images]
+        return {int(np.abs(originals - image).mean((1, 2, 3)).argmin()) for image in images}
+
+    out, separate = run(tmp_path, photos)
+    assert find_originals(out, "train") & find_originals(out, "holdout")  # copies in both splits
+    out, result = run(tmp_path, photos, near_duplicates="together")
+    assert find_originals(out, "holdout") and not find_originals(out, "train") & find_originals(out, "holdout")
+    assert result.index.train + result.index.holdout == separate.index.train + separate.index.holdout == 40
+    assert result.advice[0] == "32 images are almost the same as others, and are in the same split as those"
+    assert len(read_report(out)["near_duplicates"]) == 32
+    out, result = run(tmp_path, photos, near_duplicates="drop")
+    assert result.index.train + result.index.holdout == read_report(out)["pictures"] == 8
+
+
 def test_damaged_colour_profile_is_counted(tmp_path):
     photos = {"a.png": encode(draw(0), icc_profile=b"damaged"), "b.png": encode(draw(1))}
     out, result = run(tmp_path, photos, holdout=0.0)
@@ -267,6 +311,9 @@ def test_folder_and_archive_give_the_same_shards(tmp_path):
         {"faces": "first"},
         {"min_face_pixels": 0},
         {"max_bad": 2},
+        {"max_bad_photos": -1},
+        {"min_eye_distances": 0.5},
+        {"near_duplicates": "keep"},
     ],
     ids=str,
 )
@@ -313,7 +360,7 @@ def test_script_fails_with_one_line(tmp_path):
 def start_slow_stage(tmp_path: Path, cpu_seconds: float = 0.4):
     """Starts the stage with work for many seconds. Returns it and its workers when both have used this CPU time; 0.4 s is during work."""
     slow = encode(np.zeros((4000, 4000, 3), np.uint8), "JPEG")
-    raw = make_raw(tmp_path, {f"{number:03d}.jpg": slow for number in range(200)}, compression=zipfile.ZIP_STORED)
+    raw = make_raw(tmp_path, {f"{number:03d}.jpg": slow + b"%d" % number for number in range(200)}, compression=zipfile.ZIP_STORED)
     stage = start_stage(ROOT, "preprocess", "--raw", str(raw), "--out", str(tmp_path / "shards"), "--workers", "2")
     deadline, children = time.monotonic() + 60, []
     while sum(child.cpu_times().user > cpu_seconds for child in children) < 2:
@@ -332,6 +379,67 @@ def test_interrupted_stage_leaves_no_process_and_no_index(tmp_path, end):
     _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []
     assert not (tmp_path / "shards/index.json").exists()
+
+
+def count_decoded(monkeypatch: pytest.MonkeyPatch, raw: Path, out: Path, results: Path, **changes) -> int:
+    """Preprocesses in this process. Returns the number of photos that were decoded."""
+    names = []
+
+    def read(name: str, *arguments):
+        names.append(name)
+        return read_photo(name, *arguments)
+
+    class Serial:
+        count = 1
+
+        def map(self, function, tasks):
+            return (function(*task) for task in tasks)
+
+    monkeypatch.setattr(preprocess_module, "read_photo", read)
+    monkeypatch.setattr(preprocess_module, "Workers", lambda count: contextlib.nullcontext(Serial()))
+    open_results.cache_clear()
+    preprocess(raw, parameters(**changes), out, 1, results)
+    return len(names)
+
+
+def test_only_photos_with_new_content_are_decoded(tmp_path, monkeypatch):
+    photos, results = draw_photos(20) | {"photos/0003 copy.png": encode(draw(3)), "bad.jpg": b"no picture"}, tmp_path / "results"
+    added = photos | {f"photos/0000 {number}.png": encode(draw(100 + number)) for number in range(3)}
+    changes = {"max_bad": 0.5, "near_duplicates": "together"}
+    raw = make_raw(tmp_path / "first", photos)
+    assert count_decoded(monkeypatch, raw, tmp_path / "one", results, **changes) == 21
+    assert count_decoded(monkeypatch, raw, tmp_path / "two", results, **changes | {"holdout": 0.5, "near_duplicates": "drop"}) == 0
+    assert count_decoded(monkeypatch, raw, tmp_path / "three", results, **changes | {"resolution": 32}) == 21
+    raw = make_raw(tmp_path / "second", added)
+    assert count_decoded(monkeypatch, raw, tmp_path / "four", results, **changes) == 3
+    monkeypatch.undo()
+    preprocess(raw, parameters(**changes), tmp_path / "from scratch", 1)
+    assert read_files(tmp_path / "four") == read_files(tmp_path / "from scratch")
+
+
+@pytest.mark.parametrize("damage", ["the file", "the rows"])
+def test_damaged_results_are_computed_again(tmp_path, monkeypatch, damage):
+    raw, results = make_raw(tmp_path, draw_photos(8)), tmp_path / "results"
+    preprocess(raw, parameters(), tmp_path / "one", 1, results)
+    [database] = results.glob("*.sqlite")
+    if damage == "the file":
+        for path in results.iterdir():
+            path.write_bytes(b"damaged" * 1000)
+    else:
+        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute("UPDATE results SET images = zeroblob(length(images))")
+    assert count_decoded(monkeypatch, raw, tmp_path / "two", results) == 8
+    assert read_files(tmp_path / "one") == read_files(tmp_path / "two")
+
+
+def test_killed_run_keeps_the_results_so_far(tmp_path):
+    stage, _ = start_slow_stage(tmp_path, cpu_seconds=2.0)
+    stage.kill()
+    stage.communicate(timeout=60)
+    [database] = (tmp_path / ".shards-results").glob("*.sqlite")
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        [count] = connection.execute("SELECT count(*) FROM results").fetchone()
+    assert 0 < count < 200
 
 
 def test_ctrl_c_during_the_start_prints_nothing(tmp_path):

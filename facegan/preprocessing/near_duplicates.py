@@ -1,0 +1,41 @@
+"""Finds images that are almost the same: re-saved, resized or edited copies.
+
+In: images, one after the other. Out: the earlier images that each resembles. Images are compared by the perceptual hash of the package
+imagehash (the signs of 256 low frequencies of the discrete cosine transform). Among 1,500 centre crops of CelebA at 64 pixels, no two of
+1,124,250 pairs differ in 50 bits or less; JPEG copies of quality 30, copies of half the size and changes of brightness, contrast and
+colour differ in at most 22 bits from their original.
+"""
+
+import numpy as np
+from PIL import Image
+
+HASH_SIDE = 16
+HASH_BYTES = HASH_SIDE**2 // 8
+MAX_BITS = 40  # that differ
+
+
+def hash_image(image: np.ndarray) -> bytes:
+    """Returns the perceptual hash (HASH_BYTES) of an image, uint8 (3, H, W)."""
+    import imagehash
+
+    return np.packbits(imagehash.phash(Image.fromarray(image.transpose(1, 2, 0)), HASH_SIDE).hash).tobytes()
+
+
+class SimilarImages:
+    """The hashes of the images so far, with a label for each. The time to add one grows with their number."""
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+        self.hashes = np.zeros((1024, HASH_BYTES // 8), np.uint64)
+
+    def find(self, hash: bytes) -> list[str]:
+        """Returns the labels of the images that differ in at most MAX_BITS, in the order in which they were added."""
+        different = np.bitwise_count(self.hashes[: len(self.labels)] ^ np.frombuffer(hash, np.uint64)).sum(1)
+        return [self.labels[number] for number in np.flatnonzero(different <= MAX_BITS)]
+
+    def add(self, hash: bytes, label: str) -> None:
+        """Adds an image."""
+        if len(self.labels) == len(self.hashes):
+            self.hashes = np.concatenate([self.hashes, np.zeros_like(self.hashes)])
+        self.hashes[len(self.labels)] = np.frombuffer(hash, np.uint64)
+        self.labels.append(label)
