@@ -14,7 +14,7 @@ SCORINGS, IMAGES, FEATURES = 200, 1000, 4
 @pytest.fixture(scope="module")
 def scorings():
     """Scores and interval widths of 200 sets of images from one distribution, and its true distance from the real images."""
-    random = torch.Generator().manual_seed(3)
+    random = torch.Generator().manual_seed(11)
     deviations = torch.tensor([1.0, 0.8, 0.6, 0.5], dtype=torch.float64)
 
     def draw(count):
