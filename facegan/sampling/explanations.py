@@ -33,7 +33,9 @@ STRUCTURE = (
     "real images compared with other real images."
 )
 PRECISION_STRUCTURE = "The share of generated images whose coarse structure is similar to that of real images: are they well-built faces?"
-RECALL_STRUCTURE = "The share of real images whose coarse structure is similar to that of generated images: which kinds of faces are covered?"
+RECALL_STRUCTURE = (
+    "The share of real images whose coarse structure is similar to that of generated images: which kinds of faces are covered?"
+)
 KERNEL = "Measures the same in another way, without the bias of small samples: 0 means that the two sets cannot be distinguished."
 PRECISION = "The share of generated images that are similar to real images: do the faces look real? From 0 to 1."
 RECALL = "The share of real images that are similar to generated images: does the generator produce every kind of face? From 0 to 1."

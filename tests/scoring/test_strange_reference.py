@@ -47,7 +47,10 @@ def is_read_or_reported(folder, about, features: bytes) -> bool:
         reference = read_reference(folder)
     except FaceganError as error:
         return str(error).isprintable() and len(str(error)) < 3000
-    return len(reference.real.network) == len(reference.real.structure) == reference.protocol.real and reference.train.shape[1] == reference.holdout.shape[1]
+    return (
+        len(reference.real.network) == len(reference.real.structure) == reference.protocol.real
+        and reference.train.shape[1] == reference.holdout.shape[1]
+    )
 
 
 def pack(header, rest):
