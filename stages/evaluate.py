@@ -52,7 +52,7 @@ def evaluate_generator(arguments: argparse.Namespace) -> None:
 def evaluate_pictures(arguments: argparse.Namespace) -> None:
     """Scores a set of images, prints the scores, and writes them to --metrics and --out."""
     from facegan.common.files import write_json, write_sealed_json
-    from facegan.scoring.evaluate import describe, describe_distance, summarise
+    from facegan.scoring.evaluate import describe, summarise
     from facegan.scoring.extractors import open_extractor
     from facegan.scoring.picture_scores import extract_pictures, score_pictures
     from facegan.scoring.reference import read_reference
@@ -65,7 +65,7 @@ def evaluate_pictures(arguments: argparse.Namespace) -> None:
     print("\n".join(f"{name}: {value:.6g}" for name, value in report["generated"].items()))
     protocol = report["protocol"]
     print(f"{protocol['generated']:,} images against {protocol['real']:,} real images, protocol {protocol['fingerprint']}")
-    print((describe_distance if against else describe)(report, extractor.space))
+    print(describe(report, extractor.space))
     if arguments.metrics:
         write_json(arguments.metrics, summarise(report, extractor.space))
     if arguments.out:

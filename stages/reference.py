@@ -2,7 +2,8 @@
 
     python stages/reference.py [--shards data/shards] [--out data/reference]
 
-Reads the section `evaluate` of params.yaml. Writes the features of the real images, and the floor: their distance from other real images.
+Reads the section `evaluate` of params.yaml. Writes the features of the real images, the structure space that is fitted to them, and the
+floor: their distances from other real images.
 """
 
 import argparse
@@ -16,14 +17,16 @@ def main(arguments: argparse.Namespace) -> None:
     """Reads the parameters and makes the reference."""
     from facegan.scoring.extractors import name_frechet, open_extractor
     from facegan.scoring.reference import make_reference
+    from facegan.scoring.structure import NAME
 
     parameters = read_parameters(arguments.params).evaluate
     extractor = open_extractor(parameters.extractor, command.HOME / parameters.weights if parameters.weights else None)
     reference = make_reference(arguments.shards, arguments.out, extractor, parameters.images, parameters.memorisation_images)
     print(f"{arguments.out}: {reference.protocol.real:,} real images; {len(reference.train):,} training images in the memorisation test")
-    name = name_frechet(extractor.space)
-    if name in reference.floor:
-        print(f"floor, {reference.floor['images']:,} real images against as many others: {name} {reference.floor[name]:.4g}")
+    names = (name_frechet(extractor.space), name_frechet(NAME))
+    if all(name in reference.floor for name in names):
+        distances = ", ".join(f"{name} {reference.floor[name]:.4g}" for name in names)
+        print(f"floor, {reference.floor['images']:,} real images against as many others: {distances}")
 
 
 if __name__ == "__main__":

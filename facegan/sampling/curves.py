@@ -65,8 +65,8 @@ DIVERSITY = Chart(
 )
 QUICK_SCORES = Chart(
     "Quick scores",
-    "The distance to the real images on a small sample, measured during training; lower is better. These values are comparable with each "
-    "other, but not with the scores above, which use more images.",
+    "The geometric mean of the two distances to the real images, sharpness and texture as well as structure and variety, on a small sample "
+    "during training; lower is better. These values are comparable with each other, but not with the scores above, which use more images.",
     {"score": "quick score"},
 )
 

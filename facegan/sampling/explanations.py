@@ -10,17 +10,31 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A kind of score, in any feature space. A score's name begins with one of the prefixes."""
+    """A kind of score, in any feature space or in the structure space. A score's name begins with one of the prefixes.
+
+    Attributes:
+        is_main: whether it is one of the two distances that runs are compared by.
+    """
 
     prefixes: tuple[str, ...]
     title: str
     better: Literal["lower", "higher"]
     meaning: str
+    is_main: bool = False
 
 
 FRECHET = (
-    "How far the generated images as a set are from the real ones: quality and variety in one number. The best possible value is that of "
+    "How far the generated images as a set are from the real ones, by the features of a network. It reacts mostly to sharpness and texture, "
+    "and little to misplaced parts of a face. The best possible value is that of real images compared with other real images."
+)
+STRUCTURE = (
+    "How far the generated images as a set are from the real ones after averaging to 16 × 16 pixels: are the parts of the faces in their "
+    "places, are the colours right, and is there as much variety? It does not see sharpness or texture. The best possible value is that of "
     "real images compared with other real images."
+)
+PRECISION_STRUCTURE = "The share of generated images whose coarse structure is similar to that of real images: are they well-built faces?"
+RECALL_STRUCTURE = (
+    "The share of real images whose coarse structure is similar to that of generated images: which kinds of faces are covered?"
 )
 KERNEL = "Measures the same in another way, without the bias of small samples: 0 means that the two sets cannot be distinguished."
 PRECISION = "The share of generated images that are similar to real images: do the faces look real? From 0 to 1."
@@ -29,7 +43,10 @@ DENSITY = "Like precision, but less affected by outliers: how many real images a
 COVERAGE = "Like recall, but less affected by outliers: the share of real images with a generated image as a near neighbour. From 0 to 1."
 INCEPTION = "How confident and varied a classifier's predictions for the generated images are. It ignores real images; prefer other scores."
 KINDS = (
-    Kind(("fid", "fd"), "Fréchet distance", "lower", FRECHET),
+    Kind(("fd_pixels16",), "Structure and variety", "lower", STRUCTURE, is_main=True),
+    Kind(("precision_pixels16",), "Share that looks real, in structure", "higher", PRECISION_STRUCTURE),
+    Kind(("recall_pixels16",), "Share of the real variety, in structure", "higher", RECALL_STRUCTURE),
+    Kind(("fid", "fd"), "Sharpness and texture", "lower", FRECHET, is_main=True),
     Kind(("kid", "kd"), "Kernel distance", "lower", KERNEL),
     Kind(("precision",), "Precision", "higher", PRECISION),
     Kind(("recall",), "Recall", "higher", RECALL),

@@ -51,6 +51,15 @@ class Memorisation(pydantic.BaseModel):
     chance: float
     searched: int
     holdout: int
+    combined_chance: float | None = None  # of this test and the one in the structure space; None: an older report
+    in_structure: "Memorisation | None" = None
+
+
+class Untested(pydantic.BaseModel):
+    """Why there is no memorisation test."""
+
+    holdout: int
+    needed: int
 
 
 class FaceShare(pydantic.BaseModel):
@@ -74,6 +83,7 @@ class Evaluation(pydantic.BaseModel):
     floor: dict[str, float] = {}
     untrained: dict[str, float] = {}
     memorisation: Memorisation | None = None
+    memorisation_untested: Untested | None = None
     share_with_face: FaceShare | None = None
     protocol: dict[str, Any]
 

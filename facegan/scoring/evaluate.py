@@ -19,14 +19,15 @@ from facegan.models.generator_file import Card
 from facegan.models.latents import generate_images, seeded_latents
 from facegan.models.network import GeneratorNetwork
 from facegan.models.registry import build_generator, describe_model
-from facegan.scoring.extractors import BATCH, Extractor, extract, name_frechet, name_kernel
+from facegan.scoring import structure
+from facegan.scoring.extractors import BATCH, Extractor, name_frechet
 from facegan.scoring.face_share import measure_face_share, watch_for_faces
-from facegan.scoring.memorisation import draw_sheet, measure_memorisation
+from facegan.scoring.memorisation import CHANCE, Memorisation, draw_sheet, measure_memorisation
 from facegan.scoring.neighbourhoods import find_neighbours
 from facegan.scoring.parameters import FEWEST_IMAGES, EvaluateParameters
 from facegan.scoring.protocol import Protocol
 from facegan.scoring.reference import REMEDY, Reference, gather
-from facegan.scoring.scores import compare, estimate_intervals
+from facegan.scoring.scores import Features, compare_all, estimate_all_intervals, extract_features
 
 SHEET_ROWS = 8
 SHEET_NEIGHBOURS = 4
@@ -51,7 +52,7 @@ def evaluate(
         raise FaceganError(f"expected a generator of {expected}, like the real images; found one of {found}; choose another with --model")
     faces: list[bool] = []
     images = watch_for_faces(generate(generator, parameters, extractor.device), faces)
-    features = extract(extractor, images, "generated images", parameters.images)
+    features = extract_features(extractor, reference.components, images, "generated images", parameters.images)
     report: Report = {
         "model": describe_model(card.parameters),
         "images_seen": card.images_seen,
@@ -65,64 +66,95 @@ def evaluate(
     if share := measure_face_share(faces, reference, shards):
         report["share_with_face"] = dataclasses.asdict(share)
     protocol = Protocol(**dataclasses.asdict(reference.protocol), generated=parameters.images, seed=parameters.seed)
-    return round_numbers(report | {"protocol": protocol.as_plain()}), features
+    return round_numbers(report | {"protocol": protocol.as_plain()}), features.network
 
 
-def score(fake: Tensor, real: Tensor, extractor: Extractor) -> Report:
-    """Returns the part of a report with the scores of fake features (M, D) against real ones (N, D), and their intervals."""
-    return {
-        "generated": compare(real, fake, extractor.space, extractor.classifier),
-        "another_seed_95": estimate_intervals(real, fake, extractor.space),
-    }
+def score(fake: Features, real: Features, extractor: Extractor) -> Report:
+    """Returns the part of a report with the scores of generated images against real ones, and their intervals."""
+    return {"generated": compare_all(real, fake, extractor), "another_seed_95": estimate_all_intervals(real, fake, extractor)}
 
 
 def score_untrained(card: Card, reference: Reference, extractor: Extractor, parameters: EvaluateParameters) -> dict[str, float]:
     """Returns the scores of a generator of the same architecture with newly initialised weights: the other end of the scale."""
     torch.manual_seed(parameters.seed)
     generator = build_generator(card.parameters, card.resolution).to(extractor.device).eval()
-    features = extract(extractor, generate(generator, parameters, extractor.device), "untrained generator", parameters.images)
-    return compare(reference.real, features, extractor.space, extractor.classifier)
+    images = generate(generator, parameters, extractor.device)
+    features = extract_features(extractor, reference.components, images, "untrained generator", parameters.images)
+    return compare_all(reference.real, features, extractor)
 
 
-def check_memorisation(fake: Tensor, reference: Reference, seed: int) -> Report:
-    """Returns the part of a report with the memorisation test; it is empty if there are too few held-out images."""
+def check_memorisation(fake: Features, reference: Reference, seed: int) -> Report:
+    """Returns the part of a report with the memorisation test, in both spaces, or the reason why there is none."""
     if len(reference.holdout) < FEWEST_IMAGES:
-        return {}
-    return {"memorisation": dataclasses.asdict(measure_memorisation(fake, reference.holdout, reference.train, seed))}
+        return {"memorisation_untested": {"holdout": len(reference.holdout), "needed": FEWEST_IMAGES}}
+    network = measure_memorisation(fake.network, reference.holdout, reference.train, seed)
+    structured = measure_memorisation(fake.structure, reference.holdout_structure, reference.train_structure, seed)
+    chance = combine_chances(network, structured)
+    result = dataclasses.asdict(network) | {"detected": chance < CHANCE, "combined_chance": chance}
+    return {"memorisation": result | {"in_structure": dataclasses.asdict(structured)}}
+
+
+def combine_chances(*tests: Memorisation) -> float:
+    """Returns the p-value of several tests together (Bonferroni): their smallest one, times their number."""
+    return min(1.0, len(tests) * min(test.chance for test in tests))
 
 
 def summarise(report: Report, space: str) -> Report:
     """Returns the few numbers of a report that runs are compared by, without nesting, for DVC."""
-    frechet, scores = name_frechet(space), report["generated"]
-    metrics = {name: scores[name] for name in (frechet, name_kernel(space), f"precision_{space}", f"recall_{space}")}
-    metrics |= {f"{frechet}_{end}": report[end][frechet] for end in ("floor", "untrained") if frechet in report.get(end, {})}
-    if "memorisation" in report:
-        metrics["memorised"] = report["memorisation"]["detected"]
+    scores, distances = report["generated"], (name_frechet(space), name_frechet(structure.NAME))
+    metrics = {name: scores[name] for name in (*distances, f"precision_{structure.NAME}", f"recall_{structure.NAME}")}
+    metrics |= {f"{name}_{end}": report[end][name] for name in distances for end in ("floor", "untrained") if name in report.get(end, {})}
+    if test := report.get("memorisation"):
+        metrics |= {"memorised": test["detected"], "memorised_p": test["combined_chance"]}
+    elif "memorisation_untested" in report:
+        metrics["memorised"] = describe_memorisation(report)
     return dict(sorted(metrics.items())) | {"protocol": report["protocol"]["fingerprint"]}
 
 
 def describe(report: Report, space: str) -> str:
-    """Returns the distance, the memorisation test, the share of images with a face, and a note on other training data, one line each."""
-    lines = (describe_distance(report, space), describe_memorisation(report), describe_faces(report), describe_data(report))
+    """Returns the scores, the memorisation test, the share of images with a face, and a note on other training data, one line each."""
+    lines = (describe_scores(report, space), introduce_memorisation(report), describe_faces(report), describe_data(report))
     return "\n".join(filter(None, lines))
 
 
-def describe_distance(report: Report, space: str) -> str:
-    """Returns the distance as a line of text, with the two ends of its scale as far as the report contains them."""
-    name = name_frechet(space)
+def describe_scores(report: Report, space: str) -> str:
+    """Returns the scores that runs are compared by, one line each, with the two ends of each scale as far as the report contains them."""
+    names = {
+        "sharpness and texture": name_frechet(space),
+        "structure and variety": name_frechet(structure.NAME),
+        "share that looks real": f"precision_{structure.NAME}",
+        "share of the real variety": f"recall_{structure.NAME}",
+    }
+    return "\n".join(f"{title}: {describe_score(report, name)}" for title, name in names.items())
+
+
+def describe_score(report: Report, name: str) -> str:
+    """Returns one score with its interval and the two ends of its scale."""
     ends = {"real images": report.get("floor", {}).get(name), "untrained": report.get("untrained", {}).get(name)}
     listed = ", ".join(f"{title} {value:.4g}" for title, value in ends.items() if value is not None)
-    line = f"{name} {report['generated'][name]:.4g}, another seed within ±{report['another_seed_95'][name]:.2g}"
-    return f"{line} ({listed})" if listed else line
+    text = f"{name} {report['generated'][name]:.4g}, another seed within ±{report['another_seed_95'][name]:.2g}"
+    return f"{text} ({listed})" if listed else text
 
 
 def describe_memorisation(report: Report) -> str:
-    """Returns the result of the memorisation test as a line of text."""
+    """Returns the result of the memorisation test as a line of text; empty if it does not apply."""
+    if untested := report.get("memorisation_untested"):
+        return f"not tested: {untested['holdout']} held-out images, at least {untested['needed']} needed"
     if "memorisation" not in report:
-        return "too few held-out images to test for memorised training images"
+        return ""
     test = report["memorisation"]
     verdict = "training images are memorised" if test["detected"] else "no sign of memorised training images"
-    return f"nearest real image is a training image: {test['nearest_is_training']['share']:.2f}, expected {test['expected']:.2f}: {verdict}"
+    shares = [part["nearest_is_training"]["share"] for part in (test, test["in_structure"])]
+    return (
+        f"nearest real image is a training image: {shares[0]:.2f}, in the structure space {shares[1]:.2f}, "
+        f"expected {test['expected']:.2f}; p = {test['combined_chance']:.2g}, memorised if below {CHANCE}: {verdict}"
+    )
+
+
+def introduce_memorisation(report: Report) -> str:
+    """Returns the line of ``describe_memorisation`` with its subject."""
+    line = describe_memorisation(report)
+    return f"memorised training images: {line}" if line else ""
 
 
 def describe_faces(report: Report) -> str:

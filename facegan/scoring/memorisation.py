@@ -48,7 +48,7 @@ class Memorisation:
         detected: whether training images are the nearest significantly more often than by chance.
         nearest_is_training: the share of generated images whose nearest real image is a training image.
         expected: that share if nothing was memorised.
-        chance: the p-value: the share of label permutations with this share or more.
+        chance: the p-value: the probability that random labels reach this share.
         closer_than_holdout: the share of pairs in which the generated image is closer to a training image than the held-out one is.
         searched, holdout: the numbers of training and held-out images.
     """
@@ -66,7 +66,8 @@ def measure_memorisation(fake: Tensor, holdout: Tensor, train: Tensor, seed: int
     """Tests generated features (M, D) against training features (T, D), with held-out ones (H, D) for comparison."""
     random = np.random.default_rng(seed)
     hits = count_hits(fake, holdout, train)
-    chance = np.mean([random.permutation(hits)[: len(train)].sum() >= hits[: len(train)].sum() for _ in range(RESAMPLES)])
+    reached = sum(random.permutation(hits)[: len(train)].sum() >= hits[: len(train)].sum() for _ in range(RESAMPLES))
+    chance = (reached + 1) / (RESAMPLES + 1)  # the observed labels are one of the permutations, so never zero
     return Memorisation(
         detected=bool(chance < CHANCE),
         nearest_is_training=measure_hits(hits, len(train), random),

@@ -28,10 +28,12 @@ from facegan.photos.store import FolderStore, Store
 from facegan.photos.zip_archive import ZipStore
 from facegan.preprocessing.images import Photo, UnreadablePicture
 from facegan.scoring.evaluate import Report, check_extractor, check_memorisation, round_numbers, score
-from facegan.scoring.extractors import BATCH, Extractor, extract
+from facegan.scoring.extractors import BATCH, Extractor
 from facegan.scoring.parameters import FEWEST_IMAGES
 from facegan.scoring.protocol import PictureProtocol, RealProtocol
 from facegan.scoring.reference import Reference, shuffle
+from facegan.scoring.scores import Features, extract_with_averages
+from facegan.scoring.structure import fit_components, project
 
 NOT_RESIZED = "use the generator's original images (stages/sample.py --native), not resized ones"
 
@@ -43,14 +45,19 @@ class Pictures:
     Attributes:
         path: of the folder or zip.
         size: height and width in pixels.
-        features: (N, D), in the same fixed random order as those of a reference.
+        features, averages: (N, D) and (N, 3 · 16²), in the same fixed random order as those of a reference.
         protocol: of scores against these images; its ``data`` is a hash of the images.
     """
 
     path: Path
     size: tuple[int, int]
     features: Tensor
+    averages: Tensor
     protocol: RealProtocol
+
+    def project(self, components: Tensor) -> Features:
+        """Returns the features in both spaces, with these components of the structure space."""
+        return Features(self.features, project(self.averages, components))
 
 
 def score_pictures(pictures: Pictures, real: Reference | Pictures, extractor: Extractor, seed: int) -> Report:
@@ -62,7 +69,9 @@ def score_pictures(pictures: Pictures, real: Reference | Pictures, extractor: Ex
     Raises:
         FaceganError: images of another size than the real ones, or a reference made with another extractor.
     """
-    fake, protocol = pictures.features, real.protocol
+    protocol = real.protocol
+    components = real.components if isinstance(real, Reference) else fit_components(real.averages)
+    fake = pictures.project(components)
     report: Report = {"pictures": {"path": str(pictures.path), "sha256": pictures.protocol.data}}
     if isinstance(real, Reference):
         check_extractor(real, extractor)
@@ -70,8 +79,8 @@ def score_pictures(pictures: Pictures, real: Reference | Pictures, extractor: Ex
         report |= score(fake, real.real, extractor) | {"floor": real.floor} | check_memorisation(fake, real, seed)
     else:
         check_size(pictures, real.size)
-        report |= score(fake, real.features, extractor)
-    report["protocol"] = PictureProtocol(**dataclasses.asdict(protocol), generated=len(fake)).as_plain()
+        report |= score(fake, real.project(components), extractor)
+    report["protocol"] = PictureProtocol(**dataclasses.asdict(protocol), generated=len(pictures.features)).as_plain()
     return round_numbers(report)
 
 
@@ -103,9 +112,10 @@ def extract_pictures(path: Path, option: str, extractor: Extractor) -> Pictures:
         print(f"{option}: {len(names):,} images in {printable(path.name)}; skipped: {others}")
     height, width = next(decode_images(store, names[:1], option)).shape[1:]
     batches = read_batches(store, names, (height, width), option, BATCH[extractor.device.type])
-    features = extract(extractor, batches, f"images in {printable(path.name)}", len(names))
+    features, averages = extract_with_averages(extractor, batches, f"images in {printable(path.name)}", len(names))
     protocol = RealProtocol(sha256, height, crop="none", filter="none", split="all", real=len(names), **extractor.protocol)
-    return Pictures(path, (height, width), features[shuffle(len(features)).to(features.device)], protocol)
+    order = shuffle(len(features)).to(features.device)
+    return Pictures(path, (height, width), features[order], averages[order], protocol)
 
 
 def list_folder(folder: Path) -> tuple[Store, list[str], Counter[str], str]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Le
 
 from facegan.common.shards import Crop
+from facegan.scoring import structure
 
 ROUNDING = "(x + 1) * 127.5, rounded to nearest, clipped, uint8"
 KERNEL_SUBSETS = 100
@@ -31,6 +32,7 @@ class RealProtocol:
         extractor: the name of the feature space.
         weights_sha256: the hash of the extractor's weights.
         resize: how the extractor resizes images to its input size.
+        structure: the structure space. Protocols without this field are older; their scores have no structure space.
     """
 
     data: str
@@ -42,6 +44,7 @@ class RealProtocol:
     extractor: str
     weights_sha256: str
     resize: str
+    structure: str = f"{structure.NAME}, {structure.COMPONENTS} components"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,14 +20,19 @@ from torch import Tensor
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import discard, hash_file, read_sealed_json, write_bytes, write_sealed_json
 from facegan.common.shards import Index, Split, open_split, read_index
-from facegan.scoring.extractors import BATCH, Extractor, extract
+from facegan.scoring.extractors import BATCH, Extractor
 from facegan.scoring.parameters import FEWEST_IMAGES
 from facegan.scoring.protocol import RealProtocol
-from facegan.scoring.scores import compare
+from facegan.scoring.scores import Features, compare_all, extract_with_averages
+from facegan.scoring.structure import SIZE, fit_components, project
 
 ORDER_SEED = 0
 FEATURES, INFO = "features.safetensors", "reference.json"
-TENSORS = {"train": "F32", "holdout": "F32", "train_rows": "I64", "holdout_rows": "I64"}
+TENSORS = {
+    **{"train": "F32", "train_structure": "F32", "train_rows": "I64"},
+    **{"holdout": "F32", "holdout_structure": "F32", "holdout_rows": "I64"},
+    "components": "F64",
+}
 REMEDY = "run stages/reference.py again"
 
 
@@ -37,6 +42,8 @@ class Reference:
 
     Attributes:
         train, holdout: features (T, D) and (H, D), for the scores and for the nearest-neighbour search.
+        train_structure, holdout_structure: the same images in the structure space, (T, K) and (H, K).
+        components: of the structure space, fitted to the real images of the scores; see ``facegan.scoring.structure``.
         train_rows, holdout_rows: the positions of these images in their split.
         protocol: how the features were computed.
         floor: the scores of real images against other real images, and the number of images on each side.
@@ -44,15 +51,18 @@ class Reference:
 
     train: Tensor
     holdout: Tensor
+    train_structure: Tensor
+    holdout_structure: Tensor
+    components: Tensor
     train_rows: Tensor
     holdout_rows: Tensor
     protocol: RealProtocol
     floor: dict[str, int | float]
 
     @property
-    def real(self) -> Tensor:
-        """The features (N, D) that scores are computed against."""
-        return self.train[: self.protocol.real]
+    def real(self) -> Features:
+        """The features of the N images that scores are computed against."""
+        return Features(self.train[: self.protocol.real], self.train_structure[: self.protocol.real])
 
 
 class ReferenceInfo(BaseModel):
@@ -85,14 +95,29 @@ def make_reference(shards: Path, folder: Path, extractor: Extractor, images: int
     kept = max(real, index.train if memorisation_images is None else min(memorisation_images, index.train))
     lacking = max(0, 2 * real - index.train)  # of the second real set: taken from the held-out images
     train_rows, holdout_rows = train_order[: max(2 * real, kept)], holdout_order[: max(lacking, real)]
-    train = extract_split(extractor, shards, "train", train_rows)
-    holdout = extract_split(extractor, shards, "holdout", holdout_rows) if len(holdout_rows) else train[:0]
-    second = torch.cat([train[real : 2 * real], holdout[:lacking]])
-    floor: dict[str, int | float] = {"images": len(second)}
-    if len(second) >= FEWEST_IMAGES:
-        floor |= compare(train[: len(second)], second, extractor.space, extractor.classifier)
+    train, averages = extract_split(extractor, shards, "train", train_rows)
+    components = fit_components(averages[:real])
+    train_structure = project(averages, components)
+    holdout, holdout_structure = train[:0], train_structure[:0]
+    if len(holdout_rows):
+        holdout, averages = extract_split(extractor, shards, "holdout", holdout_rows)
+        holdout_structure = project(averages, components)
+    second = Features(
+        torch.cat([train[real : 2 * real], holdout[:lacking]]),
+        torch.cat([train_structure[real : 2 * real], holdout_structure[:lacking]]),
+    )
+    count = len(second.network)
+    floor: dict[str, int | float] = {"images": count}
+    if count >= FEWEST_IMAGES:
+        floor |= compare_all(Features(train[:count], train_structure[:count]), second, extractor)
     protocol = RealProtocol(index.fingerprint, index.resolution, index.crop, index.filter, split="train", real=real, **extractor.protocol)
-    result = Reference(train[:kept], holdout[:real], train_rows[:kept], holdout_rows[:real], protocol, floor)
+    result = Reference(
+        **{"train": train[:kept], "train_structure": train_structure[:kept], "train_rows": train_rows[:kept]},
+        **{"holdout": holdout[:real], "holdout_structure": holdout_structure[:real], "holdout_rows": holdout_rows[:real]},
+        components=components,
+        protocol=protocol,
+        floor=floor,
+    )
     write_reference(folder, result)
     return result
 
@@ -102,10 +127,10 @@ def shuffle(count: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(ORDER_SEED))
 
 
-def extract_split(extractor: Extractor, shards: Path, split: Split, rows: Tensor) -> Tensor:
-    """Returns the features (N, D) of some images of a split."""
+def extract_split(extractor: Extractor, shards: Path, split: Split, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the features (N, D) of some images of a split, and their averages for the structure space."""
     batches = (gather(shards, split, batch) for batch in rows.split(BATCH[extractor.device.type]))
-    return extract(extractor, batches, f"real images, {split}", len(rows))
+    return extract_with_averages(extractor, batches, f"real images, {split}", len(rows))
 
 
 def gather(shards: Path, split: Split, rows: Tensor) -> Tensor:
@@ -149,8 +174,11 @@ def find_problem(header: dict[str, tuple[str, list[int]]], info: ReferenceInfo) 
     if {name: dtype for name, (dtype, _) in header.items()} != TENSORS:
         return "other tensors"
     shapes = {name: shape for name, (_, shape) in header.items()}
-    pairs = [(shapes[split], shapes[f"{split}_rows"]) for split in ("train", "holdout")]
-    if not all(len(features) == 2 and rows == features[:1] for features, rows in pairs) or shapes["train"][1] != shapes["holdout"][1]:
+    count = {split: shapes[f"{split}_rows"] for split in ("train", "holdout")}  # each [N]
+    widths = {space: shapes[f"train{space}"][1:] for space in ("", "_structure")}  # [D] and [K]
+    expected = {f"{split}{space}": rows + width for split, rows in count.items() for space, width in widths.items()}
+    expected["components"] = [*widths["_structure"], 3 * SIZE**2]
+    if any(len(shape) != 2 or shapes[name] != shape for name, shape in expected.items()):
         return f"shapes {shapes}"
     if not FEWEST_IMAGES <= info.protocol.real <= shapes["train"][0]:
         return f"{shapes['train'][0]} training images"

@@ -169,6 +169,7 @@ def test_fid_is_recognised(tmp_path, pictures, sources):
     [
         (MEMORISATION, "No sign of memorised training images For 71% of the generated images (59 to 83%)"),
         (MEMORISATION | {"detected": True, "chance": 1e-9}, "is below 0.001; below 0.01, the test is positive"),
+        (MEMORISATION | {"combined_chance": 0.5, "in_structure": MEMORISATION}, "In the structure space the share is 71%."),
         (None, "Not tested"),
     ],
 )
@@ -176,6 +177,21 @@ def test_memorisation_is_reported(tmp_path, pictures, sources, test, phrase):
     change(sources.evaluation / "report.json", memorisation=test)
     _, page = write(tmp_path, pictures, sources)
     assert phrase in page.text and ("None of these people exist." in page.text) == ("positive" not in phrase)
+
+
+def test_both_distances_are_shown_first(tmp_path, pictures, sources):
+    report = json.loads((sources.evaluation / "report.json").read_text())
+    change(sources.evaluation / "report.json", generated=report["generated"] | {"fd_pixels16": 41.5, "recall_pixels16": 0.125})
+    _, page = write(tmp_path, pictures, sources)
+    main, details = page.text.split("Details")
+    assert "Structure and variety fd_pixels16 41.5" in main and "Sharpness and texture fd_efficientnet_lite0 186.6" in main
+    assert "0.125" in details
+
+
+def test_reason_for_no_memorisation_test_is_shown(tmp_path, pictures, sources):
+    change(sources.evaluation / "report.json", memorisation=None, memorisation_untested={"holdout": 12, "needed": 20})
+    _, page = write(tmp_path, pictures, sources)
+    assert "there are 12 held-out images, and at least 20 are needed" in page.text
 
 
 def test_problems_of_the_training_are_shown(tmp_path, pictures, sources):
@@ -251,4 +267,5 @@ def test_readings_are_between_untrained_and_floor():
 def test_kind_is_the_first_word_of_a_score():
     kinds = {name: find_kind(name) for name in ("fid", "fid_clean", "fd_dinov2", "kid", "kd_x", "fidelity", "precision_x")}
     titles = [kind and kind.title for kind in kinds.values()]
-    assert titles == [*["Fréchet distance"] * 3, *["Kernel distance"] * 2, None, "Precision"]
+    assert titles == [*["Sharpness and texture"] * 3, *["Kernel distance"] * 2, None, "Precision"]
+    assert find_kind("fd_pixels16").title == "Structure and variety" and find_kind("recall_pixels16").better == "higher"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -92,6 +93,8 @@ def test_memorisation_is_detected_only_for_training_images(tmp_path):
     reference = refer(tmp_path / "shards", images=40)
     reports = [evaluate(Replay(part), CARD, reference, tmp_path / "shards", open_lite(), choose(60))[0] for part in (train, fresh)]
     memorised, new = (report["memorisation"] for report in reports)
+    assert memorised["in_structure"]["nearest_is_training"]["low"] > 0.6 and memorised["combined_chance"] < 0.01
+    assert not new["in_structure"]["detected"] and new["combined_chance"] > 0.01
     assert memorised["detected"] and memorised["nearest_is_training"]["low"] > 0.6
     assert not new["detected"] and new["nearest_is_training"]["low"] < 0.5 < new["nearest_is_training"]["high"]
 
@@ -140,7 +143,8 @@ def test_quick_score_has_no_side_effects():
     assert quick(generator) == quick(generator) > 1
     assert generator.training and torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
-    assert quick.name == f"{FD}_quick20"
+    assert quick.name == f"{FD}_pixels16_quick20"
+    assert quick(generator) == pytest.approx(math.sqrt(math.prod(quick.measure_distances(generator).values())))
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +189,7 @@ def test_stages_write_all_results(project):
 
     assert next(iter(metrics)) == FD  # DVC shows columns in alphabetical order
     assert len(metrics) <= 12 and not any(isinstance(value, dict) for value in metrics.values())
+    assert metrics["fd_pixels16"] > metrics["fd_pixels16_floor"] and metrics["memorised_p"] == report["memorisation"]["combined_chance"]
     assert metrics[FD] == report["generated"][FD] and metrics["protocol"] == report["protocol"]["fingerprint"]
     assert (metrics[f"{FD}_floor"], metrics[f"{FD}_untrained"]) == (report["floor"][FD], report["untrained"][FD])
 
@@ -196,9 +201,10 @@ def test_stages_write_all_results(project):
     assert other["protocol"] != metrics["protocol"] and other[FD] != metrics[FD]
 
 
-def test_without_held_out_images_only_the_memorisation_test_is_missing(tmp_path):
+def test_without_held_out_images_the_metrics_say_why_memorisation_was_not_tested(tmp_path):
     output, metrics, report = run_evaluate(make_scorable_project(tmp_path, hold_out=False))
-    assert "too few held-out images" in output and "memorisation" not in report
+    assert metrics["memorised"] == "not tested: 0 held-out images, at least 20 needed" and metrics["memorised"] in output
+    assert "memorisation" not in report and "memorised_p" not in metrics
     assert report["floor"]["images"] == 40 and metrics[FD] > 0
     assert Image.open(tmp_path / "project/data/evaluation/neighbours.png").height > 0
 

@@ -16,7 +16,7 @@ from facegan.scoring.extractors import extract
 from facegan.scoring.memorisation import measure_memorisation
 from facegan.scoring.picture_scores import extract_pictures, score_pictures
 from facegan.scoring.protocol import PictureProtocol
-from facegan.scoring.scores import compare
+from facegan.scoring.scores import compare_all, extract_features
 
 FD = "fd_efficientnet_lite0"
 
@@ -61,12 +61,13 @@ def report(folder, reference):
 
 
 def test_images_score_like_their_generator(report, reference, fakes):
-    features = extract(open_lite(), torch.from_numpy(fakes).split(16))
-    expected = compare(reference.real, features, "efficientnet_lite0")
+    features = extract_features(open_lite(), reference.components, torch.from_numpy(fakes).split(16))
+    expected = compare_all(reference.real, features, open_lite())
     assert set(report["generated"]) == set(expected)
-    for name in (FD, *(f"{name}_efficientnet_lite0" for name in ("precision", "recall", "density", "coverage"))):
+    scores = ("fd", "precision", "recall", "density", "coverage")
+    for name in (f"{name}_{space}" for name in scores for space in ("efficientnet_lite0", "pixels16")):
         assert report["generated"][name] == pytest.approx(expected[name], rel=1e-5), name
-    found = measure_memorisation(features, reference.holdout, reference.train, seed=0)
+    found = measure_memorisation(features.network, reference.holdout, reference.train, seed=0)
     assert report["memorisation"]["nearest_is_training"]["share"] == pytest.approx(found.nearest_is_training.share, rel=1e-8)
     assert report["floor"][FD] == pytest.approx(reference.floor[FD], rel=1e-8)
 

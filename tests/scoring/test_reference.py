@@ -45,7 +45,7 @@ def make(project, folder, images, memorisation_images=None):
 
 def test_real_images_are_the_first_in_a_fixed_order(project, tmp_path):
     reference = make(project, tmp_path, 50)
-    assert torch.equal(reference.real, extract_corners(project, "train", shuffle(180)[:50]))
+    assert torch.equal(reference.real.network, extract_corners(project, "train", shuffle(180)[:50]))
     assert torch.equal(reference.train, extract_corners(project, "train", reference.train_rows)) and len(reference.train) == 180
     assert torch.equal(reference.holdout, extract_corners(project, "holdout", reference.holdout_rows)) and len(reference.holdout) == 20
 
@@ -63,12 +63,12 @@ def test_held_out_images_complete_the_second_set(project, tmp_path):
     assert reference.floor["images"] == 90
     reference = make(project, tmp_path, 95)
     second = torch.cat([extract_corners(project, "train", shuffle(180)[95:]), extract_corners(project, "holdout", shuffle(20)[:10])])
-    assert reference.floor["fd_corners"] == frechet_distance(fit_gaussian(reference.real), fit_gaussian(second))
+    assert reference.floor["fd_corners"] == frechet_distance(fit_gaussian(reference.real.network), fit_gaussian(second))
 
 
 def test_all_images_are_used_if_there_are_too_few(project, tmp_path):
     reference = make(project, tmp_path, 10_000)
-    assert reference.protocol.real == len(reference.real) == 180
+    assert reference.protocol.real == len(reference.real.network) == 180
     assert reference.floor["images"] == 20
     small = copy_project(tmp_path)
     make_shards(small, count=12)

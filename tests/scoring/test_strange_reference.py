@@ -21,7 +21,8 @@ def make_reference(train=24, holdout=5, features=3, real=20, **floor):
     protocol = RealProtocol("d" * 64, 32, (1, 2, 33, 34), "box", "train", real, "corners", "0" * 64, "none")
     parts = {"train": torch.randn(train, features), "holdout": torch.randn(holdout, features)}
     rows = {f"{name}_rows": torch.randperm(len(part)) for name, part in parts.items()}
-    return Reference(**parts, **rows, protocol=protocol, floor={"images": 20, **floor})
+    parts |= {f"{name}_structure": torch.randn(len(part), 2) for name, part in parts.items()}
+    return Reference(**parts, **rows, components=torch.randn(2, 768).double(), protocol=protocol, floor={"images": 20, **floor})
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,10 @@ def is_read_or_reported(folder, about, features: bytes) -> bool:
         reference = read_reference(folder)
     except FaceganError as error:
         return str(error).isprintable() and len(str(error)) < 3000
-    return len(reference.real) == reference.protocol.real and reference.train.shape[1] == reference.holdout.shape[1]
+    return (
+        len(reference.real.network) == len(reference.real.structure) == reference.protocol.real
+        and reference.train.shape[1] == reference.holdout.shape[1]
+    )
 
 
 def pack(header, rest):
