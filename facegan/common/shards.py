@@ -25,12 +25,12 @@ if TYPE_CHECKING:  # imported where it is used: preprocessing writes shards with
     from torch import Tensor
 
 FORMAT = "facegan-shards-1"
-SPLITS = ("train", "holdout")
+Split = Literal["train", "holdout"]
+SPLITS: tuple[Split, ...] = ("train", "holdout")
 SHARD_BYTES = 256_000_000
 HEADER_BYTES = 4096  # a page, so that the pictures behind it start on one
 REMEDY = "run the stage preprocess again"
 
-Split = Literal["train", "holdout"]
 Crop = str | tuple[int, ...]
 
 

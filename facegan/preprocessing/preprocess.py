@@ -151,7 +151,8 @@ def write_shards(
     """
     tolerated = max(parameters.max_bad_photos, int(parameters.max_bad * len(photos.names)))
     partition = photos.read_partition() or {}
-    names, similar = iter(photos.names), {side: SimilarImages() for side in SPLITS}
+    names = iter(photos.names)
+    similar: dict[Split, SimilarImages] = {side: SimilarImages() for side in SPLITS}
     with ShardWriter(folder, parameters.resolution) as writer, Progress("preprocess", len(photos.names), "photos") as progress:
         for images, outcomes in pool.map(read_batch, split_batches(photos, parameters, pool.count, database)):
             next_image = iter(images)

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import json
 import re
 from html.parser import HTMLParser
 

@@ -4,6 +4,7 @@ import csv
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -110,9 +111,9 @@ def find_ranks(parent: int) -> list[int]:
     return [child for child in children if b"RANK=" in open(f"/proc/{child}/environ", "rb").read()]
 
 
-def start_and_wait(project, images):
+def start_and_wait(project, images, **environment):
     """Starts training. Returns the process when the picture after this number of images is written."""
-    process = start_stage(project, "train")
+    process = start_stage(project, "train", **environment)
     wait_for(lambda: any((project / ".checkpoints").glob(f"*/progress/{images:010d}.png")), process)
     return process
 
@@ -149,12 +150,11 @@ def test_signal_to_the_launcher_stops_all_with_a_checkpoint(tmp_path):
 def test_a_hanging_process_is_named(tmp_path):
     project = copy_project(tmp_path, MODEL, images=100_000, batch=16, processes=2, progress_images=160)
     make_shards(project)
-    process = start_stage(project, "train", FACEGAN_ANSWER_SECONDS="2")
-    wait_for_picture(project, process, 320)
-    ranks = find_ranks(process.pid)
+    process = start_and_wait(project, 320, FACEGAN_ANSWER_SECONDS="2")
+    ranks = find_ranks(find_script(process))
     os.kill(ranks[1], signal.SIGSTOP)
     time.sleep(6)
     os.kill(ranks[1], signal.SIGCONT)
-    process.send_signal(signal.SIGTERM)
+    os.kill(find_script(process), signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     assert out.count("rank 1 on ") == 1 and "has not answered for" in out
