@@ -114,7 +114,14 @@ def test_collapsed_training_stops_and_continues_on_request(tmp_path, capsys, mon
     monkeypatch.setattr(collapse, "LASTING_IMAGES", 640)
     runs = SmallRuns(tmp_path, norm="batch")
     hopeless = {"lr": 1e-6, "discriminator_lr_ratio": 1e4, "batch": 32, "images": 6_400, "progress_images": 6_400}
-    game = {"objective": "non_saturating", "penalty": "none", "gamma": 0.0, "penalty_stride": 1, "fresh_batch": False, "score_every_images": None}
+    game = {
+        "objective": "non_saturating",
+        "penalty": "none",
+        "gamma": 0.0,
+        "penalty_stride": 1,
+        "fresh_batch": False,
+        "score_every_images": None,
+    }
     with pytest.raises(FaceganError, match=r"^collapse: .* for 640 images.*train\.on_collapse: warn"):
         runs.train(on_collapse="stop", **hopeless, **game)
     assert not (runs.folders.model / "generator.safetensors").exists()

@@ -88,9 +88,7 @@ def test_processes_wait_for_a_slow_one(shared):
 
 
 @pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="requires a machine without a GPU")
-@pytest.mark.parametrize(
-    ("device", "message"), [("cuda", r"CUDA GPU .*\(0\); found 2"), ("mps", "expected 1 on an Apple GPU")]
-)
+@pytest.mark.parametrize(("device", "message"), [("cuda", r"CUDA GPU .*\(0\); found 2"), ("mps", "expected 1 on an Apple GPU")])
 def test_more_processes_than_gpus_are_rejected(device, message, tmp_path):
     with pytest.raises(FaceganError, match=message):
         check_processes(2, device)
