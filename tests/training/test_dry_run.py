@@ -57,7 +57,7 @@ def test_parameters_are_checked(tmp_path):
     result = run_stage(project, "train", "--dry-run")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    assert "expected a resolution of 32, 64, 128 or 256; found 40" in result.stderr
+    assert "found 40" in result.stderr
 
 
 def test_slow_or_large_steps_are_estimated_from_a_smaller_batch():
