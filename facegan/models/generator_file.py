@@ -103,7 +103,7 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[Gene
     """
     path = Path(path)
     if not path.is_file():
-        raise FaceganError(f"expected a generator at {path}; found no such file; train one, or name another with --model")
+        raise FaceganError(f"expected a generator at {path}; found no such file; train one first, or give the path of another one")
     try:
         network, card = read_generator_from_checkpoint(path) if is_checkpoint(path) else load_network(path, build_generator)
     except OSError as error:

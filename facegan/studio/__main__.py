@@ -12,9 +12,7 @@ from pathlib import Path
 from facegan.common.errors import FaceganError
 
 PROJECT = Path(__file__).resolve().parents[2]
-MISSING = (
-    "error: expected the studio's packages; found no {}; run: make studio, or pip install -r requirements-studio.txt in a new environment"
-)
+MISSING = "error: expected the studio's packages; found no {}; run: make studio in the project's folder, or pip install 'facegan[studio]'"
 PUBLIC = (
     "\nlistening on {host}: anyone who can reach port {port} of this machine can see its runs, generators, progress pictures and nearest "
     "training photos, name directions and use its processor; there is no password and no encryption"

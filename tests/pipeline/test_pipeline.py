@@ -26,7 +26,7 @@ IDENTITY = {
 
 
 def run(folder: Path, *command: str, fails: bool = False) -> str:
-    """Runs a command in the folder and returns what it printed. Unless it is meant to fail, a failure fails the test; and the other way round."""
+    """Runs a command in the folder and returns what it printed. Fails unless it fails as expected."""
     environment = {**os.environ, **IDENTITY, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     assert bool(result.returncode) == fails, result.stdout + result.stderr
@@ -66,7 +66,7 @@ def project(tmp_path_factory) -> Iterator[Path]:
         yield project
 
 
-def test_everything_that_the_contract_names_is_there(project):
+def test_all_documented_outputs_exist(project):
     for name in (
         "data/raw/manifest.json",
         "data/shards/index.json",
@@ -92,7 +92,7 @@ def test_nothing_changed_nothing_runs(project):
     assert "up to date" in run(project, "dvc", "status")
 
 
-def test_what_scoring_lacks_is_told_before_the_training(project):
+def test_reference_is_computed_before_training(project):
     planned = re.findall(r"> python stages/(\w+)\.py", run(project, "dvc", "repro", "--dry", "--force"))
     assert sorted(planned) == sorted(STAGES)
     assert planned.index("reference") < planned.index("train")
@@ -104,7 +104,7 @@ def test_data_is_ignored_by_git_and_the_lock_is_not(project):
     assert not any(file.startswith(("data/", ".checkpoints/")) for file in files)
 
 
-def test_one_number_changed_reruns_what_reads_it_and_shows_both_sides(project):
+def test_changed_number_reruns_its_stages_and_is_compared(project):
     output = run(project, "dvc", "exp", "run", "-S", "train.lr=1e-3")
     assert stages_run(output) == {"train", "evaluate", "sample"}
     changes = json.loads(run(project, "dvc", "params", "diff", "--json"))
@@ -143,12 +143,12 @@ def unpacked(project, tmp_path):
     return folder
 
 
-def test_a_downloaded_zip_is_enough_for_the_demo(unpacked):
+def test_demo_runs_in_a_downloaded_zip(unpacked):
     output = run(unpacked, "make", "demo")
     assert stages_run(output) == set() and "fd_efficientnet_lite0" in output and "data/samples/report.html" in output
 
 
-def test_a_user_without_a_name_is_enough_for_the_demo(unpacked):
+def test_demo_runs_for_a_user_without_a_name(unpacked):
     rights = "+dac_override,+dac_read_search"  # the tests' files are another user's
     stranger = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", f"--inh-caps={rights}", f"--ambient-caps={rights}"]
     if not shutil.which("setpriv") or subprocess.run([*stranger, "true"], capture_output=True, timeout=60).returncode:
@@ -189,7 +189,7 @@ def test_a_touched_file_reruns_what_rests_on_it(project, file, stages):
     assert changed == stages
 
 
-def test_a_longer_run_goes_on_from_the_shorter_ones_end(project):
+def test_longer_run_resumes_from_the_end_of_a_shorter_one(project):
     """In the project, in a temporary copy of it, and after another experiment was checked out; to the bytes of a run that ran through."""
     shutil.rmtree(project / ".checkpoints")
     run(project, "dvc", "exp", "run", "--temp", "train", "-S", "train.images=800", "-S", "train.seed=3", "-n", "at-once")
@@ -217,7 +217,7 @@ def test_a_longer_run_goes_on_from_the_shorter_ones_end(project):
     run(project, "dvc", "checkout", "-q")
 
 
-def test_what_retrains_nothing(project):
+def test_files_that_do_not_retrain(project):
     for name in ("facegan/studio/page.py", "benchmarks/speed.py", "README.md", "stages/command.py"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         with (project / name).open("a") as file:
@@ -226,14 +226,14 @@ def test_what_retrains_nothing(project):
     run(project, "git", "checkout", "-q", ".")
 
 
-def test_taking_another_preset_is_copying_it(project):
+def test_copied_preset_is_used(project):
     shutil.copy(project / "presets/my_faces_laptop.yaml", project / "params.yaml")
     changed = json.loads(run(project, "dvc", "params", "diff", "--json"))["params.yaml"]
     run(project, "git", "checkout", "-q", ".")
     assert changed["model.name"] == {"old": "dcgan", "new": "resnet"} and changed["data.source"]["new"] == "folder"
 
 
-def test_queued_runs_fetch_nothing_again(project):
+def test_queued_runs_do_not_repeat_the_download(project):
     run(project, "dvc", "exp", "run", "--queue", "-S", "train.lr=1e-4")
     assert stages_run(run(project, "dvc", "exp", "run", "--run-all")) == {"train", "evaluate", "sample"}
     table = json.loads(run(project, "dvc", "exp", "show", "--json"))
@@ -261,14 +261,14 @@ def hash_outputs(project: Path) -> dict[str, str]:
     return {str(path.relative_to(project)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def tear(path: Path) -> None:
-    """Leaves the first half of a file; what shares its bytes with it (DVC's cache) stays whole."""
+def truncate(path: Path) -> None:
+    """Leaves the first half of a file; the file in DVC's cache is not changed."""
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content[: len(content) // 2])
 
 
-DAMAGED = {  # one file that is torn, another that is gone
+DAMAGED = {  # a truncated file, and a missing one
     "photos": ("data/raw/photos.zip", "data/raw/manifest.json"),
     "shards": ("data/shards/train-00000.safetensors", "data/shards/index.json"),
     "index": ("data/shards/index.json", "data/shards/holdout-00000.safetensors"),
@@ -281,21 +281,21 @@ DAMAGED = {  # one file that is torn, another that is gone
 }
 
 
-@pytest.mark.parametrize(("torn", "gone"), DAMAGED.values(), ids=DAMAGED)
-def test_what_is_torn_or_missing_is_mended(project, torn, gone):
-    whole = hash_outputs(project)
-    tear(project / torn)
-    (project / gone).unlink()
+@pytest.mark.parametrize(("damaged", "missing"), DAMAGED.values(), ids=DAMAGED)
+def test_damaged_or_missing_files_are_restored(project, damaged, missing):
+    expected = hash_outputs(project)
+    truncate(project / damaged)
+    (project / missing).unlink()
     run(project, "dvc", "repro")
-    assert hash_outputs(project) == whole
+    assert hash_outputs(project) == expected
 
 
-def test_leftovers_and_removed_folders_are_mended(project):
-    whole = hash_outputs(project)
+def test_leftovers_and_removed_folders_do_not_matter(project):
+    expected = hash_outputs(project)
     for folder in ("data/shards", "data/reference", "data/model", "data/evaluation"):
         shutil.rmtree(project / folder)
     run(project, "dvc", "repro")
-    assert hash_outputs(project) == whole
+    assert hash_outputs(project) == expected
     for leftover in (
         "data/.model.part/a.safetensors",
         "data/.model.old/a.safetensors",
@@ -303,55 +303,55 @@ def test_leftovers_and_removed_folders_are_mended(project):
         "metrics/losses.csv.part",
     ):
         (project / leftover).parent.mkdir(exist_ok=True)
-        (project / leftover).write_bytes(b"torn")
+        (project / leftover).write_bytes(b"damaged")
     run(project, "dvc", "repro", "--force", "--no-run-cache", "--single-item", "preprocess", "train")
     run(project, "dvc", "repro")
-    assert hash_outputs(project) == whole
+    assert hash_outputs(project) == expected
 
 
 def leave_leftovers(run_folder: Path) -> None:
-    """Leaves what a killed training may leave among its checkpoints, and a torn note of what the run is."""
-    tear(run_folder / "run.json")
+    """Leaves what a killed training may leave among its checkpoints, and a damaged note of what the run is."""
+    truncate(run_folder / "run.json")
     for name in (".trash-1-2/state.ckpt", f"{run_folder.name}/state.next.ckpt", f"{run_folder.name}/finished/0000000480.part/state.ckpt"):
         (run_folder.parent / name).parent.mkdir(exist_ok=True)
-        (run_folder.parent / name).write_bytes(b"torn")
+        (run_folder.parent / name).write_bytes(b"damaged")
 
 
 DAMAGES = {
-    "torn": lambda folder: tear(folder / "finished/0000000480/state.ckpt"),
+    "damaged": lambda folder: truncate(folder / "finished/0000000480/state.ckpt"),
     "leftovers": leave_leftovers,
     "removed": shutil.rmtree,
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_damaged_checkpoints_are_mended(project, damage):
+def test_damaged_checkpoints_are_skipped(project, damage):
     run(project, "dvc", "repro")
-    whole = hash_outputs(project)
+    expected = hash_outputs(project)
     shutil.rmtree(project / ".checkpoints")  # earlier tests' experiments
     assert run_stage(project, "train").returncode == 0
     [run_json] = project.glob(".checkpoints/*/run.json")
     damage(run_json.parent)
     run(project, "dvc", "repro", "--force", "--no-run-cache", "--single-item", "train")
     assert (
-        hash_outputs(project) | {"metrics/evaluate.json": whole["metrics/evaluate.json"]} == whole
+        hash_outputs(project) | {"metrics/evaluate.json": expected["metrics/evaluate.json"]} == expected
     )  # whose scores evaluate would take anew
     assert not list(project.glob(".checkpoints/.trash*")) and not list(project.glob(".checkpoints/*/**/*.part"))
 
 
-def test_after_a_failed_training_no_earlier_score_is_left(project):
+def test_failed_training_leaves_no_earlier_score(project):
     run(project, "dvc", "repro")
-    whole, text = hash_outputs(project), (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(text.replace("start_from: null", "start_from: nowhere"))
+    expected, text = hash_outputs(project), (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("start_from: null", "start_from: missing_folder"))
     output = run(project, "dvc", "repro", fails=True)
-    assert "error: " in output and "nowhere" in output and "Traceback" not in output
+    assert "error: " in output and "missing_folder" in output and "Traceback" not in output
     assert not (project / "metrics/evaluate.json").exists() and not (project / "data/model").exists()
     (project / "params.yaml").write_text(text)
     run(project, "dvc", "repro")
-    assert hash_outputs(project) == whole
+    assert hash_outputs(project) == expected
 
 
-def test_a_second_clone_makes_the_same_bytes(project, tmp_path):
+def test_second_clone_writes_the_same_bytes(project, tmp_path):
     clone = tmp_path / "clone"
     run(tmp_path, "git", "clone", "-q", str(project), str(clone))
     lock = (clone / "dvc.lock").read_text()

@@ -1,4 +1,4 @@
-"""Augmentation: nothing at strength 0, exact where it can be, differentiable twice, the same for real and generated images."""
+"""Augmentation: the identity at strength 0, exact for whole pixels, differentiable twice."""
 
 import math
 
@@ -30,7 +30,7 @@ def strength(value: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("policy", [*POLICIES, "none"])
-def test_strength_0_is_the_identity_to_the_bit(policy):
+def test_strength_0_is_the_identity(policy):
     images = torch.randn(8, 3, 16, 16)
     assert torch.equal(augment(policy, images, 0.0), images)
 
@@ -41,7 +41,7 @@ def test_no_policy_is_the_identity_at_any_strength():
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_strength_1_changes_images_and_keeps_their_form(policy):
+def test_strength_1_changes_images_but_not_their_shape(policy):
     images = torch.rand(64, 3, 16, 16) * 2 - 1
     result = augment(policy, images, 1.0)
     assert result.shape == images.shape
@@ -93,7 +93,7 @@ def shift(x: float, y: float) -> torch.Tensor:
 QUARTER_TURN = make_matrices((0, -torch.ones(2), 0), (1, 0, 0))
 
 
-def test_whole_pixels_move_exactly_and_grey_comes_in():
+def test_shift_by_whole_pixels_is_exact():
     images = torch.randn(2, 3, 8, 8)
     moved = warp(images, shift(2, -1))
     assert torch.equal(moved[:, :, 1:, :-2], images[:, :, :-1, 2:])
@@ -111,7 +111,7 @@ def test_a_quarter_turn_turns():
     assert torch.equal(warp(images, QUARTER_TURN), images.rot90(1, (2, 3)))
 
 
-def test_motions_one_after_the_other_are_one_motion():
+def test_product_of_matrices_is_one_warp():
     images = torch.zeros(2, 3, 12, 12)
     images[:, :, 4:8, 4:8] = torch.randn(2, 3, 4, 4)  # far from the edge, where the first motion loses what the second brings back
     turned = warp(warp(images, shift(2, -1)), QUARTER_TURN)
@@ -126,7 +126,7 @@ def test_a_flip_mirrors_exactly():
     assert 16 < flipped.sum() < 48
 
 
-def test_colors_keep_within_diffaugments_ranges():
+def test_colors_stay_in_the_ranges_of_diffaugment():
     """An even picture: contrast and saturation have nothing to change, brightness moves it by half at most."""
     images = torch.zeros(2000, 3, 2, 2)
     moved = augment("color", images, 1.0)
@@ -146,7 +146,7 @@ def test_cutout_greys_at_most_a_quarter():
     assert areas.min() >= 1 / 16 - 1e-6  # a corner's quarter of it, when the centre is in the corner
 
 
-def test_adaptive_strength_settles_where_the_discriminator_is_right_as_often_as_it_should():
+def test_adaptive_strength_converges_to_the_target():
     """A discriminator that overfits: sign of 1 without augmentation, less by as much as augmentation is strong."""
     value = strength(0.0)
     for _ in range(4000):

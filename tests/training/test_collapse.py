@@ -9,6 +9,7 @@ import pytest
 from small_runs import SmallRuns
 
 from facegan.common.errors import FaceganError
+from facegan.training import collapse
 from facegan.training.collapse import LASTING_IMAGES, MEAN_HALFLIFE_IMAGES, CollapseDetector
 from facegan.training.history import ROW_IMAGES
 
@@ -108,9 +109,11 @@ def test_memory_survives_a_checkpoint():
     assert not math.isnan(resumed.memory["saturated_since"])
 
 
-def test_collapsed_training_stops_and_continues_on_request(tmp_path, capsys):
+def test_collapsed_training_stops_and_continues_on_request(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(collapse, "LASTING_STEPS", 20)
+    monkeypatch.setattr(collapse, "LASTING_IMAGES", 640)
     runs = SmallRuns(tmp_path, norm="batch")
-    hopeless = {"lr": 1e-6, "discriminator_lr_ratio": 1e4, "batch": 128, "images": 26_112, "progress_images": 26_112}
+    hopeless = {"lr": 1e-6, "discriminator_lr_ratio": 1e4, "batch": 32, "images": 6_400, "progress_images": 6_400}
     game = {
         "objective": "non_saturating",
         "penalty": "none",
@@ -119,7 +122,7 @@ def test_collapsed_training_stops_and_continues_on_request(tmp_path, capsys):
         "fresh_batch": False,
         "score_every_images": None,
     }
-    with pytest.raises(FaceganError, match=r"^collapse: .* for 25,600 images.*train\.on_collapse: warn"):
+    with pytest.raises(FaceganError, match=r"^collapse: .* for 640 images.*train\.on_collapse: warn"):
         runs.train(on_collapse="stop", **hopeless, **game)
     assert not (runs.folders.model / "generator.safetensors").exists()
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Training learns, tells what it did, and leaves what the contract says."""
+"""Training learns, reports what it did, and writes the documented files."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from facegan.training.schedules import decay_factor
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run long enough to learn that a bright ellipse lies on a dark ground."""
+    """A run long enough to learn a bright ellipse on a dark background."""
     fast = {"images": 6_000, "batch": 16, "lr": 1e-3, "ema_halflife_images": 500}
     project = copy_project(tmp_path_factory.mktemp("trained"), **fast, progress_images=2_000)
     make_shards(project, count=600)
@@ -45,7 +45,7 @@ def test_training_learns_the_data(trained):
     assert 0.3 < diversity < 2
 
 
-def test_the_losses_are_a_history(trained):
+def test_losses_have_one_row_per_step_at_first(trained):
     with (trained[0] / "metrics" / "losses.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["images_seen"]) for row in rows][:2] == [16, 32]  # after every step at first
@@ -53,30 +53,30 @@ def test_the_losses_are_a_history(trained):
     assert all(0 <= float(row["loss_discriminator"]) < 100 for row in rows)  # of single steps at first
 
 
-def test_train_json_says_what_was_done(trained):
+def test_train_json_contains_a_few_numbers(trained):
     report = json.loads((trained[0] / "metrics" / "train.json").read_text())
     assert report["images_seen"] == 6_000
     assert report["images_per_second"] > 0
     assert len(report) <= 8 and all(isinstance(value, int | float) for value in report.values())
 
 
-def test_what_is_no_metric_lies_beside_the_model(trained):
+def test_training_json_describes_the_run(trained):
     report = json.loads((trained[0] / "data" / "model" / "training.json").read_text())
     assert report["rewinds"] == report["warnings"] == [] and report["quick_score"] is None
     assert report["device"] == "cpu" and report["parameters"]["model"]["name"] == "dcgan"
 
 
-def test_progress_pictures_are_named_by_images_seen(trained):
+def test_progress_pictures_are_named_after_images_seen(trained):
     names = [path.name for path in sorted((trained[0] / "data" / "model" / "progress").iterdir())]
     assert names == [f"{images:010d}.png" for images in (0, 2_000, 4_000, 6_000)]
 
 
-def test_the_stage_says_what_it_made_and_where(trained):
+def test_stage_prints_its_outputs(trained):
     assert "generator.safetensors" in trained[1].stdout and "losses.csv" in trained[1].stdout
     assert trained[1].stderr == ""
 
 
-def test_the_card_rebuilds_the_generator(trained):
+def test_generator_is_rebuilt_from_its_card(trained):
     generator, card = load_generator(trained[0] / "data" / "model" / "generator.safetensors")
     assert (card.model, card.resolution, card.latent_size, card.images_seen) == ("dcgan", 32, 100, 6_000)
     index = json.loads((trained[0] / "data" / "shards" / "index.json").read_text())
@@ -87,11 +87,11 @@ def test_the_card_rebuilds_the_generator(trained):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lr": -1.0}, "train.lr: expected greater than 0"),
-        ({"batch": 16, "processes": 3}, "train.batch: expected a multiple of processes (3); found 16"),
+        ({"lr": -1.0}, "train.lr: expected greater than"),
+        ({"batch": 16, "processes": 3}, "train.batch: expected a multiple of"),
     ],
 )
-def test_impossible_parameters_stop_before_anything_is_done(tmp_path, change, message):
+def test_impossible_parameters_are_rejected_first(tmp_path, change, message):
     project = copy_project(tmp_path, **change)
     result = run_stage(project, "train")
     assert result.returncode == 1
@@ -99,17 +99,17 @@ def test_impossible_parameters_stop_before_anything_is_done(tmp_path, change, me
     assert not (project / ".checkpoints").exists()
 
 
-def test_debug_shows_where_an_error_came_from(tmp_path):
+def test_debug_prints_a_traceback(tmp_path):
     assert "Traceback" in run_stage(copy_project(tmp_path, lr=-1.0), "train", "--debug").stderr
 
 
-def test_without_shards_the_error_says_what_to_run(tmp_path):
+def test_missing_shards_are_reported(tmp_path):
     result = run_stage(copy_project(tmp_path), "train")
     assert result.returncode == 1
     assert "run the stage preprocess" in result.stderr
 
 
-def test_the_average_forgets_half_in_its_halflife():
+def test_ema_halves_old_weights_in_its_halflife():
     assert decay_factor(64, 64) == 0.5
     assert decay_factor(10, 20) ** 2 == pytest.approx(0.5)
     assert decay_factor(64, 0) == 0
@@ -119,7 +119,7 @@ def test_the_average_forgets_half_in_its_halflife():
     torch.testing.assert_close(old.weight, 0.75 * before + 0.25 * new.weight)
 
 
-def test_an_average_on_a_gpu_moves_as_one_on_a_cpu():
+def test_ema_for_gpus_equals_lerp():
     weights = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed, shape in enumerate([(4, 3), (5,), (2, 3, 4, 4)])]
     averages = [torch.zeros_like(weight) + 0.5 for weight in weights]
     expected = [torch.lerp(average, weight, 0.1) for average, weight in zip(averages, weights, strict=True)]
@@ -128,7 +128,7 @@ def test_an_average_on_a_gpu_moves_as_one_on_a_cpu():
         torch.testing.assert_close(average, value)
 
 
-def test_recalibrated_statistics_are_those_of_the_activations():
+def test_recalibrated_batch_norm_has_the_statistics_of_the_activations():
     torch.manual_seed(0)
     norm = torch.nn.BatchNorm2d(3).requires_grad_(False).eval()
     inputs = torch.randn(128, 3, 5, 5) * 4 + 2

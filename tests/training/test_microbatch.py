@@ -6,7 +6,7 @@ from projects import copy_project, make_shards, run_stage
 
 from facegan.common.errors import FaceganError
 from facegan.training.hardware import choose_hardware
-from facegan.training.microbatch import choose_size, find_unit, split
+from facegan.training.microbatch import choose_size, find_unit, fit, split
 from facegan.training.processes import World
 from presets import KINDS, PRESETS, make_small_trainer, measure_difference, run_steps
 
@@ -114,6 +114,33 @@ def test_what_does_not_fit_at_all_is_told():
     with pytest.raises(torch.OutOfMemoryError):
         choose_size(256, 1, 105, measure)
     assert tried == [8, 1]
+
+
+def test_fit_measures_steps_and_restores_the_trainer(monkeypatch):
+    """On a substitute for CUDA's memory: 10 bytes for each image of a microbatch, of which 70 fit."""
+    trainer = make_small_trainer("celeba64_r3gan", HARDWARE, BATCH)
+    tried = []
+
+    def measure_peak(device):
+        tried.append(trainer.microbatch)
+        if 10 * trainer.microbatch > 70:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 10 * trainer.microbatch
+
+    for name, function in {
+        "reset_peak_memory_stats": lambda device: None,
+        "max_memory_allocated": measure_peak,
+        "empty_cache": lambda: None,
+        "mem_get_info": lambda device: (50, 100),
+        "memory_reserved": lambda device: 20,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, function)
+    before = {name: value.clone() for name, value in trainer.tensors().items()}
+    size = trainer.microbatch
+    assert fit(trainer) == 4
+    assert tried == [4, 8] and trainer.microbatch == size
+    assert all(torch.equal(value, before[name]) for name, value in trainer.tensors().items())
+    assert all(parameter.grad is None for parameter in trainer.generator.parameters())
 
 
 def test_a_microbatch_from_the_parameters_trains(tmp_path):
