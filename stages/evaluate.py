@@ -29,16 +29,20 @@ def evaluate_generator(arguments: argparse.Namespace) -> None:
     from facegan.common.pictures import save_png
     from facegan.common.shards import read_index
     from facegan.models.generator_file import load_generator
+    from facegan.models.provenance import compare_with_project
     from facegan.scoring.evaluate import describe, draw_neighbours, evaluate, summarise
     from facegan.scoring.extractors import open_extractor
     from facegan.scoring.reference import check_shards, read_reference
 
     metrics, out = arguments.metrics or command.ROOT / "metrics/evaluate.json", arguments.out or command.ROOT / "data/evaluation"
-    parameters = read_parameters(arguments.params).evaluate
+    experiment = read_parameters(arguments.params)
+    parameters = experiment.evaluate
     for path in (metrics, out / "report.json", out / "neighbours.png"):
         discard(path)  # a failure must not leave results of an earlier call
     extractor = open_extractor(parameters.extractor, command.HOME / parameters.weights if parameters.weights else None)
     generator, card = load_generator(arguments.model, extractor.device)
+    for note in compare_with_project(arguments.model, card, experiment.as_plain(), command.ROOT / "metrics"):
+        print(note)
     reference = read_reference(arguments.reference, extractor.device)
     check_shards(reference, read_index(arguments.shards), arguments.shards)
     report, features = evaluate(generator, card, reference, arguments.shards, extractor, parameters)

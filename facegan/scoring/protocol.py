@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
+from facegan.common.files import PrintableText
 from facegan.common.shards import Crop
 
 ROUNDING = "(x + 1) * 127.5, rounded to nearest, clipped, uint8"
@@ -33,15 +34,15 @@ class RealProtocol:
         resize: how the extractor resizes images to its input size.
     """
 
-    data: str
+    data: PrintableText
     resolution: Annotated[int, Ge(1), Le(1024)]  # checked when it is read from a file
     crop: Crop
-    filter: str
-    split: str
+    filter: PrintableText
+    split: PrintableText
     real: int
-    extractor: str
-    weights_sha256: str
-    resize: str
+    extractor: PrintableText
+    weights_sha256: PrintableText
+    resize: PrintableText
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,6 @@
 """The exported folder: every file in it draws the same pictures without facegan, and the card is filled from the run."""
 
 import ast
-import json
 import os
 import shutil
 import subprocess

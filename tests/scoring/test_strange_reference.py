@@ -107,5 +107,5 @@ def test_a_changed_digit_of_the_floor_is_rejected(tmp_path):
     write_reference(tmp_path, make_reference(fd_corners=115.5))
     path = tmp_path / "reference.json"
     path.write_text(path.read_text().replace("115.5", "915.5"))
-    with pytest.raises(FaceganError, match="found other content; run stages/reference.py again"):
+    with pytest.raises(FaceganError, match="found other content"):
         read_reference(tmp_path)

@@ -1,6 +1,5 @@
 """Reading training runs while they run and after a kill, without changing their files."""
 
-import json
 import os
 import re
 import signal
