@@ -58,13 +58,15 @@ def evaluate_pictures(arguments: argparse.Namespace) -> None:
     from facegan.common.files import write_json, write_sealed_json
     from facegan.scoring.evaluate import describe, describe_distance, summarise
     from facegan.scoring.extractors import open_extractor
-    from facegan.scoring.picture_scores import extract_pictures, score_pictures
+    from facegan.scoring.picture_scores import check_same_size, extract_pictures, score_pictures
     from facegan.scoring.reference import read_reference
 
     parameters = read_parameters(arguments.params).evaluate
     extractor = open_extractor(parameters.extractor, command.HOME / parameters.weights if parameters.weights else None)
     against = arguments.against
-    real = extract_pictures(against, "--against", extractor) if against else read_reference(arguments.reference, extractor.device)
+    reference = None if against else read_reference(arguments.reference, extractor.device)
+    check_same_size(arguments.pictures, (reference.protocol.resolution,) * 2 if reference else against)
+    real = reference or extract_pictures(against, "--against", extractor)
     report = score_pictures(extract_pictures(arguments.pictures, "--pictures", extractor), real, extractor, parameters.seed)
     print("\n".join(f"{name}: {value:.6g}" for name, value in report["generated"].items()))
     protocol = report["protocol"]
