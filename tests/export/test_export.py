@@ -1,6 +1,7 @@
 """The exported folder: every file in it draws the same pictures without facegan, and the card is filled from the run."""
 
 import ast
+import importlib.util
 import os
 import shutil
 import subprocess
