@@ -8,6 +8,9 @@ PORT ?= 7860
 # DVC needs a user name, and a user in a container may have none.
 export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 
+TOO_OLD = "error: expected Python 3.11 or newer; found %d.%d; name another: make PYTHON=python3.12"
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit($(TOO_OLD) % sys.version_info[:2])'
+
 .PHONY: demo faces studio export test test-studio lint
 
 # Draws cartoon faces, trains a GAN on them, samples and scores it, in minutes on two cores. A downloaded ZIP has no Git repository, so
@@ -43,7 +46,8 @@ lint: .venv/installed-dev
 	$(ACTIVATE) && ruff format --check && ruff check && mypy
 
 .venv/installed: requirements.txt constraints.txt
-	$(PYTHON) -m venv .venv
+	@$(CHECK_PYTHON)
+	$(PYTHON) -m venv --clear .venv
 	.venv/bin/pip install -q --disable-pip-version-check -r requirements.txt -c constraints.txt
 	touch $@
 
@@ -53,7 +57,8 @@ lint: .venv/installed-dev
 
 # A separate environment, because the studio's packages need older versions of others (Pillow below 13).
 .venv-studio/installed: requirements-studio.txt requirements/studio.txt requirements.txt
-	$(PYTHON) -m venv .venv-studio
+	@$(CHECK_PYTHON)
+	$(PYTHON) -m venv --clear .venv-studio
 	.venv-studio/bin/pip install -q --disable-pip-version-check -r requirements-studio.txt
 	touch $@
 

@@ -29,16 +29,20 @@ def evaluate_generator(arguments: argparse.Namespace) -> None:
     from facegan.common.pictures import save_png
     from facegan.common.shards import read_index
     from facegan.models.generator_file import load_generator
+    from facegan.models.provenance import compare_with_project
     from facegan.scoring.evaluate import describe, draw_neighbours, evaluate, summarise
     from facegan.scoring.extractors import open_extractor
     from facegan.scoring.reference import check_shards, read_reference
 
     metrics, out = arguments.metrics or command.ROOT / "metrics/evaluate.json", arguments.out or command.ROOT / "data/evaluation"
-    parameters = read_parameters(arguments.params).evaluate
+    experiment = read_parameters(arguments.params)
+    parameters = experiment.evaluate
     for path in (metrics, out / "report.json", out / "neighbours.png"):
         discard(path)  # a failure must not leave results of an earlier call
     extractor = open_extractor(parameters.extractor, command.HOME / parameters.weights if parameters.weights else None)
     generator, card = load_generator(arguments.model, extractor.device)
+    for note in compare_with_project(arguments.model, card, experiment.as_plain(), command.ROOT / "metrics"):
+        print(note)
     reference = read_reference(arguments.reference, extractor.device)
     check_shards(reference, read_index(arguments.shards), arguments.shards)
     report, features = evaluate(generator, card, reference, arguments.shards, extractor, parameters)
@@ -54,13 +58,15 @@ def evaluate_pictures(arguments: argparse.Namespace) -> None:
     from facegan.common.files import write_json, write_sealed_json
     from facegan.scoring.evaluate import describe, summarise
     from facegan.scoring.extractors import open_extractor
-    from facegan.scoring.picture_scores import extract_pictures, score_pictures
+    from facegan.scoring.picture_scores import check_same_size, extract_pictures, score_pictures
     from facegan.scoring.reference import read_reference
 
     parameters = read_parameters(arguments.params).evaluate
     extractor = open_extractor(parameters.extractor, command.HOME / parameters.weights if parameters.weights else None)
     against = arguments.against
-    real = extract_pictures(against, "--against", extractor) if against else read_reference(arguments.reference, extractor.device)
+    reference = None if against else read_reference(arguments.reference, extractor.device)
+    check_same_size(arguments.pictures, (reference.protocol.resolution,) * 2 if reference else against)
+    real = reference or extract_pictures(against, "--against", extractor)
     report = score_pictures(extract_pictures(arguments.pictures, "--pictures", extractor), real, extractor, parameters.seed)
     print("\n".join(f"{name}: {value:.6g}" for name, value in report["generated"].items()))
     protocol = report["protocol"]

@@ -15,6 +15,7 @@ from facegan.common.devices import find_device
 from facegan.common.errors import FaceganError
 from facegan.common.files import discard
 from facegan.models.generator_file import load_generator
+from facegan.models.provenance import compare_with_project
 from facegan.parameters import read_parameters
 from facegan.sampling.animations import BLEND_FACE_PIXELS, draw_blend, draw_progress, draw_walk
 from facegan.sampling.chart_library import write_chart_library
@@ -29,14 +30,16 @@ LARGEST_PIXELS = 4096
 def sample(arguments: argparse.Namespace) -> None:
     """Draws single faces with --face or --between, and otherwise all outputs of the stage."""
     chosen = {name: getattr(arguments, name) for name in ("seed", "count") if getattr(arguments, name) is not None}
-    parameters = read_parameters(arguments.params).sample
-    parameters = read_values(SampleParameters, {**parameters.model_dump(), **chosen}, "the command line")
+    experiment = read_parameters(arguments.params)
+    parameters = read_values(SampleParameters, {**experiment.sample.model_dump(), **chosen}, "the command line")
     if arguments.pixels is not None and not 1 <= arguments.pixels <= LARGEST_PIXELS:
         raise FaceganError(f"expected --pixels from 1 to {LARGEST_PIXELS:,}; found {arguments.pixels}; choose another size")
     check_numbers([*(arguments.face or []), *(arguments.between or [])])
     path = arguments.model / "generator.safetensors" if arguments.model.is_dir() else arguments.model
     generator, card = load_generator(path, find_device())
-    print(f"{path}: {card.model}, {card.resolution} px, trained on {card.images_seen:,} images")
+    print(f"{path}: {card.model}, {card.resolution} px, after {card.images_seen:,} training images (counting repeats)")
+    for note in compare_with_project(path, card, experiment.as_plain(), arguments.losses.parent):
+        print(note)
     origin = {"generator": f"{card.model}, {card.resolution} px, {card.images_seen} images, parameters {card.parameters_fingerprint[:12]}"}
     if arguments.face or arguments.between:
         out = arguments.out or ROOT / "faces"

@@ -35,6 +35,11 @@ MORE_MEMORY = (
 
 def main(arguments: argparse.Namespace) -> None:
     """Trains, in as many processes as the parameters ask for."""
+    if arguments.remove_checkpoints:
+        from facegan.training.cleanup import remove_checkpoints
+
+        print(*remove_checkpoints(arguments.checkpoints) or ["no checkpoints"], sep="\n")
+        return
     parameters = read_parameters(arguments.params)
     alone = arguments.dry_run or arguments.finish
     if parameters.train.processes > 1 and not is_launched() and not alone:
@@ -110,5 +115,7 @@ if __name__ == "__main__":
     parser.add_argument("--accept-code-change", action="store_true", help="resume a run although the code has changed since it started")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--dry-run", action="store_true", help="print what would happen, and exit")
+    removes = "remove all checkpoints except those of running trainings, and list them; stopped runs then start over"
+    instead.add_argument("--remove-checkpoints", action="store_true", help=removes)
     instead.add_argument("--finish", action="store_true", help="write the results of a stopped run's last checkpoint, without training")
     command.run(main, parser.parse_args(), MORE_MEMORY)

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 import pydantic
 from filelock import FileLock, Timeout
@@ -19,6 +19,16 @@ from filelock import FileLock, Timeout
 from facegan.common.errors import FaceganError
 
 Content = TypeVar("Content", bound=pydantic.BaseModel)
+
+
+def check_printable(text: str) -> str:
+    """Returns the text. Raises ValueError for control characters, such as a terminal's escape codes."""
+    if not text.isprintable():
+        raise ValueError("expected printable text")
+    return text
+
+
+PrintableText = Annotated[str, pydantic.AfterValidator(check_printable)]  # of a file, to be shown in a terminal or on a page
 
 
 @contextlib.contextmanager

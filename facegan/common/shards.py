@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
 from facegan.common.errors import FaceganError
-from facegan.common.files import compute_fingerprint, hash_file, read_json, replace_file, write_json
+from facegan.common.files import PrintableText, compute_fingerprint, hash_file, read_json, replace_file, write_json
 
 if TYPE_CHECKING:  # imported where it is used: preprocessing writes shards without torch
     from torch import Tensor
@@ -31,7 +31,7 @@ SHARD_BYTES = 256_000_000
 HEADER_BYTES = 4096  # a page, so that the pictures behind it start on one
 REMEDY = "run the stage preprocess again"
 
-Crop = str | tuple[int, ...]
+Crop = PrintableText | tuple[int, ...]
 
 
 class Shard(BaseModel):
@@ -68,9 +68,9 @@ class Index(BaseModel):
     train: NonNegativeInt
     holdout: NonNegativeInt
     crop: Crop
-    filter: str
-    source_fingerprint: str
-    fingerprint: str
+    filter: PrintableText
+    source_fingerprint: PrintableText
+    fingerprint: PrintableText
     shards: tuple[Shard, ...]
 
     @model_validator(mode="after")

@@ -118,7 +118,8 @@ def show_score(value: object) -> str:
 def make_head(card: Card, facts: RunFacts | None, title: str) -> dict[str, Any]:
     """Returns the metadata at the top of the card, as specified by the hub."""
     free = facts is not None and facts.manifest.get("source") == FREE
-    head: dict[str, Any] = {"license": "mit"} if free else {"license": "other", "license_name": "depends-on-the-photos"}
+    other = {"license": "other", "license_name": "depends-on-the-photos", "license_link": "README.md"}
+    head: dict[str, Any] = {"license": "mit"} if free else other
     head |= {
         "library_name": "facegan",
         "pipeline_tag": "unconditional-image-generation",

@@ -8,7 +8,7 @@ from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file, write_bytes, write_text
 from facegan.common.pictures import make_grid, save_png, to_bytes
 from facegan.export.card import read_facts, write_card
-from facegan.export.onnx_file import COMPARED_FACES, LARGEST_DIFFERENCE, measure_difference, write_onnx
+from facegan.export.onnx_file import COMPARED_FACES, LARGEST_DIFFERENCE, check_packages, measure_difference, write_onnx
 from facegan.export.page import write_page
 from facegan.export.plain_torch import write_code
 from facegan.models.generator_file import load_generator
@@ -25,16 +25,17 @@ from safetensors.torch import load_file
 import generator
 
 with torch.inference_mode():
-    faces = generator.forward(load_file("generator.safetensors"), generator.draw_latents(count=8, seed=0))
-for number, face in enumerate(((faces + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()):
-    Image.fromarray(face).save(f"torch{number}.png")
+    latents = generator.draw_latents(count=16, seed=0)[:8]  # drawn 16 at a time, as by facegan
+    faces = generator.forward(load_file("generator.safetensors"), latents)
+for number, face in enumerate(((faces + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1)):
+    Image.frombytes("RGB", (face.shape[1], face.shape[0]), bytes(face.flatten().tolist())).save(f"torch{number}.png")
 """
 DRAW_ONNX = """import numpy
 import onnxruntime
 from PIL import Image
 
 session = onnxruntime.InferenceSession("generator.onnx")
-latents = numpy.random.default_rng(seed=0).{draw}.astype("float32")
+latents = numpy.random.default_rng(seed=0).{draw}.astype("float32")  # other faces than facegan's for a seed
 faces = session.run(None, {{"latents": latents}})[0]
 for number, face in enumerate(((faces + 1) * 127.5).round().clip(0, 255).astype("uint8").transpose(0, 2, 3, 1)):
     Image.fromarray(face).save(f"onnx{{number}}.png")
@@ -52,6 +53,7 @@ def export(model: Path, folder: Path, project: Path) -> list[str]:
     Raises:
         FaceganError: no generator, missing packages, or an ONNX file that draws different faces.
     """
+    check_packages()
     generator, card = load_generator(model)
     generator.requires_grad_(False)
     names = read_names(project, hash_file(model))

@@ -4,6 +4,7 @@ In: a generator. Out: a file whose input ``latents`` (batch, latent_size) gives 
 [-1, 1], in float32, for any batch.
 """
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,13 @@ MISSING = (
 )
 
 
+def check_packages() -> None:
+    """Raises FaceganError unless all packages for ONNX are installed."""
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        if importlib.util.find_spec(name) is None:
+            raise FaceganError(MISSING.format(name))
+
+
 def convert(network: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], any_batch: bool) -> "onnx.ModelProto":
     """Returns the network as an ONNX model, with constants folded.
 
@@ -39,10 +47,7 @@ def convert(network: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], 
     Raises:
         FaceganError: a required package is not installed.
     """
-    try:
-        import onnxscript  # noqa: F401 (used by torch.onnx)
-    except ModuleNotFoundError as error:
-        raise FaceganError(MISSING.format(error.name)) from None
+    check_packages()
     shapes = tuple({0: torch.export.Dim("batch")} for _ in inputs) if any_batch else None
     with torch.no_grad():
         program = torch.export.export(network, tuple(inputs), dynamic_shapes=shapes)
@@ -66,10 +71,8 @@ def write_onnx(generator: GeneratorNetwork, path: Path) -> None:
 
 def measure_difference(generator: GeneratorNetwork, path: Path) -> int:
     """Returns the largest difference between onnxruntime's and PyTorch's faces, in levels of 255, over all pixels of 64 faces."""
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise FaceganError(MISSING.format(error.name)) from None
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     latents = seeded_latents(generator, COMPARED_FACES, 0)
     found = torch.cat([torch.from_numpy(session.run(None, {"latents": part.numpy()})[0]) for part in latents.split(16)])

@@ -88,7 +88,7 @@ async function draw() {  // one face at a time; of the requests in the meantime 
     paint(face, pixels);
     face.dataset.drawn = ++latest;
     document.getElementById('about').textContent =
-      `${content.resolution} × ${content.resolution} pixels, drawn in this browser in ${Math.round(milliseconds)} ms. Nothing is sent or fetched. Seed ${seed}.`;
+      `${content.resolution} × ${content.resolution} pixels, drawn in this browser in ${Math.round(milliseconds)} ms. Nothing is sent or fetched. Seed ${seed} of this page; facegan draws other faces for the same seed.`;
   } while (again);
   drawing = false;
 }

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from facegan.common.config import ConfigurationError, Section, read_values
 from facegan.common.errors import FaceganError, printable
-from facegan.common.files import write_bytes
+from facegan.common.files import PrintableText, write_bytes
 from facegan.models.checkpoint_file import is_checkpoint, read_checkpoint
 from facegan.models.network import GeneratorNetwork
 from facegan.models.parameters import ModelParameters
@@ -57,8 +57,8 @@ class Card(BaseModel):
     resolution: Annotated[int, Ge(4), Le(1024)]
     latent_size: Annotated[int, Ge(1)]
     images_seen: Annotated[int, Ge(0)]
-    data_fingerprint: str
-    parameters_fingerprint: str
+    data_fingerprint: PrintableText
+    parameters_fingerprint: PrintableText
     sha256: str | None = None
 
     @property

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 
 import pydantic
 
+from facegan.common.errors import printable
 from facegan.common.files import read_sealed_json, write_text
 from facegan.models.generator_file import Card
 from facegan.models.registry import describe_model
@@ -28,6 +29,7 @@ class Training(pydantic.BaseModel):
 
     device: str
     precision: str
+    images_seen: int | None = None
     rewinds: list[dict[str, int]] = []
     warnings: list[str] = []
     quick_score: str | None = None
@@ -118,6 +120,8 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
     folder = sources.evaluation or Path()
     results = folder / "report.json" if sources.evaluation else None
     evaluation = read_sealed_json(results, Evaluation, "run the stage evaluate again") if exists(results) else None
+    if training and training.images_seen not in (None, card.images_seen):
+        training = None  # of another run
     missing = [] if training else ["the training parameters"]
     if evaluation is None:
         missing.append("the scores")
@@ -131,6 +135,7 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("facegan.sampling", ""),
         autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

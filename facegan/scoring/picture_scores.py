@@ -84,6 +84,34 @@ def score_pictures(pictures: Pictures, real: Reference | Pictures, extractor: Ex
     return round_numbers(report)
 
 
+def check_same_size(pictures: Path, real: Path | tuple[int, int]) -> None:
+    """Raises FaceganError if the first image has another size than the real ones, before any features are computed.
+
+    Args:
+        real: a folder or zip of real images, or their height and width.
+    """
+    found = measure_first(pictures, "--pictures")
+    expected = measure_first(real, "--against") if isinstance(real, Path) else real
+    if found != expected and (0, 0) not in (found, expected):
+        problem = f"expected images of {describe_size(expected)}, like the real images; found {describe_size(found)}"
+        raise FaceganError(f"{problem} in {printable(str(pictures))}; {NOT_RESIZED}")
+
+
+def measure_first(path: Path, option: str) -> tuple[int, int]:
+    """Returns height and width of the first image in a folder or zip; (0, 0) if there is none, which ``extract_pictures`` reports."""
+    if not path.exists():
+        return 0, 0
+    store: Store
+    if path.is_dir():
+        names, _ = find_photos(walk(path, Counter()))
+        store = FolderStore(path, {name: hash_photo(path / name)[0] for name in names[:1]})
+    else:
+        store = ZipStore(path)
+        names, _ = find_photos(store.list_files())
+    height, width = next((image.shape[1:] for image in decode_images(store, names[:1], option)), (0, 0))
+    return height, width
+
+
 def check_size(pictures: Pictures, expected: tuple[int, int]) -> None:
     """Raises FaceganError unless the images have the size of the real ones."""
     if pictures.size != expected:

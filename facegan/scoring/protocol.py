@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
+from facegan.common.files import PrintableText
 from facegan.common.shards import Crop
 from facegan.scoring import structure
 
@@ -35,16 +36,16 @@ class RealProtocol:
         structure: the structure space. Protocols without this field are older; their scores have no structure space.
     """
 
-    data: str
+    data: PrintableText
     resolution: Annotated[int, Ge(1), Le(1024)]  # checked when it is read from a file
     crop: Crop
-    filter: str
-    split: str
+    filter: PrintableText
+    split: PrintableText
     real: int
-    extractor: str
-    weights_sha256: str
-    resize: str
-    structure: str = f"{structure.NAME}, {structure.COMPONENTS} components"
+    extractor: PrintableText
+    weights_sha256: PrintableText
+    resize: PrintableText
+    structure: PrintableText = f"{structure.NAME}, {structure.COMPONENTS} components"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -80,5 +80,8 @@ def reject_addresses(block: Block) -> None:
 def describe(studio: Studio, name: str) -> str:
     """Returns the page's description of the selected generator."""
     facts = studio.describe(name)
-    summary = f"{facts['model']}, {facts['resolution']} px, {facts['parameters']:,} parameters, trained on {facts['images_seen']:,} images"
-    return f"<p>{html.escape(summary)}.</p>{'' if 'workspace' in studio.generators.known() else SHIPPED}"
+    summary = (
+        f"{facts['model']}, {facts['resolution']} px, {facts['parameters']:,} parameters, {facts['images_seen']:,} images shown in training"
+    )
+    notes = "".join(f"<p>{html.escape(note)}.</p>" for note in studio.compare_with_project(name))
+    return f"<p>{html.escape(summary)}.</p>{notes}{'' if 'workspace' in studio.generators.known() else SHIPPED}"

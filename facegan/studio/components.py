@@ -81,7 +81,7 @@ def describe_face(name: str) -> str:
     if name.startswith("~"):
         return "a face made here"
     seed, index, truncation = name.split("-")
-    return f"face {int(index) + 1} of seed {seed}, truncation {truncation}"
+    return f"face {index} of seed {seed}, truncation {truncation}"
 
 
 def offer_faces(faces: Sequence[str], selected: str) -> gr.Dropdown:

@@ -12,7 +12,9 @@ from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file
 from facegan.common.pictures import from_bytes, to_bytes
 from facegan.models.network import GeneratorNetwork
+from facegan.models.provenance import compare_with_project
 from facegan.models.registry import count_parameters
+from facegan.parameters import read_parameters
 from facegan.sampling import codes
 from facegan.sampling.directions import COUNT, REACH, find_directions, move, name_direction, read_names
 from facegan.studio import requests
@@ -138,6 +140,17 @@ class Studio:
         """Returns the generator's export, creating it if needed. It loads its own copy of the generator, so that no other request waits."""
         path = self.generators.find(generator or self.generators.first())
         return self.exports.make(path, hash_file(path))
+
+    def compare_with_project(self, generator: str) -> list[str]:
+        """Returns notes about files of the project that belong to another run than the generator."""
+        with self.use(generator) as loaded:
+            card = loaded.card
+        try:
+            parameters = read_parameters(self.project / "params.yaml").as_plain()
+            path = self.generators.find(generator or self.generators.first())
+            return compare_with_project(path, card, parameters, self.project / "metrics")
+        except FaceganError as error:
+            return [f"note: {error}"]
 
     def describe(self, generator: str) -> dict[str, str | int]:
         """Returns facts about a generator."""

@@ -1,6 +1,7 @@
 """The exported folder: every file in it draws the same pictures without facegan, and the card is filled from the run."""
 
 import ast
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from PIL import Image
 from projects import ROOT, environment, run_stage
 from small_generators import SMALL, build_small, write_small
 
+from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file, write_sealed_json
 from facegan.common.pictures import to_bytes
 from facegan.export.card import read_facts, write_card
@@ -135,18 +137,28 @@ def test_the_pages_sliders_and_buttons_work(browser, tmp_path):
 def test_the_scripts_draw_faces_without_facegan(tmp_path, name):
     model = write_small(tmp_path / "model.safetensors", name)
     export(model, tmp_path / "out", tmp_path)
-    hidden = "import sys; sys.modules['facegan'] = None; sys.argv = sys.argv[1:]; import runpy; runpy.run_path(sys.argv[0])"
-    for script in ("draw_torch.py", "draw_onnx.py"):
-        assert len((tmp_path / "out" / script).read_text().splitlines()) <= 10
-        subprocess.run(
-            [sys.executable, "-c", hidden, script], cwd=tmp_path / "out", env=environment(PYTHONPATH="."), check=True, capture_output=True
-        )
+    hidden = (
+        "import sys; sys.modules['facegan'] = None; sys.modules[sys.argv[2]] = None; sys.argv = sys.argv[1:];"
+        "import runpy; runpy.run_path(sys.argv[0])"
+    )
+    for script, other in (("draw_torch.py", "numpy"), ("draw_onnx.py", "torch")):
+        assert len((tmp_path / "out" / script).read_text().splitlines()) <= 12
+        command = [sys.executable, "-c", hidden, script, other]
+        subprocess.run(command, cwd=tmp_path / "out", env=environment(PYTHONPATH="."), check=True, capture_output=True)
     with torch.inference_mode():
         generator, _ = load_generator(model)
-        expected = to_bytes(generator(seeded_latents(generator, 8, 0)))
+        expected = to_bytes(generator(seeded_latents(generator, 16, 0)[:8]))
     for number, face in enumerate(expected):
         assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / f"torch{number}.png")).transpose(2, 0, 1), face.numpy())
         assert Image.open(tmp_path / "out" / f"onnx{number}.png").size == face.shape[:0:-1]
+
+
+def test_a_missing_package_is_reported_before_anything_is_written(tmp_path, monkeypatch):
+    model = write_small(tmp_path / "model.safetensors")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FaceganError, match="found no onnx"):
+        export(model, tmp_path / "out", tmp_path)
+    assert not (tmp_path / "out").exists()
 
 
 SIZES = {"page.html": 2_000_000, "generator.safetensors": 1, "generator.onnx": 2}
@@ -189,7 +201,7 @@ def test_the_card_is_filled_from_the_run(tmp_path):
     _, head, body = text.split("---\n", 2)
     head = yaml.safe_load(head)
     assert head["pipeline_tag"] == "unconditional-image-generation"
-    assert head["license"] == "other"
+    assert head["license"] == "other" and head["license_link"] == "README.md"
     (result,) = head["model-index"][0]["results"]
     assert {metric["type"]: metric["value"] for metric in result["metrics"]} == {
         "fd_efficientnet_lite0": 30.5,

@@ -125,6 +125,14 @@ def test_a_file_without_a_hash_is_read_with_a_note(path, capsys):
     assert load_generator(path)[1] == make_card() and "without a hash" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("field", ["data_fingerprint", "parameters_fingerprint", "model"])
+def test_escape_codes_in_a_card_are_rejected(path, field):
+    change_card(path, **{field: "\x1b[2J\x1b[31mHA"})
+    with pytest.raises(FaceganError) as caught:
+        load_generator(path)
+    assert str(caught.value).isprintable()
+
+
 def wrap(tensors, **state):
     return {"card": write_card(make_card()), "tensors": {f"ema.{name}": value for name, value in tensors.items()}, **state}
 

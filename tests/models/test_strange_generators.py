@@ -69,7 +69,7 @@ def test_foreign_bytes_in_a_file_are_read_or_told(tmp_path, parts, foreign, wher
 
 
 @examples(60)
-@given(MODELS, st.integers(0, 10**12), TEXTS, NUMBERS.map(str))
+@given(MODELS, st.integers(0, 10**12), TEXTS.filter(str.isprintable), NUMBERS.map(str))
 def test_a_card_is_read_as_it_was_written(tmp_path, model, images_seen, data, parameters):
     card = make_card(images_seen).model_copy(update=model | {"data_fingerprint": data, "parameters_fingerprint": parameters})
     assert read_card(tmp_path, write_card(card)) == card

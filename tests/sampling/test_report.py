@@ -2,7 +2,6 @@
 
 import base64
 import html
-import json
 import re
 from html.parser import HTMLParser
 

@@ -53,7 +53,7 @@ def test_stage_draws_everything_in_the_pipeline(drawn):
     project, output = drawn
     made = sorted(read_all(project / "data/samples"))
     assert made == [*FACES, "grid.png", "losses.png", "progress.gif", "report.html", "vega.js", "walk.webp"]
-    assert "10 faces" in output and "trained on 1,000 images" in output
+    assert "10 faces" in output and "after 1,000 training images" in output
     assert "How the training went" in (project / "data/samples/report.html").read_text()
 
 

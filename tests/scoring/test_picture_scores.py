@@ -14,7 +14,7 @@ from facegan.common.errors import FaceganError
 from facegan.common.pictures import save_png
 from facegan.scoring.extractors import extract
 from facegan.scoring.memorisation import measure_memorisation
-from facegan.scoring.picture_scores import extract_pictures, score_pictures
+from facegan.scoring.picture_scores import check_same_size, extract_pictures, score_pictures
 from facegan.scoring.protocol import PictureProtocol
 from facegan.scoring.scores import compare_all, extract_features
 
@@ -95,6 +95,16 @@ def test_enlarged_images_are_rejected(tmp_path, fakes, reference):
     save_pictures(tmp_path, fakes.repeat(2, 2).repeat(2, 3))
     with pytest.raises(FaceganError, match=r"expected images of 32×32 pixels, .* found 64×64 .* --native"):
         score_pictures(read(tmp_path), reference, open_lite(), seed=0)
+
+
+def test_another_size_is_reported_before_features_are_computed(tmp_path, fakes):
+    save_pictures(tmp_path / "fakes", fakes.repeat(2, 2).repeat(2, 3))
+    real = save_pictures(tmp_path / "real", fakes)
+    for expected in (real, save_zip(tmp_path / "real.zip", real), (32, 32)):
+        with pytest.raises(FaceganError, match=r"expected images of 32×32 pixels, .* found 64×64"):
+            check_same_size(tmp_path / "fakes", expected)
+        check_same_size(real, expected)
+        check_same_size(tmp_path / "missing", expected)
 
 
 def test_images_of_several_sizes_are_rejected(tmp_path, fakes):

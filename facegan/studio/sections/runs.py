@@ -26,7 +26,7 @@ def build(page: Page) -> None:
     with gr.Row(elem_classes="controls"):
         left = gr.Dropdown([], label="Run A", interactive=True, min_width=220)
         right = gr.Dropdown([], label="Run B", interactive=True, min_width=220)
-        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=codes.HIGHEST_SEED, min_width=90, scale=0)
+        seed = gr.Number(0, label="Seed", minimum=0, maximum=codes.HIGHEST_SEED, min_width=90, scale=0)
         refresh = gr.Button("Refresh", min_width=110, scale=0)
     with gr.Row():
         grids = []

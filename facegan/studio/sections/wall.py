@@ -22,7 +22,7 @@ ABOUT = (
 def build(page: Page) -> None:
     """Lays out the section."""
     with gr.Row(elem_classes="controls"):
-        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=codes.HIGHEST_SEED, min_width=110, scale=0)
+        seed = gr.Number(0, label="Seed", minimum=0, maximum=codes.HIGHEST_SEED, min_width=110, scale=0)
         count = gr.Slider(1, codes.MOST_FACES, 64, step=1, label="Faces", min_width=200)
         truncation = gr.Slider(0.05, 1.5, 1.0, step=0.05, label="Truncation (lower: more typical)", min_width=240)
         new = gr.Button("New seed", variant="primary", min_width=120, scale=0)
