@@ -49,6 +49,7 @@ TURNS = {
 }
 SIDEWAYS = (5, 6, 7, 8)
 QUARTERS = (Transpose.ROTATE_90, Transpose.ROTATE_180, Transpose.ROTATE_270)  # 1 to 3 quarter turns, counterclockwise
+TOO_LITTLE_MEMORY = "too little memory to decode it"
 MISSING_PART = "damaged: a part of the image is missing"
 EXTRA_BYTES = bytes(range(1, 255))  # without markers
 SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # a JPEG marker with a length; 0 and RST occur within entropy-coded data
@@ -169,7 +170,7 @@ def explain_unreadable() -> Iterator[None]:
     except UnidentifiedImageError:
         raise UnreadablePicture("not an image in a supported format") from None
     except MemoryError:
-        raise UnreadablePicture("too little memory to decode it") from None
+        raise UnreadablePicture(TOO_LITTLE_MEMORY) from None
     except Exception as error:  # Pillow's decoders raise many kinds
         raise UnreadablePicture(f"{type(error).__name__}: {printable(str(error))}") from error
 
