@@ -19,6 +19,7 @@ import itertools
 import multiprocessing
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -144,6 +145,7 @@ def measure_stage(raw: Path, images: int, folder: Path, settings: dict[str, Any]
     values = yaml.safe_load((ROOT / "presets/demo.yaml").read_text())
     params.write_text(yaml.safe_dump(values | {"preprocess": settings}))
     arguments = ["--params", params, "--raw", raw, "--out", folder / "shards"]
+    shutil.rmtree(folder / ".shards-results", ignore_errors=True)  # the results of the previous repeat
     started = time.perf_counter()
     with subprocess.Popen([sys.executable, ROOT / "stages/preprocess.py", *arguments], stdout=subprocess.DEVNULL) as stage:
         peak_bytes = 0

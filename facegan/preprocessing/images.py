@@ -49,6 +49,9 @@ TURNS = {
 }
 SIDEWAYS = (5, 6, 7, 8)
 QUARTERS = (Transpose.ROTATE_90, Transpose.ROTATE_180, Transpose.ROTATE_270)  # 1 to 3 quarter turns, counterclockwise
+TOO_LITTLE_MEMORY = "too little memory to decode it"
+MISSING_PART = "damaged: a part of the image is missing"
+EXTRA_BYTES = bytes(range(1, 255))  # without markers
 SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # a JPEG marker with a length; 0 and RST occur within entropy-coded data
 
 pillow_heif.register_heif_opener()
@@ -135,12 +138,26 @@ class Photo:
                 raise UnreadablePicture(f"{image.width * image.height:,} pixels to decode; at most {MAX_PIXELS:,}")
             image.load()
             if "tiling" in image.info and image.mode == "RGB" and has_missing_tile(image):
-                raise UnreadablePicture("damaged: a part of the image is missing")
+                raise UnreadablePicture(MISSING_PART)
+            if self.is_jpeg and self.lacks_end(image):
+                raise UnreadablePicture(MISSING_PART)
             if self.orientation in TURNS:
                 image = image.transpose(TURNS[self.orientation])
             if self.quarters:
                 image = image.transpose(QUARTERS[self.quarters - 1])
             return convert_to_rgb(self.to_srgb(image) if self.is_cmyk else image)
+
+    def lacks_end(self, image: Image.Image) -> bool:
+        """Returns whether the compressed data of a decoded JPEG end too early, although an end marker follows.
+
+        libjpeg fills the rest with grey. With such a corner, bytes are inserted at the end: a decoder that has all blocks ignores them.
+        """
+        if set(np.ravel(image.getpixel((image.width - 1, image.height - 1)))) != {128}:
+            return False
+        end = self.content.rfind(b"\xff\xd9")
+        longer = Image.open(io.BytesIO(self.content[:end] + EXTRA_BYTES + self.content[end:]), formats=OPENED)
+        longer.draft(None, image.size)
+        return longer.size == image.size and longer.tobytes() != image.tobytes()
 
 
 @contextlib.contextmanager
@@ -153,7 +170,7 @@ def explain_unreadable() -> Iterator[None]:
     except UnidentifiedImageError:
         raise UnreadablePicture("not an image in a supported format") from None
     except MemoryError:
-        raise UnreadablePicture("too little memory to decode it") from None
+        raise UnreadablePicture(TOO_LITTLE_MEMORY) from None
     except Exception as error:  # Pillow's decoders raise many kinds
         raise UnreadablePicture(f"{type(error).__name__}: {printable(str(error))}") from error
 

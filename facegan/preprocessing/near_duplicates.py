@@ -26,16 +26,17 @@ class SimilarImages:
 
     def __init__(self) -> None:
         self.labels: list[str] = []
-        self.hashes = np.zeros((1024, HASH_BYTES // 8), np.uint64)
+        self.hashes = np.zeros((HASH_BYTES // 8, 1024), np.uint64)  # one column per image
 
     def find(self, hash: bytes) -> list[str]:
         """Returns the labels of the images that differ in at most MAX_BITS, in the order in which they were added."""
-        different = np.bitwise_count(self.hashes[: len(self.labels)] ^ np.frombuffer(hash, np.uint64)).sum(1)
+        words = np.frombuffer(hash, np.uint64)[:, None]
+        different = np.bitwise_count(self.hashes[:, : len(self.labels)] ^ words).sum(0, dtype=np.uint16)
         return [self.labels[number] for number in np.flatnonzero(different <= MAX_BITS)]
 
     def add(self, hash: bytes, label: str) -> None:
         """Adds an image."""
-        if len(self.labels) == len(self.hashes):
-            self.hashes = np.concatenate([self.hashes, np.zeros_like(self.hashes)])
-        self.hashes[len(self.labels)] = np.frombuffer(hash, np.uint64)
+        if len(self.labels) == self.hashes.shape[1]:
+            self.hashes = np.concatenate([self.hashes, np.zeros_like(self.hashes)], axis=1)
+        self.hashes[:, len(self.labels)] = np.frombuffer(hash, np.uint64)
         self.labels.append(label)

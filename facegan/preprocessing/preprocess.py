@@ -26,7 +26,7 @@ from facegan.photos.store import Photos, open_photos
 from facegan.photos.worker_pool import Workers
 from facegan.preprocessing.advice import advise_on_number, advise_on_square
 from facegan.preprocessing.faces import REMEDIES, describe_crop, measure_face_share, read_faces
-from facegan.preprocessing.images import Photo, UnreadablePicture, explain_unreadable, read_image
+from facegan.preprocessing.images import TOO_LITTLE_MEMORY, Photo, UnreadablePicture, explain_unreadable, read_image
 from facegan.preprocessing.near_duplicates import SimilarImages, hash_image
 from facegan.preprocessing.parameters import PreprocessParameters
 from facegan.preprocessing.results import Outcome, choose_database, hash_pixels, open_results, remove_old_databases
@@ -239,7 +239,7 @@ def read_batch(photos: Photos, parameters: PreprocessParameters, database: Path 
         found, outcome = known or read_photo(name, content, parameters)
         images += found
         outcomes.append(outcome)
-        if known is None:
+        if known is None and outcome.unreadable != TOO_LITTLE_MEMORY:  # which may differ in the next run
             new.append((found, outcome))
     results.add(new)
     shape = (-1, 3, parameters.resolution, parameters.resolution)

@@ -1,4 +1,4 @@
-"""Sources of photos: drawn avatars, Kaggle, a local folder, a zip archive.
+"""Sources of photos: drawn avatars, Kaggle, a local folder, zip archives.
 
 In: the section ``data``. Out: ``data/raw`` with one archive (or, for a folder, the list of its photos) and manifest.json. Each
 source is a function ``(parameters, raw, home) -> Manifest`` that fills the empty folder ``raw``.
@@ -48,7 +48,7 @@ def describe_no_photos(manifest: Manifest) -> str:
     if ".zip" not in manifest.left_out:
         return f"none (searched for .jpg, .png and similar), only {manifest.describe_left_out() or 'nothing'}; check data.path"
     if manifest.archive is None:
-        return "a zip file, not photos; set data.source to archive and data.path to that zip file"
+        return "a zip file, not photos; set data.source to archive, and data.path to that zip file, or to the folder that contains several"
     return (
         "a zip file inside the zip file; unpack it, and set data.path to the inner zip file, "
         "or data.source to folder and data.path to the unpacked photos"
