@@ -3,7 +3,8 @@
     python benchmarks/leaderboard.py                        # this checkout, its branches and tags, and all DVC experiments
     python benchmarks/leaderboard.py one.json two.json      # metrics that stages/evaluate.py wrote with --metrics
 
-Runs are grouped by the fingerprint of the protocol, because scores of different protocols are not comparable.
+Runs are grouped by the fingerprint of the protocol, because scores of different protocols are not comparable. They are sorted by the
+geometric mean of their distances; older metrics have only one.
 """
 
 import argparse
@@ -52,8 +53,8 @@ def group(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     tables = {}
     for fingerprint, runs in table.groupby("protocol", sort=False):
         runs = runs.drop(columns="protocol").dropna(axis="columns", how="all")
-        distance = next(name for name in runs.columns if name.startswith(("fid", "fd_")))  # the first column: see summarise
-        tables[fingerprint] = runs.sort_values(distance)
+        distances = [name for name in runs.columns if name.startswith(("fid", "fd_")) and not name.endswith(("_floor", "_untrained"))]
+        tables[fingerprint] = runs.loc[runs[distances].prod(axis="columns").sort_values().index]
     return tables
 
 

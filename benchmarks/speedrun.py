@@ -8,8 +8,9 @@
 A track defines photos, resolution and score. A recipe is the model and training of a preset, or the tutorials' loop and network: DCGAN as
 taught, see benchmarks/train_speed.py. (The CPU seconds of its two data-loading processes are not counted, which favours it.) Each seed
 trains for its full budget of images and is scored at --points points, most of them at the start, where scores change fastest. The score is
-the Fréchet distance over EfficientNet-Lite0 features of 2,000 generated images and the first 2,000 training images. The clock counts CPU
-seconds of all threads and wall time. It starts when the networks are created, and is paused while scores are computed.
+the Fréchet distance over EfficientNet-Lite0 features of 2,000 generated images and the first 2,000 training images; newer records also
+contain the distance in the structure space (fd_pixels16), because the first sees mostly texture. The clock counts CPU seconds of all
+threads and wall time. It starts when the networks are created, and is paused while scores are computed.
 
 Prints for each threshold of the track the time until the score was at or below it: median and range over the seeds, or how many seeds
 reached it. --record stores every raw value, with commit, parameters and hardware, in a JSON file; seeds in that file are not run again.
@@ -60,6 +61,8 @@ SCORE_SEED = 0
 GRID_FACES, GRID_COLUMNS = 64, 8
 TUTORIAL = "tutorial"
 TUTORIAL_IMAGES = 60_000
+SCORE, STRUCTURE = "fd_efficientnet_lite0", "fd_pixels16"
+STRUCTURE_LADDER = (120, 100, 80, 70, 60, 50, 40, 30, 20, 10)
 
 
 class Track(NamedTuple):
@@ -183,8 +186,8 @@ def run_seed(
     """Trains once.
 
     Returns:
-        Images, CPU seconds, wall seconds and score at each point, where point k of n is at (k/n)² of the images; and the final
-        generator.
+        Images, CPU seconds, wall seconds, score and structure distance at each point, where point k of n is at (k/n)² of the images; and
+        the final generator.
     """
     clock, rows, seen = Clock(hardware.device), [], 0
     with clock:
@@ -195,7 +198,9 @@ def run_seed(
                 run.step()
                 seen += run.batch
         generator = run.generator()
-        rows.append({"images": seen, "cpu_seconds": round(clock.cpu, 2), "wall_seconds": round(clock.wall, 2), "score": score(generator)})
+        distances = score.measure_distances(generator)
+        rows.append({"images": seen, "cpu_seconds": round(clock.cpu, 2), "wall_seconds": round(clock.wall, 2)})
+        rows[-1] |= {"score": distances[SCORE], STRUCTURE: distances[STRUCTURE]}
         print(", ".join(f"{name} {value:,.1f}" for name, value in rows[-1].items()), flush=True)
     return rows, generator
 
@@ -208,9 +213,9 @@ def save_grid(path: Path, generator: nn.Module) -> None:
     save_png(path, make_grid(faces, GRID_COLUMNS))
 
 
-def seconds_until(rows: list[dict[str, float]], rung: float, clock: str) -> float | None:
+def seconds_until(rows: list[dict[str, float]], rung: float, clock: str, score: str = "score") -> float | None:
     """Returns the seconds at the first point whose score is at or below the threshold; None if there is none."""
-    return next((row[clock] for row in rows if row["score"] <= rung), None)
+    return next((row[clock] for row in rows if row[score] <= rung), None)
 
 
 def describe(values: list[float | None]) -> str:
@@ -222,14 +227,22 @@ def describe(values: list[float | None]) -> str:
 
 
 def make_table(track: Track, runs: list[list[dict[str, float]]]) -> str:
-    """Returns a table of the seconds until each threshold that any seed reached, and the final score."""
-    lines = ["| score | CPU seconds | wall seconds |", "|---|---|---|"]
-    for rung in track.ladder:
-        clocks = [[seconds_until(run, rung, clock) for run in runs] for clock in ("cpu_seconds", "wall_seconds")]
+    """Returns a table of the seconds until each threshold that any seed reached, and the final score; for each score that all runs have."""
+    tables = [make_score_table(track.ladder, runs, SCORE, "score")]
+    if all(STRUCTURE in row for run in runs for row in run):  # older records lack it
+        tables.append(make_score_table(STRUCTURE_LADDER, runs, STRUCTURE, STRUCTURE))
+    return "\n\n".join(tables)
+
+
+def make_score_table(ladder: tuple[int, ...], runs: list[list[dict[str, float]]], title: str, score: str) -> str:
+    """Returns the table of one score."""
+    lines = [f"| {title} | CPU seconds | wall seconds |", "|---|---|---|"]
+    for rung in ladder:
+        clocks = [[seconds_until(run, rung, clock, score) for run in runs] for clock in ("cpu_seconds", "wall_seconds")]
         if any(value is not None for value in clocks[0]):
             lines.append(f"| {rung} | {' | '.join(map(describe, clocks))} |")
     last = [run[-1] for run in runs]
-    scores = sorted(row["score"] for row in last)
+    scores = sorted(row[score] for row in last)
     ends = " | ".join(describe([row[clock] for row in last]) for clock in ("cpu_seconds", "wall_seconds"))
     lines.append(f"| at the end: {statistics.median(scores):.1f} ({scores[0]:.1f} to {scores[-1]:.1f}) | {ends} |")
     return "\n".join(lines)
@@ -302,7 +315,7 @@ def main(arguments: argparse.Namespace) -> None:
     last = record.runs[-1]
     print(
         f"\n{record.track}, {record.recipe}, commit {last.commit}, {last.hardware}, n = {len(record.runs)} seeds, "
-        f"{score.name}: median (smallest to largest)\n\n{make_table(track, [run.points for run in record.runs])}"
+        f"{SCORED:,} images: median (smallest to largest)\n\n{make_table(track, [run.points for run in record.runs])}"
     )
 
 

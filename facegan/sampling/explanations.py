@@ -25,8 +25,7 @@ class Kind:
 
 FRECHET = (
     "How far the generated images as a set are from the real ones, by the features of a network. It reacts mostly to sharpness and "
-    "texture, "
-    "and little to misplaced parts of a face. The best possible value is that of real images compared with other real images."
+    "texture, and little to misplaced parts of a face. The best possible value is that of real images compared with other real images."
 )
 STRUCTURE = (
     "How far the generated images as a set are from the real ones after averaging to 16 × 16 pixels: are the parts of the faces in their "

@@ -92,16 +92,17 @@ def kernel_distance(first: Tensor, second: Tensor) -> float:
     return kernel_distances(first, second, torch.ones(1, len(second), dtype=torch.bool)).item()
 
 
-def kernel_distances(first: Tensor, second: Tensor, kept: Tensor) -> Tensor:
-    """Returns the kernel distances (L,) between the first features (N, D) and L subsets of the second ones (M, D).
+def kernel_distances(first: Tensor, second: Tensor, kept: Tensor, first_kept: Tensor | None = None) -> Tensor:
+    """Returns the kernel distances (L,) between features (N, D) and L subsets of the second ones (M, D).
 
     Args:
         kept: the rows of ``second`` in each subset, bool (L, M).
+        first_kept: likewise of ``first``, bool (L, N); None: all rows.
     """
-    everything = torch.ones(1, len(check_features(first, minimum=2)), dtype=torch.float64, device=first.device)
-    kept = kept.to(check_features(second, minimum=2).device, torch.float64)
-    within_first, within_second = (average_kernel(*part, *part, diagonal=False) for part in ((first, everything), (second, kept)))
-    return within_first + within_second - 2 * average_kernel(first, everything, second, kept, diagonal=True)  # (L,)
+    first_kept = torch.ones(1, len(check_features(first, minimum=2)), dtype=torch.bool) if first_kept is None else first_kept
+    first_kept, kept = (rows.to(check_features(second, minimum=2).device, torch.float64) for rows in (first_kept, kept))
+    within_first, within_second = (average_kernel(*part, *part, diagonal=False) for part in ((first, first_kept), (second, kept)))
+    return within_first + within_second - 2 * average_kernel(first, first_kept, second, kept, diagonal=True)  # (L,)
 
 
 def average_kernel(first: Tensor, first_kept: Tensor, second: Tensor, second_kept: Tensor, diagonal: bool) -> Tensor:
@@ -125,10 +126,16 @@ def kernel_distance_over_subsets(first: Tensor, second: Tensor, subsets: int, si
     The same seed gives the same subsets as torch-fidelity, so that both can be compared digit by digit.
     """
     random = np.random.RandomState(seed)
-    distances = []
-    for _ in range(subsets):
-        rows = [torch.from_numpy(random.choice(len(features), size, replace=False)) for features in (first, second)]
-        distances.append(kernel_distance(first[rows[0].to(first.device)], second[rows[1].to(second.device)]))
+    counts = len(first), len(second)
+    draws = [[torch.from_numpy(random.choice(count, size, replace=False)) for count in counts] for _ in range(subsets)]
+    if math.prod(counts) <= subsets * size**2:  # one kernel of all pairs is less work than one for each subset
+        kept = [torch.zeros(subsets, count, dtype=torch.bool) for count in counts]
+        for subset, rows in enumerate(draws):
+            for mask, chosen in zip(kept, rows, strict=True):
+                mask[subset, chosen] = True
+        distances = kernel_distances(first, second, kept[1], kept[0]).tolist()
+    else:
+        distances = [kernel_distance(first[one.to(first.device)], second[other.to(second.device)]) for one, other in draws]
     return float(np.mean(distances)), float(np.std(distances))
 
 

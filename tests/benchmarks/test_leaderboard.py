@@ -27,6 +27,16 @@ def test_runs_are_grouped_by_protocol_and_sorted_within(tmp_path):
     assert run(worse, more, better, truncated) == [[better, worse], [more], [truncated]]
 
 
+def test_both_distances_decide_the_order(tmp_path):
+    """The first has the better texture, the second the better structure, by a larger factor."""
+    paths = []
+    for name, texture, structure in (("texture", 190.0, 65.5), ("structure", 266.9, 41.7)):
+        paths.append(write_metrics(tmp_path / f"{name}.json", texture))
+        metrics = json.loads((tmp_path / f"{name}.json").read_text())
+        (tmp_path / f"{name}.json").write_text(json.dumps(metrics | {"fd_pixels16": structure, "fd_pixels16_floor": 3.2}))
+    assert run(*paths) == [paths[::-1]]
+
+
 def test_experiments_and_branches_are_found_in_git(tmp_path):
     def git(*arguments):
         identity = ["-c", "user.name=test", "-c", "user.email=test@example.com"]

@@ -50,7 +50,7 @@ def test_a_preset_and_the_tutorials_loop_are_trained_scored_and_drawn(shards, ha
     for points in (ours, theirs):
         assert [point["images"] for point in points] == [16, 64]
         assert 0 <= points[0]["cpu_seconds"] <= points[1]["cpu_seconds"]
-        assert all(point["score"] > 0 for point in points)
+        assert all(point["score"] > 0 and point["fd_pixels16"] > 0 for point in points)
     for generator in (our_generator, their_generator):
         save_grid(tmp_path / "grids" / "faces.png", generator)
         with Image.open(tmp_path / "grids" / "faces.png") as grid:
@@ -70,6 +70,14 @@ def test_the_table_tells_how_many_seeds_got_there():
     assert "| 200 | 1 of 2 seeds | 1 of 2 seeds |" in lines
     assert not any(line.startswith("| 180") for line in lines)
     assert lines[-1].startswith("| at the end: 200.0 (190.0 to 210.0)")
+
+
+def test_structure_has_its_own_table_if_all_points_have_it():
+    runs = [[point | {"fd_pixels16": distance} for point, distance in zip(POINTS, (90.0, 45.0), strict=True)]]
+    score, structure = make_table(TRACKS["avatars32"], runs).split("\n\n")
+    assert score.startswith("| fd_efficientnet_lite0 |") and structure.startswith("| fd_pixels16 |")
+    assert "| 50 | 8 (8 to 8) | 9 (9 to 9) |" in structure and "| 40 |" not in structure
+    assert "\n\n" not in make_table(TRACKS["avatars32"], [POINTS, *runs])
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs/speedrun").glob("*.json")), ids=lambda path: path.stem)

@@ -95,10 +95,11 @@ def test_kernel_distance_of_two_pairs():
     assert scores.kernel_distance(first, second) == pytest.approx(27 + 1 - 2 * (1 + 64 + 1 + 343) / 4, rel=1e-14)
 
 
-def test_kernel_distance_matches_torch_fidelity():
+@pytest.mark.parametrize("size", [150, 20])  # one kernel for all subsets, and one for each
+def test_kernel_distance_matches_torch_fidelity(size):
     first, second = draw(400, 32, shift=0.2).float(), draw(300, 32, seed=1).float()
-    theirs = kid_features_to_metric(first.double(), second.double(), kid_subsets=20, kid_subset_size=150, rng_seed=7, verbose=False)
-    mean, deviation = scores.kernel_distance_over_subsets(first, second, subsets=20, size=150, seed=7)
+    theirs = kid_features_to_metric(first.double(), second.double(), kid_subsets=20, kid_subset_size=size, rng_seed=7, verbose=False)
+    mean, deviation = scores.kernel_distance_over_subsets(first, second, subsets=20, size=size, seed=7)
     assert mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-9)
     assert deviation == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-9)
 
