@@ -152,7 +152,7 @@ class Photo:
 
         libjpeg fills the rest with grey. With such a corner, bytes are inserted at the end: a decoder that has all blocks ignores them.
         """
-        if set(np.ravel(image.getpixel((image.width - 1, image.height - 1)))) != {128}:
+        if set(np.ravel(np.asarray(image.getpixel((image.width - 1, image.height - 1))))) != {128}:
             return False
         end = self.content.rfind(b"\xff\xd9")
         longer = Image.open(io.BytesIO(self.content[:end] + EXTRA_BYTES + self.content[end:]), formats=OPENED)

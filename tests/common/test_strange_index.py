@@ -1,4 +1,4 @@
-"""Whatever stands in a folder's index.json: the shards are read, or the project says in a line what is wrong; and an index is read as it was written."""
+"""Arbitrary content of index.json is read, or rejected in one line; a valid index is read unchanged."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Whatever stands in a generator's file: it is a generator, or the project says in a line what is wrong; and a card is read as it was written."""
+"""Arbitrary content of a generator file is read, or rejected in one line; a valid card is read unchanged."""
 
 import json
 

@@ -180,7 +180,7 @@ def test_memorisation_is_reported(tmp_path, pictures, sources, test, phrase):
 
 
 def test_both_distances_are_shown_first(tmp_path, pictures, sources):
-    report = json.loads((sources.evaluation / "report.json").read_text())
+    report = read_sealed_values(sources.evaluation / "report.json", "")
     change(sources.evaluation / "report.json", generated=report["generated"] | {"fd_pixels16": 41.5, "recall_pixels16": 0.125})
     _, page = write(tmp_path, pictures, sources)
     main, details = page.text.split("Details")
