@@ -91,7 +91,7 @@ def compute_hash(card: Card, tensors: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256(json.dumps(card.model_dump(exclude={"sha256"}), sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
         digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
-        digest.update(value.numpy().data)
+        digest.update(value.numpy().tobytes())
     return digest.hexdigest()
 
 
