@@ -241,7 +241,7 @@ def fuzz_picture(seed: int, number: int, folder: Path) -> str:
     if format == "PNG":
         content = correct_checksums(content)
     try:
-        image = read_image("fuzzed", content, 32, draw.choice(("none", "square", (0, 0, 8, 8))), draw.choice(("lanczos", "box")))
+        image = read_image("fuzzed", content, 32, draw.choice(("none", "square")), draw.choice(("lanczos", "box")))
     except UnreadablePicture as error:
         if not str(error).isprintable():
             raise Finding(f"the reason {str(error)!r}") from None

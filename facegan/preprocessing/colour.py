@@ -1,7 +1,7 @@
 """Converts images with a colour profile to sRGB, by Pillow's ImageCms (Little CMS).
 
 In: an image and the ICC profile in its file, or the nclx colour description of an HEIF file (ITU-T H.273). Out: the image in sRGB. Profiles
-that differ from sRGB by at most ``TOLERANCE`` levels are ignored: most photos have one, and their pixels stay as they are.
+that differ from sRGB by at most ``TOLERANCE`` levels are ignored: most photos have one, and their pixels are unchanged.
 """
 
 import functools
