@@ -243,7 +243,7 @@ def measure(
     gaussian = fit_gaussian(real)
     sets = {"none": list(clean.split(count))}
     for name, degrade in list_degradations(data.eyes).items():
-        values = look(name, lambda degrade=degrade: degrade(data.images[REAL : REAL + changed]), changed)
+        values = look(name, partial(degrade, data.images[REAL : REAL + changed]), changed)
         sets[name] = list(project(values).split(count))
     parts = [rows for rows in torch.arange(others).split(count) if len(rows) == count]
     for name, choose in choose_rows(data, count).items():

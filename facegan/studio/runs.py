@@ -17,6 +17,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from facegan.sampling.explanations import find_kind
+
 MAX_COMMITS = 20
 MAX_EXPERIMENTS = 50
 FILES = ("params.yaml", "metrics/evaluate.json", "metrics/losses.csv", "dvc.lock")
@@ -46,6 +48,12 @@ class Run(BaseModel):
     protocol: str | None
     losses: Annotated[dict[str, list[float]], Field(exclude=True)]
     generator: Annotated[Path | None, Field(exclude=True)]
+
+
+def title_score(name: str) -> str:
+    """Returns a score's name with its meaning in a few words, as far as it is known."""
+    kind = find_kind(name)
+    return f"{name} ({kind.title.lower()})" if kind else name
 
 
 def read_runs(project: Path) -> list[Run]:

@@ -10,7 +10,7 @@ from small_generators import write_small
 
 from facegan.common.errors import FaceganError
 from facegan.studio.generators import Generators
-from facegan.studio.runs import read_runs
+from facegan.studio.runs import read_runs, title_score
 
 LOSSES = "images_seen,loss_generator\n10,{}\n20,1.5\n"
 
@@ -116,3 +116,8 @@ def test_an_invalid_lock_gives_no_generator(tmp_path, lock):
 def test_only_known_generators_are_opened(project, name):
     with pytest.raises(FaceganError, match="expected a generator among"):
         Generators(project).find(name)
+
+
+def test_scores_have_titles_in_plain_words():
+    assert title_score("fd_pixels16") == "fd_pixels16 (structure and variety)"
+    assert title_score("memorised") == "memorised"

@@ -9,7 +9,7 @@ from facegan.studio import requests
 from facegan.studio.components import QUIET, Grid, face_grid, hint, notice, report_errors, show_faces, show_hint, table, text
 from facegan.studio.curves import Curve, build_curves, select_curves, show_curves
 from facegan.studio.page import Page
-from facegan.studio.runs import Run
+from facegan.studio.runs import Run, title_score
 
 ABOUT = "Two runs side by side: faces for the same latents, scores, parameters, and the course of the training."
 FACES = 16
@@ -81,7 +81,8 @@ def show_scores(a: Run, b: Run) -> str:
     if a.protocol is None or a.protocol != b.protocol:
         return notice("The scores were computed under different protocols and cannot be compared.") + "".join(
             table(
-                [f"{name}: protocol {run.protocol or 'unknown'}", run.title], [(key, show(run.scores[key])) for key in sorted(run.scores)]
+                [f"{name}: protocol {run.protocol or 'unknown'}", run.title],
+                [(title_score(key), show(run.scores[key])) for key in sorted(run.scores)],
             )
             for name, run in (("A", a), ("B", b))
         )
@@ -89,7 +90,7 @@ def show_scores(a: Run, b: Run) -> str:
     for name in sorted({*a.scores, *b.scores}):
         first, second = a.scores.get(name), b.scores.get(name)
         difference = "" if first is None or second is None else f"{second - first:+.4g}"
-        rows.append((name, show(first), show(second), difference))
+        rows.append((title_score(name), show(first), show(second), difference))
     return table([f"Score (protocol {a.protocol})", "A", "B", "B − A"], rows)
 
 
