@@ -43,6 +43,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import drawn_faces  # noqa: E402 (the paths above must come first)
 
+from facegan.common.config import read_yaml  # noqa: E402 (the path above must come first)
 from facegan.common.files import hash_file  # noqa: E402
 from facegan.photos.manifest import Manifest, write_manifest  # noqa: E402
 from facegan.preprocessing.parameters import PreprocessParameters  # noqa: E402
@@ -142,7 +143,7 @@ def measure_together(raw: Path, settings: dict[str, Any]) -> float:
 def measure_stage(raw: Path, images: int, folder: Path, settings: dict[str, Any]) -> tuple[float, float]:
     """Returns the photos/s of the stage from start to exit, and the peak memory of its processes in MB."""
     params = folder / "params.yaml"
-    values = yaml.safe_load((ROOT / "presets/demo.yaml").read_text())
+    values = read_yaml(ROOT / "presets/demo.yaml")
     params.write_text(yaml.safe_dump(values | {"preprocess": settings}))
     arguments = ["--params", params, "--raw", raw, "--out", folder / "shards"]
     shutil.rmtree(folder / ".shards-results", ignore_errors=True)  # the results of the previous repeat

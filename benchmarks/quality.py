@@ -34,6 +34,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from facegan.common.config import Loader, read_yaml  # noqa: E402 (the path above must come first)
 from facegan.models.generator_file import load_generator  # noqa: E402
 from facegan.models.registry import count_parameters  # noqa: E402 (the path above must come first)
 
@@ -101,7 +102,7 @@ def parse_setting(text: str) -> Setting:
 
 def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[str, Any]:
     """Returns the complete params.yaml for one run: the preset, updated with the shared values and with -S."""
-    params = yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text())
+    params = read_yaml(ROOT / "presets" / f"{preset}.yaml")
     photos = Path(arguments.path).resolve()
     shared = {
         "data": {"source": "folder" if photos.is_dir() else "archive", "path": str(photos)},
@@ -123,7 +124,7 @@ def make_params(arguments: argparse.Namespace, preset: str, seed: int) -> dict[s
         arguments.settings, key=lambda setting: setting.preset is not None
     ):  # settings of one preset override those for all
         if setting.preset in (None, preset):
-            params[setting.section][setting.key] = yaml.safe_load(setting.value)
+            params[setting.section][setting.key] = yaml.load(setting.value, Loader)
     return params
 
 

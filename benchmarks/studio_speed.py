@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import yaml
 from pydantic import TypeAdapter
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from facegan.common.config import read_yaml  # noqa: E402 (the path above must come first)
 from facegan.common.pictures import from_bytes  # noqa: E402
 from facegan.models.generator_file import load_generator  # noqa: E402
 from facegan.models.parameters import ModelParameters  # noqa: E402
@@ -45,7 +45,7 @@ def main() -> None:
 
 def build(preset: str, resolution: int) -> nn.Module:
     """Returns the untrained generator of a preset."""
-    parameters = yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text())["model"]
+    parameters = read_yaml(ROOT / "presets" / f"{preset}.yaml")["model"]
     return build_generator(TypeAdapter(ModelParameters).validate_python(parameters), resolution).eval().requires_grad_(False)
 
 

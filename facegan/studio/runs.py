@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,7 +80,7 @@ def make_run(name: str, title: str, contents: dict[str, str], generator: Path | 
     return Run(
         name=name,
         title=title,
-        parameters=flatten(parse(yaml.safe_load, contents["params.yaml"])),
+        parameters=flatten(parse(partial(yaml.load, Loader=Loader), contents["params.yaml"])),
         scores={key: float(value) for key, value in evaluate.items() if isinstance(value, int | float)},
         protocol=protocol if isinstance(protocol, str) else None,
         losses=read_columns(contents["metrics/losses.csv"]),
