@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from facegan.common.config import Loader
 from facegan.sampling.explanations import find_kind
 
 MAX_COMMITS = 20
