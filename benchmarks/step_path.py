@@ -6,6 +6,7 @@ One step of a preset with small networks runs under a profiler. The calls are th
 ``forward``. The files are those of facegan/training with a function that runs in a step, and the loop's.
 """
 
+import argparse
 import sys
 from pathlib import Path
 from types import FrameType
@@ -63,4 +64,6 @@ def main(preset: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "celeba64_r3gan")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", nargs="?", default="celeba64_r3gan", help="one of presets/*.yaml (default: celeba64_r3gan)")
+    main(parser.parse_args().preset)

@@ -9,13 +9,10 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from projects import ROOT, environment
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOW = "run: make test-studio, or pip install -r requirements-studio.txt pytest playwright in a separate environment"
@@ -23,7 +20,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @pytest.fixture(scope="session")
-def browser() -> "Iterator[Browser]":
+def browser() -> "Iterator[Any]":
     """A headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason=f"tests of pages need playwright; {HOW}")
     if not CHROMIUM:

@@ -220,7 +220,7 @@ def describe_expected(error: ErrorDetails) -> str:
         "tuple_type": "a list",
         "too_short": "a list of {min_length}",
         "too_long": "a list of {max_length}",
-        "missing": "a longer list" if isinstance(error["loc"][-1], int) else "a value",
+        "missing": "a longer list" if error["loc"] and isinstance(error["loc"][-1], int) else "a value",
         "bool_type": "true or false",
         "string_type": "text",
         "model_type": "keys and values",

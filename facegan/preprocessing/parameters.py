@@ -47,7 +47,7 @@ class PreprocessParameters(Section):
     near_duplicates: Literal["ignore", "together", "drop"]
     holdout: Annotated[Number, Ge(0), Le(0.9)]
     max_bad: Annotated[Number, Ge(0), Le(1)]
-    max_bad_photos: Annotated[WholeNumber, Ge(0)]
+    max_bad_photos: Annotated[WholeNumber, Ge(0), Le(1_000_000)]
 
     def problems(self) -> Iterator[str]:
         """Yields a problem if the crop box is invalid."""

@@ -57,7 +57,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_said_in_words(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(FaceganError, match=r"expected to write .*shards; found: Not a directory; mend that"):
+    with pytest.raises(FaceganError, match=r"expected to write .*shards; found: Not a directory; fix that"):
         make(tmp_path / "file" / "shards", "first")
 
 

@@ -337,10 +337,10 @@ def write_params(path: Path, **changes) -> Path:
 
 def test_script_prints_what_it_made(tmp_path):
     raw, out = make_raw(tmp_path, draw_photos(30)), tmp_path / "shards"
-    params = write_params(tmp_path / "params.yaml", resolution=48, crop="square")
+    params = write_params(tmp_path / "params.yaml", resolution=64, crop="square")
     done = run_script("--params", str(params), "--raw", str(raw), "--out", str(out), "--workers", "2")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "training images of 48 px" in done.stdout and str(out) in done.stdout and "preview.png" in done.stdout
+    assert "training images of 64 px" in done.stdout and str(out) in done.stdout and "preview.png" in done.stdout
     assert sum(len(images) for split in ("train", "holdout") for images in open_split(out, split)) == 30
 
 

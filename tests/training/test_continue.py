@@ -215,9 +215,12 @@ def test_checkpoint_interval_may_change(runs, uninterrupted, capsys):
     assert "resumed at" in capsys.readouterr().out
 
 
-def test_infinite_losses_rewind_a_few_times_then_stop(tmp_path, capsys):
+def test_infinite_losses_rewind_a_few_times_then_stop(tmp_path, capsys, monkeypatch):
+    runs = SmallRuns(tmp_path, norm="batch")
+    parameters = runs.parameters(penalty="none", gamma=0.0, penalty_stride=1).model_copy(update={"lr": 1e30})
+    monkeypatch.setattr(runs, "parameters", lambda **changes: parameters)
     with pytest.raises(FaceganError, match=r"expected finite losses; .*lower train\.lr"):
-        SmallRuns(tmp_path, norm="batch").train(lr=1e30, penalty="none", gamma=0.0, penalty_stride=1)
+        runs.train()
     assert "(3 of at most 3 times)" in capsys.readouterr().out
 
 
