@@ -40,7 +40,7 @@ class Visitor:
         errors: the errors of the pages and their consoles.
     """
 
-    def __init__(self, browser: "Browser", address: str, width: int = 1280, height: int = 900, **options: Any):
+    def __init__(self, browser: Any, address: str, width: int = 1280, height: int = 900, **options: Any):
         self.context = browser.new_context(viewport={"width": width, "height": height}, **options)
         self.context.set_default_timeout(120_000)
         self.page = self.context.new_page()
@@ -53,7 +53,7 @@ class Visitor:
 
 
 @contextlib.contextmanager
-def visit(browser: "Browser", address: str, path: str = "/", **options: Any) -> Iterator[Visitor]:
+def visit(browser: Any, address: str, path: str = "/", **options: Any) -> Iterator[Visitor]:
     """Opens a page, and asserts at the end that it made no request to another host and had no error."""
     visitor = Visitor(browser, address, **options)
     try:
