@@ -1,12 +1,12 @@
 """Stage train: shards of images to a generator.
 
     python stages/train.py               # what dvc repro runs: data/shards to data/model
-    python stages/train.py --dry-run     # says what it would be: networks, steps, time, memory; needs no data
-    python stages/train.py --finish      # makes a generator, pictures and metrics of how far a stopped run got
+    python stages/train.py --dry-run     # prints networks, steps, estimated time and memory; needs no data, writes nothing
+    python stages/train.py --finish      # writes generator, pictures and metrics of a stopped run's last checkpoint
 
-Reads the sections `model` and `train` of params.yaml. Leaves generator.safetensors, discriminator.safetensors and pictures of its
-progress in the model's folder, train.json and losses.csv in the metrics'. Killed or interrupted, the same command resumes from its
-last checkpoint; with a larger train.images it goes on from the end of the shorter run.
+Reads the sections `model` and `train` of params.yaml. Writes generator.safetensors, discriminator.safetensors and progress pictures to
+the model's folder, and train.json and losses.csv to the metrics' folder. After a kill or an interruption, the same command resumes from
+the last checkpoint; with a larger train.images it continues from the end of the shorter run.
 """
 
 import argparse
