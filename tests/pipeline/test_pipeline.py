@@ -121,9 +121,7 @@ def test_changed_number_reruns_its_stages_and_is_compared(project):
 
 def test_the_page_of_plots_has_charts_and_pictures_and_fetches_nothing(project):
     run(project, "dvc", "plots", "show")
-    page = re.sub(
-        r"<template.*?</template>", "", (project / "dvc_plots" / "index.html").read_text(), flags=re.DOTALL
-    )  # vega.js is missing
+    page = re.sub(r"<template.*?</template>", "", (project / "dvc_plots" / "index.html").read_text(), flags=re.DOTALL)  # vega.js is missing
     for title in ("Losses", "What the discriminator says", "Diversity", "mean logit", "real images shown"):
         assert title in page, title
     pictures = ["data/evaluation/neighbours.png", "data/samples/grid.png", "data/samples/progress.gif", "data/shards/preview.png"]
