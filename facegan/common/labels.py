@@ -3,14 +3,17 @@
 In shards a label is the position of its value in its column (uint8). Networks get one-hot numbers, the columns next to each other.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from facegan.common.errors import FaceganError
+
+if TYPE_CHECKING:  # imported where it is used: preprocessing writes labels without torch
+    import torch
+    from torch import Tensor
 
 
 class Column(NamedTuple):
@@ -34,6 +37,8 @@ def one_hot_size(columns: Sequence[Column]) -> int:
 
 def encode(labels: Tensor, columns: Sequence[Column]) -> Tensor:
     """Returns labels (N, columns), positions of values, as one-hot numbers (N, values of all columns) in float32."""
+    import torch
+
     parts = [torch.nn.functional.one_hot(part.long(), len(column.values)) for part, column in zip(labels.T, columns, strict=True)]
     return torch.cat(parts, 1).float() if parts else torch.zeros(len(labels), 0)
 
@@ -47,6 +52,8 @@ def decode(numbers: Tensor, columns: Sequence[Column]) -> list[dict[str, str]]:
 
 def sample(columns: Sequence[Column], count: int, random: torch.Generator) -> Tensor:
     """Returns labels (count, columns), each value with its frequency in the training data, columns independently."""
+    import torch
+
     draws = [torch.multinomial(torch.tensor(column.counts).double(), count, replacement=True, generator=random) for column in columns]
     return torch.stack(draws, 1)
 
