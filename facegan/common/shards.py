@@ -302,6 +302,8 @@ def view_labels(folder: Path, index: Index, split: Split) -> np.ndarray:
     """Returns a split's labels (N, columns) in uint8, without torch and unchecked, just after they were written."""
     size = 3 * index.resolution**2
     parts = [
-        np.fromfile(folder / shard.file, np.uint8, offset=HEADER_BYTES + shard.images * size) for shard in index.shards if shard.split == split
+        np.fromfile(folder / shard.file, np.uint8, offset=HEADER_BYTES + shard.images * size)
+        for shard in index.shards
+        if shard.split == split
     ]
     return np.concatenate([np.zeros(0, np.uint8), *parts]).reshape(-1, len(index.labels))
