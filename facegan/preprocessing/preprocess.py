@@ -364,6 +364,9 @@ def report_losses(photos: Photos, report: Report, near_duplicates: str) -> list[
         lines.append(f"{len(report.near_duplicates):,} images are almost the same as others, and {action}")
     if report.on_both_sides:
         lines.append(f"{len(report.on_both_sides):,} photos resemble training images and held-out ones, and were dropped")
+    labels = photos.labels.photos if photos.labels else {}
+    if conflicts := sum(labels.get(entry["name"]) != labels.get(entry["same_as"]) for entry in report.duplicates):
+        lines.append(f"{conflicts:,} of the duplicates have other labels than the image that they repeat, whose labels are used")
     if report.turned:
         lines.append(f"{len(report.turned):,} photos were upside down or on a side, and were turned")
     if report.damaged_profiles:
