@@ -60,15 +60,6 @@ def test_seed_and_number_determine_a_face(tmp_path):
         assert all(path.read_bytes() == (tmp_path / "faces" / path.name).read_bytes() for path in files)
 
 
-@pytest.mark.parametrize("latent_size", [1, 3, 100])
-@pytest.mark.parametrize("distribution", ["normal", "uniform"])
-def test_batches_are_the_latents_of_the_seed(latent_size, distribution):
-    generator = SimpleNamespace(latent_size=latent_size, latent_distribution=distribution)
-    batches = list(draw_batches(generator, seed=5, count=50))
-    assert [first for first, _ in batches] == [0, 16, 32, 48]
-    assert torch.equal(torch.cat([latents for _, latents in batches]), seeded_latents(generator, 64, 5))
-
-
 def test_face_file_names_its_origin(tmp_path):
     (path,) = draw_chosen(make_generator(), choose(seed=3, truncation=0.7), [12], tmp_path, origin={"generator": "dcgan, 32 px"})
     with Image.open(path) as picture:
