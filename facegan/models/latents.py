@@ -14,7 +14,6 @@ from facegan.common.devices import reproducible
 from facegan.common.pictures import to_bytes
 from facegan.models.network import GeneratorNetwork
 
-
 Given = Mapping[str, int]  # positions of label values by column
 ANY_LABEL: Given = MappingProxyType({})
 LABEL_SEEDS = 2**32  # added to a seed for labels, so that latents are those of an unlabelled generator

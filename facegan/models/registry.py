@@ -19,7 +19,6 @@ from facegan.models import dcgan, keras128, r3gan, resnet, stylegan2, tutorial28
 from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Network
 from facegan.models.parameters import ModelParameters
 
-
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 

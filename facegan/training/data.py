@@ -1,7 +1,8 @@
 """Batches of real images, as a function of (seed, images_seen).
 
-In: the shards' images in uint8, and their labels. Out: uint8 batches (B, 3, H, W) on the training device, and one-hot labels. The order of the images depends only on the seed
-and on the number of images before, so a resumed run needs no other state, and several processes agree without communication.
+In: the shards' images in uint8, and their labels. Out: uint8 batches (B, 3, H, W) and one-hot labels on the training device. The order of
+the images depends only on the seed and on the number of images before, so a resumed run needs no other state, and several processes agree
+without communication.
 """
 
 import hashlib

@@ -13,7 +13,7 @@ import torch
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import save_png
 from facegan.common.progress import Progress
-from facegan.common.shards import open_split, read_labels, read_index
+from facegan.common.shards import open_split, read_index, read_labels
 from facegan.common.signals import Interrupted, Interruption
 from facegan.models.parameters import ModelParameters
 from facegan.training.agreement import check_agreement

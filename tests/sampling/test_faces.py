@@ -1,11 +1,9 @@
 """Faces and grids: reproducible by seed and number, enlarged, truncated."""
 
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from projects import ROOT
 from small_generators import choose, make_generator, read_all
@@ -13,9 +11,8 @@ from small_generators import choose, make_generator, read_all
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import save_png
 from facegan.models.generator_file import load_generator
-from facegan.models.latents import seeded_latents
 from facegan.sampling.animations import draw_walk
-from facegan.sampling.faces import draw_batches, draw_chosen, draw_faces
+from facegan.sampling.faces import draw_chosen, draw_faces
 
 
 def test_seed_determines_the_faces(tmp_path):
