@@ -25,6 +25,8 @@ KINDS = {
     json.dumps([preset["model"] | {"width": 0}, {key: value for key, value in preset["train"].items() if key not in LENGTHS}]): name
     for name, preset in PRESETS.items()
 }
+# each of them, and some with labels
+VARIANTS = [(name, False) for name in KINDS.values()] + [("demo", True), ("celeba64_stylegan2", True)]
 # small, yet with more than one group in R3GAN's grouped convolutions
 SIZES = {
     "dcgan": (8, 32),

@@ -97,6 +97,17 @@ def encode(labels: Tensor, columns: Sequence[Column]) -> Tensor:
     return torch.cat(parts, 1).float() if parts else torch.zeros(len(labels), 0, device=labels.device)
 
 
+def replace(numbers: Tensor, columns: Sequence[Column], given: Mapping[str, int]) -> Tensor:
+    """Returns one-hot numbers (N, values of all columns) with other values. ``given``: positions of values by column."""
+    result, start = numbers.clone(), 0
+    for column in columns:
+        if column.name in given:
+            result[:, start : start + len(column.values)] = 0
+            result[:, start + given[column.name]] = 1
+        start += len(column.values)
+    return result
+
+
 def decode(numbers: Tensor, columns: Sequence[Column]) -> list[dict[str, str]]:
     """Returns the values of one-hot numbers (N, values of all columns), by column; of a blend, the largest."""
     parts = numbers.split([len(column.values) for column in columns], 1)
