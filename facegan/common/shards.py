@@ -83,18 +83,14 @@ class Index(BaseModel):
         """Refuses an index whose shards hold more or fewer images than it says."""
         if any(getattr(self, split) != sum(shard.images for shard in self.shards if shard.split == split) for split in SPLITS):
             raise ValueError("as many images as the shards hold")
-        for name, values, counts in self.labels:
-            texts = (name, *values)
-            if len(set(values)) != len(counts) or sum(counts) != self.train or not all(text.isprintable() for text in texts):
-                raise ValueError("a count for each value of a label, which add up to the training images")
+        if any(sum(column.counts) != self.train for column in self.labels):
+            raise ValueError("counts of label values that add up to the training images")
         return self
 
     @model_serializer(mode="wrap")
-    def write_labels_by_name(self, write: Any) -> dict[str, Any]:
-        """Returns the fields; each column with the names of its own, and none without labels."""
-        fields = write(self)
-        fields.pop("labels", None)
-        return fields | ({"labels": [column._asdict() for column in self.labels]} if self.labels else {})
+    def leave_out_missing_labels(self, write: Any) -> dict[str, Any]:
+        """Returns the fields, without labels if there are none."""
+        return {name: value for name, value in write(self).items() if name != "labels" or self.labels}
 
     def compute_fingerprint(self) -> str:
         """Returns the SHA-256 of everything except the fingerprint and the format."""
@@ -172,7 +168,7 @@ class ShardWriter:
             fingerprint="",
             shards=shards,
             labels=tuple(
-                Column(name, tuple(values), tuple(counts))
+                Column(name=name, values=tuple(values), counts=tuple(counts))
                 for (name, values), counts in zip(self.columns.items(), self.label_counts, strict=True)
             ),
         )

@@ -81,14 +81,16 @@ class Generator(GeneratorNetwork):
         self.latent_size = parameters.latent_size
         widths = stage_widths(resolution, parameters.width)
         self.start = nn.Linear(self.latent_size, widths[0] * 4 * 4)
+        self.label_features = widths[0] * 4 * 4
         self.blocks, self.transitions = make_stages(widths)
         self.to_rgb = Conv2d(widths[-1], 3, 3, padding=1)
         initialize_normal(self.start)
         initialize_normal(self.to_rgb)
 
     def forward(self, latents: Tensor, noise: Noise = ()) -> Tensor:
-        """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, latent_size)."""
-        features = self.start(latents).unflatten(1, (-1, 4, 4)).contiguous(memory_format=torch.channels_last)  # (B, width, 4, 4)
+        """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, input_size)."""
+        features = self.add_label_features(self.start(latents[:, : self.latent_size]), latents)
+        features = features.unflatten(1, (-1, 4, 4)).contiguous(memory_format=torch.channels_last)  # (B, width, 4, 4)
         features = self.blocks[0](features)
         for transition, block in zip(self.transitions, self.blocks[1:], strict=True):
             features = block(double_size(transition(features)))
@@ -104,13 +106,14 @@ class Discriminator(DiscriminatorNetwork):
         self.from_rgb = Conv2d(3, widths[0], 3, padding=1)
         self.blocks, self.transitions = make_stages(widths)
         self.judge = nn.Linear(widths[-1] * 4 * 4, 1, bias=False)
+        self.label_features = widths[-1] * 4 * 4
         initialize_normal(self.from_rgb)
         initialize_normal(self.judge)
 
-    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
+    def forward(self, images: Tensor, noise: Noise = (), labels: Tensor | None = None) -> Tensor:
         """Returns logits (B,) of the images (B, 3, H, W): large for real ones."""
         features = halve_size(activate(self.from_rgb(images)))  # (B, C, H / 2, W / 2)
         for transition, block in zip(self.transitions, self.blocks, strict=False):
             features = transition(halve_size(block(features)))
-        features = activate(self.blocks[-1](features))  # (B, width, 4, 4)
-        return self.judge(features.flatten(1)).flatten()  # (B,)
+        features = activate(self.blocks[-1](features)).flatten(1)  # (B, width · 4 · 4)
+        return self.project(self.judge(features).flatten(), features, labels)  # (B,)
