@@ -44,7 +44,8 @@ def advise_on_square(photos: int, shares: list[float]) -> list[str]:
 def advise_on_labels(columns: Sequence[Column]) -> list[str]:
     """Returns a line for each column: how many training images have each value, the most frequent first, and which are rare."""
     lines = []
-    for name, values, counts in columns:
+    for column in columns:
+        name, values, counts = column.name, column.values, column.counts
         shares = {value: count / max(1, sum(counts)) for value, count in zip(values, counts, strict=True)}
         order = ["1"] if values == ("0", "1") else sorted(values, key=lambda value: -shares[value])
         shown = ", ".join(f"{shares[value]:.1%}" if len(order) == 1 else f"{value} {shares[value]:.1%}" for value in order[:MOST_VALUES])
