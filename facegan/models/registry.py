@@ -11,13 +11,16 @@ To add an architecture:
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from torch import nn
 
+from facegan.common.labels import NO_LABELS, Labels
 from facegan.models import dcgan, keras128, r3gan, resnet, stylegan2, tutorial28
-from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork
+from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Network
 from facegan.models.parameters import ModelParameters
+
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
 class Architecture(NamedTuple):
@@ -37,14 +40,21 @@ MODELS = {
 }
 
 
-def build_generator(parameters: ModelParameters, resolution: int) -> GeneratorNetwork:
-    """Returns a freshly initialised generator. Raises FaceganError when the model does not support the resolution."""
-    return MODELS[parameters.name].generator(parameters, resolution)
+def build_generator(parameters: ModelParameters, resolution: int, labels: Labels = NO_LABELS) -> GeneratorNetwork:
+    """Returns a freshly initialised generator. Raises FaceganError when the model does not support the resolution or labels."""
+    return with_labels(MODELS[parameters.name].generator(parameters, resolution), labels)
 
 
-def build_discriminator(parameters: ModelParameters, resolution: int) -> DiscriminatorNetwork:
-    """Returns a freshly initialised discriminator. Raises FaceganError when the model does not support the resolution."""
-    return MODELS[parameters.name].discriminator(parameters, resolution)
+def build_discriminator(parameters: ModelParameters, resolution: int, labels: Labels = NO_LABELS) -> DiscriminatorNetwork:
+    """Returns a freshly initialised discriminator. Raises FaceganError when the model does not support the resolution or labels."""
+    return with_labels(MODELS[parameters.name].discriminator(parameters, resolution), labels)
+
+
+def with_labels(network: AnyNetwork, labels: Labels) -> AnyNetwork:
+    """Returns the network, conditional if there are labels."""
+    if labels.columns:
+        network.add_labels(labels)
+    return network
 
 
 def describe_model(parameters: ModelParameters) -> str:

@@ -86,6 +86,7 @@ class Generator(GeneratorNetwork):
         self.latent_size = parameters.latent_size
         widths = stage_widths(resolution, parameters.width)
         self.start = nn.Linear(self.latent_size, widths[0] * 4 * 4)
+        self.label_features = widths[0] * 4 * 4
         self.blocks, self.transitions = make_stages(widths)
         self.size = resolution
         growths = len(parameters.grow_images)
@@ -98,8 +99,9 @@ class Generator(GeneratorNetwork):
             nn.init.zeros_(layer.weight)
 
     def forward(self, latents: Tensor, noise: Noise = ()) -> Tensor:
-        """Returns images (B, 3, size, size), nominally in [-1, 1], of the latents (B, latent_size)."""
-        features = self.start(latents).unflatten(1, (-1, 4, 4)).contiguous(memory_format=torch.channels_last)  # (B, width, 4, 4)
+        """Returns images (B, 3, size, size), nominally in [-1, 1], of the latents (B, input_size)."""
+        features = self.add_label_features(self.start(latents[:, : self.latent_size]), latents)
+        features = features.unflatten(1, (-1, 4, 4)).contiguous(memory_format=torch.channels_last)  # (B, width, 4, 4)
         features, image = self.blocks[0](features), None
         layers = [*[None] * (len(self.transitions) - len(self.to_small_rgb)), *self.to_small_rgb, self.to_rgb]  # after each block
         for stage, layer in enumerate(layers):
@@ -124,13 +126,14 @@ class Discriminator(DiscriminatorNetwork):
         self.from_small_rgb = nn.ModuleList(Conv2d(3, channels, 3, padding=1) for channels in widths[1 : 1 + growths])  # largest first
         self.blocks, self.transitions = make_stages(widths)
         self.judge = nn.Linear(widths[-1] * 4 * 4, 1, bias=False)
+        self.label_features = widths[-1] * 4 * 4
         for layer in (self.from_rgb, *self.from_small_rgb, self.judge):
             initialize_normal(layer)
         for stage, (wide, narrow) in enumerate(itertools.pairwise(widths[: 1 + growths])):
             self.transitions[stage] = layer = Conv2d(wide, narrow, 1, bias=False)
             nn.init.zeros_(layer.weight)
 
-    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
+    def forward(self, images: Tensor, noise: Noise = (), labels: Tensor | None = None) -> Tensor:
         """Returns logits (B,) of the images (B, 3, H, W), large for real ones; of full size, or of a smaller one that it has grown from."""
         first = (self.resolution // images.shape[-1]).bit_length() - 1
         layers = [self.from_rgb, *self.from_small_rgb]
@@ -140,5 +143,5 @@ class Discriminator(DiscriminatorNetwork):
             if stage + 1 < len(layers):
                 images = halve_size(images)
                 features = features + halve_size(activate(layers[stage + 1](images)))
-        features = activate(self.blocks[-1](features))  # (B, width, 4, 4)
-        return self.judge(features.flatten(1)).flatten()  # (B,)
+        features = activate(self.blocks[-1](features)).flatten(1)  # (B, width · 4 · 4)
+        return self.project(self.judge(features).flatten(), features, labels)  # (B,)

@@ -43,10 +43,17 @@ def read_start(folder: str, trainer: Trainer, model: ModelParameters, resolution
             )
         loaded[name], card = load_network(path, build)
         check_card(path, card, model, resolution)
+        if card.labels and [(column.name, column.values) for column in card.labels.columns] != [
+            (column.name, column.values) for column in trainer.labels.columns
+        ]:
+            raise FaceganError(
+                f"train.start_from: expected a run without labels, or with the same columns and values; found {printable(str(path))} with "
+                f"{', '.join(column.name for column in card.labels.columns)}; change data.labels, or start from another run"
+            )
     generator, discriminator = (network.state_dict() for network in loaded.values())
-    trainer.generator.load_state_dict(generator)
-    trainer.ema.load_state_dict(generator)
-    trainer.discriminator.load_state_dict(discriminator)
+    # weights of labels that the earlier run did not have stay zero
+    for network, weights in ((trainer.generator, generator), (trainer.ema, generator), (trainer.discriminator, discriminator)):
+        network.load_state_dict({**network.state_dict(), **weights})
     return {name: hash_file(place / name) for name in FILES}
 
 

@@ -8,7 +8,7 @@ CUDA graph, several processes and several microbatches all compute the same, exc
 import copy
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -19,6 +19,7 @@ from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_map_only
 
 from facegan.common.errors import FaceganError
+from facegan.common.labels import summarize
 from facegan.common.pictures import from_bytes
 from facegan.common.shards import Index
 from facegan.models.generator_file import Card, write_card
@@ -79,6 +80,7 @@ class Trainer:
         index: describes the training data.
         images: uint8 tensors (n, 3, H, W), one per shard.
         world: the processes that share each batch.
+        labels: of a labelled data set, uint8 tensors (n, columns), one per shard.
 
     Attributes:
         size: height and width of the images that the networks see now; smaller than the resolution until a network has grown.
@@ -101,6 +103,7 @@ class Trainer:
         parameters: TrainParameters,
         hardware: Hardware,
         world: World = World(),  # noqa: B008 (immutable)
+        labels: Sequence[Tensor] = (),
     ):
         batch, device, objective = parameters.batch, hardware.device, OBJECTIVES[parameters.objective]
         if batch % world.size:
@@ -116,8 +119,10 @@ class Trainer:
 
         torch.manual_seed(parameters.seed)
         place: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
-        self.generator: GeneratorNetwork = build_generator(model, index.resolution).to(**place)
-        self.discriminator: DiscriminatorNetwork = build_discriminator(model, index.resolution).to(**place)
+        all_labels = torch.cat([*labels]) if labels else torch.empty(index.train, 0, dtype=torch.uint8)
+        self.labels = summarize(index.labels, all_labels)
+        self.generator: GeneratorNetwork = build_generator(model, index.resolution, self.labels).to(**place)
+        self.discriminator: DiscriminatorNetwork = build_discriminator(model, index.resolution, self.labels).to(**place)
         self.discriminator.group_images = math.gcd(batch, self.discriminator.group_images)  # groups must fill the full batch
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
         unshare_batch_norm(self.ema)  # only the main process uses it
@@ -133,7 +138,7 @@ class Trainer:
         self.adaptive = torch.zeros(2, device=device)  # sums of signs and of steps since the strength was last adapted
         self.step_sums = torch.zeros(len(STEP_SUMS), device=device)  # since the last row of the history
 
-        self.batches = Batches(images, parameters.order, parameters.seed, device)
+        self.batches = Batches(images, all_labels, index.labels, parameters.order, parameters.seed, device)
         self.random = torch.Generator(device)  # for flips and latents
         self.order = self.random if device.type == "cpu" else torch.Generator()  # for the choice of images, which the host makes
         self.noise = torch.Generator(device)  # for everything else
@@ -212,8 +217,12 @@ class Trainer:
         return self.game.penalty != "none" and images_seen // self.parameters.batch % self.game.penalty_interval == 0
 
     def fetch(self) -> list[Tensor]:
-        """Returns this process's share of the next real images, uint8 (B / processes, 3, H, W): one tensor, or one per update."""
-        return [self.batches.take(indices) for indices in self._choose_images(self.order)]
+        """Returns this process's share of the next real images, uint8 (B / processes, 3, H, W), then their labels, one-hot.
+
+        With ``train.fresh_batch`` and a paired objective there are two of each.
+        """
+        chosen = self._choose_images(self.order)
+        return [*map(self.batches.take, chosen), *map(self.batches.take_labels, chosen)]
 
     def _choose_images(self, order: torch.Generator) -> list[Tensor]:
         batch = self.parameters.batch
@@ -222,25 +231,27 @@ class Trainer:
             chosen.append(torch.randint(self.batches.count, (batch,), generator=order)[self.own_rows])
         return chosen
 
-    def run_updates(self, images: list[Tensor], penalize: bool) -> None:
-        """Updates both networks, the EMA and the sums. With a CUDA graph, this is what the graph holds."""
+    def run_updates(self, batches: list[Tensor], penalize: bool) -> None:
+        """Updates both networks, the EMA and the sums. With a CUDA graph, this is what the graph holds. ``batches``: see ``fetch``."""
+        images, labels = batches[: len(batches) // 2], batches[len(batches) // 2 :]
         game, values = self._choose_game(), Values(self.gamma, self.strength)
         # keeping every microbatch's autograd graph would need the memory that microbatches save
         generates_again = game.fresh_batch or len(self.pieces) > 1
 
-        real, latents, noise = self._prepare(images[0]), self._draw_latents(), self._draw_noise(self.generator)
+        real, latents, noise = self._prepare(images[0]), self._draw_latents(labels[0]), self._draw_noise(self.generator)
         fake = self._generate(latents, noise, with_gradient=not generates_again)
-        inputs = Inputs(real, latents, noise, fake, self._draw_view(game), self._draw_view(game), *self._draw_extras(game, penalize))
+        real_view, fake_view = self._draw_view(game), self._draw_view(game)
+        inputs = Inputs(real, labels[0], latents, noise, fake, real_view, fake_view, *self._draw_extras(game, penalize))
         compute_loss: Callable[[Inputs], Losses] = partial(discriminator_loss, self.discriminator, game, values, penalize)
         judged = self._update(self.discriminator, compute_loss, inputs)
 
         diversity = self._measure_diversity(fake) / self._measure_diversity(real).clamp(min=GREY_LEVEL)
         if game.fresh_batch:
-            real, latents, noise = self._prepare(images[-1]), self._draw_latents(), self._draw_noise(self.generator)
+            real, latents, noise = self._prepare(images[-1]), self._draw_latents(labels[-1]), self._draw_noise(self.generator)
             self.generator.update_statistics(latents)
         fake_view = self._draw_view(game)
         real_view = self._draw_view(game) if game.objective.paired else fake_view
-        inputs = Inputs(real, latents, noise, None if generates_again else fake, real_view, fake_view)
+        inputs = Inputs(real, labels[-1], latents, noise, None if generates_again else fake, real_view, fake_view)
         compute_loss = partial(generator_loss, self.generator, self.discriminator, game, values)
         loss_generator = self._update(self.generator, compute_loss, inputs).loss
 
@@ -300,8 +311,9 @@ class Trainer:
         chosen = torch.rand(self.parameters.batch, generator=self.random, device=images.device)[self.own_rows] < 0.5
         return torch.where(chosen[:, None, None, None], images.flip(3), images)  # (B, 3, H, W)
 
-    def _draw_latents(self) -> Tensor:
-        return draw_latents(self.generator, self.parameters.batch, self.random)[self.own_rows]  # (B, latent_size)
+    def _draw_latents(self, labels: Tensor) -> Tensor:
+        latents = draw_latents(self.generator, self.parameters.batch, self.random)[self.own_rows]
+        return torch.cat([latents, labels], 1) if self.labels.columns else latents  # (B, input_size)
 
     def _draw_noise(self, network: Network) -> Noise:
         return take_rows(network.draw_noise(self.parameters.batch, self.noise, self.hardware.precision), self.own_rows)
@@ -400,6 +412,7 @@ class Trainer:
             arguments=self.model.model_dump(mode="json", exclude={"name"}),
             resolution=self.index.resolution,
             latent_size=self.generator.latent_size,
+            labels=self.labels if self.labels.columns else None,
             images_seen=images_seen,
             data_fingerprint=self.index.fingerprint,
             parameters_fingerprint=hash_of(self.ingredients()["parameters"]),
