@@ -44,6 +44,12 @@ COLUMNS = (
 )
 
 
+def make_small_model(preset: str, grow_images: int) -> dict[str, Any]:
+    """Returns a preset's section ``model`` at a small width; networks that grow do so after ``grow_images`` images."""
+    model = PRESETS[preset]["model"] | {"width": SIZES[PRESETS[preset]["model"]["name"]][0]}
+    return model | ({"grow_images": [grow_images for _ in model["grow_images"]]} if model.get("grow_images") else {})
+
+
 def change(preset: str, **sections: dict[str, Any]) -> dict[str, Any]:
     """Returns a preset's values with some of them changed, as in ``change("demo", train={"lr": 1e-4})``."""
     values = copy.deepcopy(PRESETS[preset])
@@ -87,9 +93,10 @@ def make_small_trainer(
     preset: str, hardware: Hardware, batch: int, world: World | None = None, labelled: bool = False, **train: Any
 ) -> Trainer:
     """Returns a trainer for the preset with small networks, random images and a constant schedule."""
-    width, resolution = SIZES[PRESETS[preset]["model"]["name"]]
+    resolution = SIZES[PRESETS[preset]["model"]["name"]][1]
     images = torch.randint(256, (5 * batch, 3, resolution, resolution), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    trainer = make_trainer(preset, hardware, images, world, labelled, model={"width": width}, train={"batch": batch, **train})
+    model = make_small_model(preset, batch)  # grows after the first step
+    trainer = make_trainer(preset, hardware, images, world, labelled, model=model, train={"batch": batch, **train})
     trainer.schedule = Constant()
     return trainer
 

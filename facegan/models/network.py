@@ -62,11 +62,13 @@ class GeneratorNetwork(Network):
     Attributes:
         latent_size: numbers per latent, without label.
         latent_distribution: "normal", or "uniform" in [-1, 1].
+        size: height and width of the images in training, in pixels; only a network that grows reads it.
     """
 
     latent_size: int
     truncation: float  # declared here, and set only by a network that truncates by itself; see ``facegan.models.latents.truncate``
     latent_distribution: Literal["normal", "uniform"] = "normal"
+    size: int
 
     @property
     def input_size(self) -> int:

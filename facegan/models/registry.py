@@ -4,7 +4,8 @@ To add an architecture:
 
 - a module with a ``Generator`` and a ``Discriminator``, subclasses of those in ``facegan.models.network``, called with (parameters,
   resolution); they raise FaceganError for a resolution that they do not support. In training every parameter gets a gradient in every
-  step, buffers are float32 or int64 and changed in place, and nothing waits for the device, so that a CUDA graph can hold a step;
+  step, unless it belongs to a size that comes later; buffers are float32 or int64 and changed in place, and nothing waits for the device,
+  so that a CUDA graph can hold a step;
 - random numbers in ``draw_noise``, ``facegan.models.layers.BatchNorm2d`` instead of PyTorch's, ``group_images`` if images are compared;
 - its parameters, a ``Section`` with a ``name``, in ``facegan.models.parameters.ModelParameters``, and an entry in ``MODELS``.
 """

@@ -45,12 +45,12 @@ def advise_on_labels(columns: Sequence[Column]) -> list[str]:
     """Returns a line for each column: how many training images have each value, the most frequent first, and which are rare."""
     lines = []
     for column in columns:
-        values, total = column.values, sum(column.counts)
-        shares = {value: count / max(1, total) for value, count in zip(values, column.counts, strict=True)}
+        name, values, counts = column.name, column.values, column.counts
+        shares = {value: count / max(1, sum(counts)) for value, count in zip(values, counts, strict=True)}
         order = ["1"] if values == ("0", "1") else sorted(values, key=lambda value: -shares[value])
         shown = ", ".join(f"{shares[value]:.1%}" if len(order) == 1 else f"{value} {shares[value]:.1%}" for value in order[:MOST_VALUES])
         others = f" and {len(order) - MOST_VALUES} others" if len(order) > MOST_VALUES else ""
         rare = [value for value in values if shares[value] < RARE_SHARE]
         warning = f"; below {RARE_SHARE:.0%} is too rare to learn well: {', '.join(rare[:MOST_VALUES])}" if rare else ""
-        lines.append(f"{column.name}: {shown}{others} of {total:,} training images{warning}")
+        lines.append(f"{name}: {shown}{others} of {sum(counts):,} training images{warning}")
     return lines

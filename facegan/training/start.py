@@ -62,9 +62,12 @@ def check_card(path: Path, card: Card, model: ModelParameters, resolution: int) 
     theirs = {"model.name": card.model, **{f"model.{name}": value for name, value in card.parameters if name != "name"}}
     ours = {f"model.{name}": value for name, value in model}
     theirs, ours = {**theirs, "preprocess.resolution": card.resolution}, {**ours, "preprocess.resolution": resolution}
+    grown = [len(values.pop("model.grow_images", ())) for values in (theirs, ours)]  # only how often is part of the architecture
     differing = [
         f"{name}: {theirs.get(name)}" for name in dict.fromkeys([*theirs, *ours]) if theirs.get(name) != ours.get(name) and name in theirs
     ]
+    if not differing and grown[0] != grown[1]:
+        differing = [f"model.grow_images: {grown[0]} numbers (zeros for networks that have grown)"]
     if differing:
         raise FaceganError(
             f"train.start_from: expected a run of this model and resolution in {printable(os.path.dirname(path))}; found another; "

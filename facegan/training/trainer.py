@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_map_only
 
@@ -82,6 +83,7 @@ class Trainer:
         labels: of a labelled data set, uint8 tensors (n, columns), one per shard.
 
     Attributes:
+        size: height and width of the images that the networks see now; smaller than the resolution until a network has grown.
         images_seen: real images shown so far.
         seconds: training time, over all calls.
         rows: the history, as rows of losses.csv.
@@ -126,7 +128,9 @@ class Trainer:
         unshare_batch_norm(self.ema)  # only the main process uses it
         self.capturable = hardware.is_capturable
         betas = self.schedule.at(0).betas
-        optimizer = partial(make_optimizer, name=parameters.optimizer, betas=betas, device=device, capturable=self.capturable)
+        self.size, self.grow_images = index.resolution, getattr(model, "grow_images", ())
+        grows = len(self.grow_images) > 0
+        optimizer = partial(make_optimizer, name=parameters.optimizer, betas=betas, device=device, capturable=self.capturable, grows=grows)
         self.optimizers: dict[Network, torch.optim.Optimizer] = {
             network: optimizer(network.parameters()) for network in (self.generator, self.discriminator)
         }
@@ -191,14 +195,22 @@ class Trainer:
             self.adaptive.zero_()
 
     def apply_schedule(self) -> None:
-        """Sets the learning rates and the other scheduled values for the next step."""
+        """Sets the images' size, the learning rates and the other scheduled values for the next step."""
         values = self.schedule.at(self.images_seen)
+        self.set_size(self.index.resolution >> sum(self.images_seen < images for images in self.grow_images))
         for network, lr in ((self.generator, values.generator_lr), (self.discriminator, values.discriminator_lr)):
             set_rates(self.optimizers[network], lr, values.betas)
-        self.gamma.fill_(values.gamma)
+        # the same function of smaller images has larger gradients: with this factor, its penalty stays the same
+        self.gamma.fill_(values.gamma * (self.size / self.index.resolution) ** 2)
         self.ema_decay.fill_(values.ema_decay)
         if values.strength is not None:
             self.strength.fill_(values.strength)
+
+    def set_size(self, size: int) -> None:
+        """Sets the height and width of the images that the networks see."""
+        if size != self.size and self.graphs:
+            self.graphs.graphs.clear()  # they hold steps of the other size
+        self.size = self.generator.size = size
 
     def is_penalized(self, images_seen: int) -> bool:
         """Returns whether the step after ``images_seen`` images has a gradient penalty."""
@@ -290,8 +302,10 @@ class Trainer:
         )
 
     def _prepare(self, images: Tensor) -> Tensor:
-        """Returns uint8 images as floats in [-1, 1], half of them mirrored if ``train.flip`` is set."""
+        """Returns uint8 images as floats in [-1, 1], at the current size, half of them mirrored if ``train.flip`` is set."""
         images = from_bytes(images).contiguous(memory_format=torch.channels_last)
+        if self.size < self.index.resolution:
+            images = functional.avg_pool2d(images, self.index.resolution // self.size)
         if not self.parameters.flip:
             return images
         chosen = torch.rand(self.parameters.batch, generator=self.random, device=images.device)[self.own_rows] < 0.5
@@ -305,7 +319,7 @@ class Trainer:
         return take_rows(network.draw_noise(self.parameters.batch, self.noise, self.hardware.precision), self.own_rows)
 
     def _draw_view(self, game: Game) -> View:
-        numbers = game.augmentation.draw(self.parameters.batch, self.index.resolution, self.noise)
+        numbers = game.augmentation.draw(self.parameters.batch, self.size, self.noise)
         return View(take_rows(numbers, self.own_rows), self._draw_noise(self.discriminator))
 
     def _draw_extras(self, game: Game, penalize: bool) -> tuple[Tensor | None, Tensor | None, View | None]:
@@ -395,7 +409,7 @@ class Trainer:
         """Returns the metadata of a generator's file."""
         return Card(
             model=self.model.name,
-            arguments=self.model.model_dump(exclude={"name"}),
+            arguments=self.model.model_dump(mode="json", exclude={"name"}),
             resolution=self.index.resolution,
             latent_size=self.generator.latent_size,
             labels=self.labels if self.labels.columns else None,

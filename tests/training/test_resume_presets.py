@@ -8,7 +8,7 @@ import torch
 from projects import change_params, copy_project, make_shards, run_stage, start_stage, wait_for
 from test_resume import hash_outcome
 
-from presets import PRESETS, SIZES, VARIANTS
+from presets import PRESETS, SIZES, VARIANTS, make_small_model
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="requires a CUDA GPU"))]
 SMALL = {"batch": 16, "progress_images": 64, "on_collapse": "warn"}
@@ -17,7 +17,7 @@ IMAGES = {"cpu": 128, "cuda": 8_000}  # on a GPU, training must not end before i
 
 def copy_preset(folder, name, device, labelled):
     """Returns a copy of the project with the preset at a small size, and with shards."""
-    width, resolution = SIZES[PRESETS[name]["model"]["name"]]
+    resolution = SIZES[PRESETS[name]["model"]["name"]][1]
     train = SMALL | {
         "images": IMAGES[device],
         "device": device,
@@ -25,7 +25,7 @@ def copy_preset(folder, name, device, labelled):
     }
     if PRESETS[name]["train"]["augment_strength"] == "adaptive":
         train["lr"] = 2.5e-3  # the discriminator soon overfits, so that the strength changes
-    project = copy_project(folder, PRESETS[name]["model"] | {"width": width}, name, **train)
+    project = copy_project(folder, make_small_model(name, 96), name, **train)  # grows after the kill
     change_params(project, "preprocess", resolution=resolution)
     make_shards(project, resolution=resolution, labelled=labelled)
     return project
