@@ -11,6 +11,7 @@ from typing import Protocol
 
 from facegan.common.errors import FaceganError, printable
 from facegan.photos.celeba import PARTITION, match_names, read_partition
+from facegan.photos.given import find_given
 from facegan.photos.manifest import REMEDY, Manifest, read_files, read_manifest, restore_name
 from facegan.photos.selection import LARGEST_PHOTO_BYTES, choose_photos, find_photos, read_list
 from facegan.photos.zip_archive import ZipStore
@@ -95,15 +96,18 @@ def read_one(store: Store, name: str) -> bytes:
     return content
 
 
-def open_photos(raw: Path) -> Photos:
+def open_photos(raw: Path, home: Path = Path()) -> Photos:
     """Returns the photos that the download stage left in ``raw``.
 
+    Args:
+        home: the project's folder, where a relative ``data.path`` starts.
+
     Raises:
-        FaceganError: the manifest or its archive is missing or invalid, or the archive has another size.
+        FaceganError: the manifest, its folder or its archive is missing or invalid, or the archive has another size.
     """
     manifest = read_manifest(raw)
     if manifest.folder is not None:
-        folder = FolderStore(Path(restore_name(manifest.folder)), read_files(raw, manifest))
+        folder = FolderStore(find_given(restore_name(manifest.folder), home, "a folder of photos"), read_files(raw, manifest))
         return Photos(manifest, folder, find_photos(folder.list_files())[0])  # only selected photos (and CelebA's lists) were listed
     archive = raw / str(manifest.archive)
     if not archive.is_file():
