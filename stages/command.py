@@ -34,7 +34,10 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
-MORE_MEMORY = "raise the limit (ulimit -v), close other programs that use the GPU, or compute on the CPU with CUDA_VISIBLE_DEVICES= before the command"
+MORE_MEMORY = (
+    "raise the limit (ulimit -v), close other programs that use the GPU, or compute on the CPU with CUDA_VISIBLE_DEVICES= before the "
+    "command"
+)
 
 
 def run(stage: Callable[[argparse.Namespace], None], arguments: argparse.Namespace, more_memory: str = MORE_MEMORY) -> None:
@@ -60,7 +63,7 @@ def run(stage: Callable[[argparse.Namespace], None], arguments: argparse.Namespa
             sys.exit(describe_shortage(error, more_memory))
         if not isinstance(error, OSError):
             raise
-        sys.exit(f"error: expected to read and write files; found {error}; mend that, and run the same command again")
+        sys.exit(f"error: expected to read and write files; found {error}; fix that, and run the same command again")
     except KeyboardInterrupt:
         sys.exit(130)
 
