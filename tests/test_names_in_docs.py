@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,15 @@ def test_files_exist(page):
     text = re.sub(r"--record \S+", "", page.read_text())  # names a file to write
     named = find(rf"(?<![\w/.<-])((?:{FOLDERS})/[\w./-]*\w)", text)
     assert [name for name in sorted(named - MADE) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a downloaded ZIP has no Git repository")
+def test_git_ignores_files_that_commands_read_or_write(page):
+    """So ``git add -A`` takes neither photos nor results."""
+    commands = re.findall(r"^ {4}.*(?:(?:python|curl|dvc) |} >).*$", page.read_text(), re.MULTILINE)
+    option = r" (?:--(?:out|metrics|photos|path|attributes|against|model) |-o |> |-S data\.path=)(\w[\w.-]*)(?![\w/.-])"
+    for name in sorted(find(option, "\n".join(commands))):
+        assert any(not subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT).returncode for path in (name, f"{name}/")), name
 
 
 def test_links_lead_somewhere(page):

@@ -25,7 +25,7 @@ class Manifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     source: Literal["avatars", "kaggle", "folder", "archive"]
     path: str | None  # data.path as given in the parameters
     archive: Literal["photos.zip"] | None  # file name in data/raw
-    folder: str | None  # absolute path, encoded by ``escape_name``
+    folder: str | None  # data.path, encoded by ``escape_name``; a relative path starts at the project's folder, which may be moved
     sha256: Sha256
     bytes: pydantic.NonNegativeInt
     images: pydantic.NonNegativeInt  # number of selected photos, as in `Photos.names`

@@ -1,7 +1,8 @@
 """Complete steps as CUDA graphs: captured once per kind of step, then replayed without work on the host.
 
-In: a function that runs a step, and every tensor that it changes. Out: the same step, from its graph. If a capture fails (an old driver, a
-library that waits for the host), everything that it changed is restored, and steps run eagerly from then on.
+In: a function that runs a step, and every tensor that it changes. Out: the same step, from its graph. Each new graph is checked once: from
+the same state it must change every tensor to the same bytes as an eager step, all of them finite. If a capture (an old driver, a library
+that waits for the host) or this check fails, everything is restored, and steps run eagerly from then on.
 """
 
 from collections.abc import Callable
@@ -57,38 +58,52 @@ class StepGraphs:
             place.copy_(images)
 
     def _try_to_capture(self, penalize: bool) -> None:
-        """Captures one kind of step, and restores everything that this changed, random generators included."""
-        before = {name: value.clone() for name, value in self.tensors().items()}
+        """Captures and checks one kind of step, and restores everything that this changed, random generators included."""
+        before = self._copy_tensors()
         states = [generator.get_state() for generator in self.generators]
-        reason = ""
+
+        def restore() -> None:
+            for name, value in self.tensors().items():
+                value.copy_(before[name])
+            for generator, state in zip(self.generators, states, strict=True):
+                generator.set_state(state)
+
+        reason, expected = "", {}
         try:
-            self.graphs[penalize] = self._capture(penalize)
+            self.graphs[penalize], expected = self._capture(penalize)
         except torch.OutOfMemoryError:
             raise  # it would not fit without a graph either
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = f"could not be captured as a CUDA graph ({str(error).strip().splitlines()[0]})"
             self.clear()
             for generator in self.generators:
                 renew(generator)
         (failures,) = self.world.agree(int(bool(reason)))
-        for name, value in self.tensors().items():
-            value.copy_(before[name])
-        for generator, state in zip(self.generators, states, strict=True):
-            generator.set_state(state)
+        restore()
+        if not failures:
+            self.graphs[penalize].replay()
+            reason = find_difference(self.tensors(), expected)
+            (failures,) = self.world.agree(int(bool(reason)))
+            restore()
         if failures:
             self.has_failed = True
             self.graphs.clear()
             if reason or self.world.is_main:
-                reason = reason or "it failed in another process"
-                print(f"a step could not be captured as a CUDA graph ({reason}); continuing without: slower, same result", flush=True)
+                reason = reason or "failed as a CUDA graph in another process"
+                print(f"a step {reason}; continuing without graphs: slower, same result", flush=True)
 
-    def _capture(self, penalize: bool) -> torch.cuda.CUDAGraph:
-        """Returns the graph of one step."""
+    def _copy_tensors(self) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in self.tensors().items()}
+
+    def _capture(self, penalize: bool) -> tuple[torch.cuda.CUDAGraph, dict[str, Tensor]]:
+        """Returns the graph of one step, and the tensors after the first eager step."""
         home, side = torch.cuda.current_stream(), torch.cuda.Stream()
         try:
             side.wait_stream(home)
             with torch.cuda.stream(side):
-                for _ in range(WARM_UP_STEPS):
+                self.run_eagerly(self.inputs, penalize)
+                expected = self._copy_tensors()
+                for _ in range(WARM_UP_STEPS - 1):
                     self.run_eagerly(self.inputs, penalize)
             home.wait_stream(side)
             graph = torch.cuda.CUDAGraph()
@@ -100,9 +115,24 @@ class StepGraphs:
             mode = "thread_local" if self.world.size > 1 else "global"
             with torch.cuda.graph(graph, pool=pool, capture_error_mode=mode):
                 self.run_eagerly(self.inputs, penalize)
-            return graph
+            return graph, expected
         finally:
             torch.cuda.set_stream(home)  # a failed capture leaves its own stream set
+
+
+def find_difference(found: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
+    """Returns what is wrong with a step from its graph, naming the first tensor that is not finite or not the same; empty if nothing is.
+
+    Args:
+        found, expected: the tensors after the step from its graph, and after the eager step.
+    """
+    for name, value in expected.items():
+        if not value.isfinite().all():
+            return f"gives values in {name} that are not finite, also without its graph"
+        if not torch.equal(found[name], value):
+            difference, size = (found[name] - value).abs().max().item(), value.abs().max().item()
+            return f"from its CUDA graph gives another {name} than without (by up to {difference:.3g} of {size:.3g})"
+    return ""
 
 
 def renew(generator: torch.Generator) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import hash_file, replace_file
 from facegan.common.progress import Progress
+from facegan.photos.given import find_given
 from facegan.photos.labels import LISTS, choose_labelled_photos, write_labels
 from facegan.photos.manifest import ARCHIVE, Manifest
 from facegan.photos.parameters import DataParameters
 from facegan.photos.selection import find_photos, is_list, is_photo, summarise
-from facegan.photos.sources.given import find_given
 from facegan.photos.store import read_one
 from facegan.photos.zip_archive import ZipStore
 

@@ -12,11 +12,11 @@ from zipfile import is_zipfile
 
 from facegan.common.errors import FaceganError, printable
 from facegan.common.progress import Progress
+from facegan.photos.given import find_given
 from facegan.photos.labels import choose_labelled_photos, write_labels
 from facegan.photos.manifest import Manifest, escape_name, write_files
 from facegan.photos.parameters import DataParameters
 from facegan.photos.selection import HIDDEN, is_list, is_visible, summarise
-from facegan.photos.sources.given import find_given
 
 LICENSE = "your own photos: mind the rights of those whom they show"
 BROKEN, UPWARDS, IN_CLOUD = "broken links", "links to parent folders", "in the cloud only"
@@ -47,7 +47,7 @@ def list_folder(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
     return Manifest(
         **parameters.model_dump(exclude={"count", "labels"}),
         archive=None,
-        folder=escape_name(str(folder)),
+        folder=escape_name(str(parameters.path)),
         sha256=write_files(raw, files),
         bytes=total,
         images=len(photos),
