@@ -23,7 +23,7 @@ from facegan.models.registry import build_generator, describe_model
 from facegan.scoring import structure
 from facegan.scoring.extractors import BATCH, Extractor, name_frechet
 from facegan.scoring.face_share import measure_face_share, watch_for_faces
-from facegan.scoring.label_accuracy import METHOD, measure_label_accuracy
+from facegan.scoring.label_accuracy import LABEL_ACCURACY, METHOD, measure_label_accuracy
 from facegan.scoring.memorisation import CHANCE, Memorisation, draw_sheet, measure_memorisation
 from facegan.scoring.neighbourhoods import find_neighbours
 from facegan.scoring.parameters import FEWEST_IMAGES, EvaluateParameters
@@ -73,7 +73,9 @@ def evaluate(
         latents = seeded_latents(generator, parameters.images, parameters.seed)
         labels = find_positions(latents[:, generator.latent_size :], columns)
         if accuracy := measure_label_accuracy(features, labels, columns, reference, shards):
-            report["labels"] = accuracy
+            for part, key in (("generated", "generated"), ("floor", "real"), ("untrained", "guessing"), ("another_seed_95", "margin")):
+                report[part] = report[part] | ({LABEL_ACCURACY: accuracy[key]} if key in accuracy else {})
+            report["labels"] = accuracy["columns"]
             method = f"{METHOD}; {accuracy['fitted_on']} training images; mean of {', '.join(accuracy['columns'])}"
             protocol = dataclasses.replace(protocol, labels=method)
     return round_numbers(report | {"protocol": protocol.as_plain()}), features.network
@@ -118,9 +120,8 @@ def summarise(report: Report, space: str) -> Report:
         metrics |= {"memorised": test["detected"], "memorised_p": test["combined_chance"]}
     elif "memorisation_untested" in report:
         metrics["memorised"] = describe_memorisation(report)
-    if labels := report.get("labels"):
-        names = {"label_accuracy": "generated", "label_accuracy_real": "real"}
-        metrics |= {name: labels[key] for name, key in names.items() if key in labels}
+    ends = {LABEL_ACCURACY: scores, f"{LABEL_ACCURACY}_real": report.get("floor", {})}
+    metrics |= {name: values[LABEL_ACCURACY] for name, values in ends.items() if LABEL_ACCURACY in values}
     return dict(sorted(metrics.items())) | {"protocol": report["protocol"]["fingerprint"]}
 
 
@@ -137,8 +138,9 @@ def describe_scores(report: Report, space: str) -> str:
         "structure and variety": name_frechet(structure.NAME),
         "share that looks real": f"precision_{structure.NAME}",
         "share of the real variety": f"recall_{structure.NAME}",
+        "labels that are shown": LABEL_ACCURACY,
     }
-    return "\n".join(f"{title}: {describe_score(report, name)}" for title, name in names.items())
+    return "\n".join(f"{title}: {describe_score(report, name)}" for title, name in names.items() if name in report["generated"])
 
 
 def describe_score(report: Report, name: str) -> str:
@@ -150,17 +152,12 @@ def describe_score(report: Report, name: str) -> str:
 
 
 def describe_labels(report: Report) -> str:
-    """Returns the label accuracy as a line of text, the columns in parentheses; empty without labels."""
-    if "labels" not in report:
-        return ""
-
-    def show(part: Report) -> str:
-        real = f", real images {part['real']:.2f}" if "real" in part else ""
-        return f"{part['generated']:.2f}{real}, guessing {part['guessing']:.2f}"
-
-    labels = report["labels"]
-    columns = "; ".join(f"{printable(name)} {show(part)}" for name, part in labels["columns"].items())
-    return f"label accuracy: {show(labels)}, another seed within ±{labels['another_seed_95']:.2g} ({columns})"
+    """Returns the label accuracy of each column, on one line; empty without labels."""
+    columns = []
+    for name, part in report.get("labels", {}).items():
+        real = f"real images {part['real']:.2f}, " if "real" in part else ""
+        columns.append(f"{printable(name)} {part['generated']:.2f} ({real}guessing {part['guessing']:.2f})")
+    return f"labels recognised in generated images: {', '.join(columns)}" if columns else ""
 
 
 def describe_memorisation(report: Report) -> str:

@@ -25,6 +25,7 @@ from facegan.scoring.parameters import FEWEST_IMAGES
 from facegan.scoring.reference import Reference
 from facegan.scoring.scores import Features
 
+LABEL_ACCURACY = "label_accuracy"
 MOST_IMAGES = 10_000  # to fit a classifier: more takes minutes
 INVERSE_PENALTY = 0.01  # C; of 0.0001 to 1 the best for 2,000 avatars, and within 0.02 of the best for 4,000 CelebA faces
 METHOD = f"logistic regression, C = {INVERSE_PENALTY}, on both spaces; balanced accuracy"
@@ -33,7 +34,10 @@ METHOD = f"logistic regression, C = {INVERSE_PENALTY}, on both spaces; balanced 
 def measure_label_accuracy(
     fake: Features, labels: Tensor, columns: Sequence[Column], reference: Reference, shards: Path
 ) -> dict[str, Any] | None:
-    """Returns the accuracies, their interval, and for each label the kernel distance between generated and real images that have it.
+    """Returns the accuracies, and for each label also the kernel distance between generated and real images that have it.
+
+    The keys are "generated", "real", "guessing", "margin" (half the width of the 95% interval for another seed), "fitted_on" (images) and
+    "columns".
 
     Without held-out images there is no ceiling. Values without any generated or held-out image are left out.
 
@@ -71,7 +75,7 @@ def measure_label_accuracy(
     if not results:
         return None
     width = 1.96 * math.sqrt(2 * np.square(np.mean(residuals, axis=0)).sum())  # both seeds vary
-    return {**average(results), "another_seed_95": width, "fitted_on": len(train_labels), "columns": results}
+    return {**average(results), "margin": width, "fitted_on": len(train_labels), "columns": results}
 
 
 def take_labels(shards: Path, split: Split, rows: Tensor) -> Tensor:
