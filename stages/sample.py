@@ -4,9 +4,11 @@ python stages/sample.py                                          # as run by dvc
 python stages/sample.py --model any.safetensors --out faces      # any generator
 python stages/sample.py --face 12 40 --seed 3                    # faces 12 and 40 of seed 3, to faces/
 python stages/sample.py --between 12 40 --seed 3                 # one turns into the other and back, to faces/
+python stages/sample.py --verify face.png                        # whether a picture shows faces of a generator, and which
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from command import ROOT, parser, run
@@ -23,56 +25,72 @@ from facegan.sampling.curves import draw_losses
 from facegan.sampling.faces import SINGLE_FACE_PIXELS, check_numbers, draw_chosen, draw_faces
 from facegan.sampling.parameters import SampleParameters
 from facegan.sampling.report import Sources, write_report
+from facegan.sampling.verification import SEARCHED, verify
 
 LARGEST_PIXELS = 4096
+MODEL, PRETRAINED = ROOT / "data/model", ROOT / "pretrained"
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    """Draws single faces with --face or --between, and otherwise all outputs of the stage."""
+    """Draws single faces with --face or --between, verifies a picture with --verify, and otherwise draws all outputs of the stage."""
     chosen = {name: getattr(arguments, name) for name in ("seed", "count") if getattr(arguments, name) is not None}
     experiment = read_parameters(arguments.params)
     parameters = read_values(SampleParameters, {**experiment.sample.model_dump(), **chosen}, "the command line")
     if arguments.pixels is not None and not 1 <= arguments.pixels <= LARGEST_PIXELS:
         raise FaceganError(f"expected --pixels from 1 to {LARGEST_PIXELS:,}; found {arguments.pixels}; choose another size")
     check_numbers([*(arguments.face or []), *(arguments.between or [])])
-    path = arguments.model / "generator.safetensors" if arguments.model.is_dir() else arguments.model
+    if arguments.verify:
+        model = find_model(arguments.model) if arguments.model else None
+        known = [
+            path for path in (find_model(MODEL), MODEL / "best.safetensors", *sorted(PRETRAINED.glob("*.safetensors"))) if path.is_file()
+        ]
+        search = parameters.model_copy(update={"count": arguments.count or SEARCHED})
+        is_recognised, lines = verify(arguments.verify, model, known, search)
+        print(*lines, sep="\n")
+        sys.exit(not is_recognised)
+    model = arguments.model or MODEL
+    path = find_model(model)
     generator, card = load_generator(path, find_device())
     print(f"{path}: {card.model}, {card.resolution} px, after {card.images_seen:,} training images (counting repeats)")
     for note in compare_with_project(path, card, experiment.as_plain(), arguments.losses.parent):
         print(note)
-    origin = {"generator": f"{card.model}, {card.resolution} px, {card.images_seen} images, parameters {card.parameters_fingerprint[:12]}"}
     if arguments.face or arguments.between:
         out = arguments.out or ROOT / "faces"
         if arguments.face:
             pixels = arguments.pixels or SINGLE_FACE_PIXELS
-            print(*draw_chosen(generator, parameters, arguments.face, out, pixels, origin), sep="\n")
+            print(*draw_chosen(generator, parameters, arguments.face, out, pixels, card.mark), sep="\n")
         if arguments.between:
-            print(draw_blend(generator, parameters, tuple(arguments.between), out, arguments.pixels or BLEND_FACE_PIXELS))
+            print(draw_blend(generator, parameters, tuple(arguments.between), out, arguments.pixels or BLEND_FACE_PIXELS, card.mark))
         return
 
     out = arguments.out or ROOT / "data/samples"
     for name in ("progress.gif", "losses.png", "vega.js"):  # an earlier call may have written them for another model
         discard(out / name)
-    draw_faces(generator, parameters, out, arguments.pixels or SINGLE_FACE_PIXELS, origin)
-    draw_walk(generator, parameters, out)
+    draw_faces(generator, parameters, out, arguments.pixels or SINGLE_FACE_PIXELS, card.mark)
+    draw_walk(generator, parameters, out, card.mark)
     pictures = {"grid": out / "grid.png", "walk": out / "walk.webp"}
     sources = Sources()
-    if arguments.model.is_dir():
-        sources = Sources(arguments.model / "training.json", arguments.losses, arguments.quick_scores, arguments.evaluation)
+    if model.is_dir():
+        sources = Sources(model / "training.json", arguments.losses, arguments.quick_scores, arguments.evaluation)
         write_chart_library(out)
         if arguments.losses.is_file():
             draw_losses(arguments.losses, out)
-        if any((arguments.model / "progress").glob("*.png")):
-            draw_progress(arguments.model / "progress", out)
+        if any((model / "progress").glob("*.png")):
+            draw_progress(model / "progress", out, card.mark)
             pictures["progress"] = out / "progress.gif"
     write_report(out, card, parameters.as_plain(), pictures, sources)
     print(f"{out}: report.html shows everything; {parameters.count} faces in faces/")
 
 
+def find_model(path: Path) -> Path:
+    """Returns the generator's file."""
+    return path / "generator.safetensors" if path.is_dir() else path
+
+
 if __name__ == "__main__":
     options = parser(__doc__)
     model = "the folder written by training, a generator.safetensors, or a checkpoint, even of a running training (default: data/model)"
-    options.add_argument("--model", type=Path, default=ROOT / "data/model", help=model)
+    options.add_argument("--model", type=Path, help=model)
     curves, scores = ROOT / "metrics/losses.csv", ROOT / "metrics/quick_scores.csv"
     options.add_argument(
         "--losses", type=Path, default=curves, help="training curves, if --model is a folder (default: metrics/losses.csv)"
@@ -84,6 +102,8 @@ if __name__ == "__main__":
     face = "draw only these faces of the seed; a face's number is in its file name"
     options.add_argument("--face", type=int, nargs="+", metavar="NUMBER", help=face)
     options.add_argument("--between", type=int, nargs=2, metavar="NUMBER", help="draw how one of the seed's faces turns into another")
+    verified = "say which generator's faces a picture shows: those in its mark, or of the first --count of --seed; exit status 1: none"
+    options.add_argument("--verify", type=Path, metavar="FILE", help=verified)
     size = options.add_mutually_exclusive_group()
     size.add_argument(
         "--pixels", type=int, help=f"enlarge single faces to at least this size by repeating pixels (default: {SINGLE_FACE_PIXELS})"

@@ -11,6 +11,7 @@ from projects import ROOT
 from small_generators import choose, make_generator, read_all
 
 from facegan.common.errors import FaceganError
+from facegan.common.marks import Mark, read_mark
 from facegan.common.pictures import save_png
 from facegan.models.generator_file import load_generator
 from facegan.models.latents import seeded_latents
@@ -70,9 +71,8 @@ def test_batches_are_the_latents_of_the_seed(latent_size, distribution):
 
 
 def test_face_file_names_its_origin(tmp_path):
-    (path,) = draw_chosen(make_generator(), choose(seed=3, truncation=0.7), [12], tmp_path, origin={"generator": "dcgan, 32 px"})
-    with Image.open(path) as picture:
-        assert picture.text == {"face": "3-12-0.7", "generator": "dcgan, 32 px"}
+    (path,) = draw_chosen(make_generator(), choose(seed=3, truncation=0.7), [12], tmp_path, mark=Mark("ab12", "dcgan, 32 px"))
+    assert read_mark(path) == Mark("ab12", "dcgan, 32 px", "face", ("3-12-0.7",))
 
 
 def test_chosen_faces_are_added_to_the_folder(tmp_path):
