@@ -102,7 +102,7 @@ if __name__ == "__main__":
     face = "draw only these faces of the seed; a face's number is in its file name"
     options.add_argument("--face", type=int, nargs="+", metavar="NUMBER", help=face)
     options.add_argument("--between", type=int, nargs=2, metavar="NUMBER", help="draw how one of the seed's faces turns into another")
-    verified = "say which generator's faces a picture shows: those in its mark, or of the first --count of --seed; exit status 1: none"
+    verified = "report which generator's faces a picture shows: those in its mark, or of the first --count of --seed; exit status 1: none"
     options.add_argument("--verify", type=Path, metavar="FILE", help=verified)
     size = options.add_mutually_exclusive_group()
     size.add_argument(

@@ -190,7 +190,7 @@ def split(picture: np.ndarray, side: int) -> Iterator[np.ndarray]:
 def match_cells(cells: np.ndarray, images: np.ndarray, names: Sequence[str]) -> list[Match]:
     """Returns the nearest image (F, R, R, 3) for each cell (N, R, R, 3)."""
     a, b = (torch.from_numpy(values.reshape(len(values), -1).astype(np.float64)) for values in (cells, images))
-    squares = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T  # (N, F); exact for whole numbers
+    squares = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T  # (N, F); exact for integers
     return [choose(row, names) for row in squares.clamp(min=0).div(a.shape[1]).sqrt().tolist()]
 
 
@@ -213,10 +213,10 @@ def find_parts(picture: np.ndarray, images: np.ndarray, names: Sequence[str]) ->
         if not is_part and (min(height, width) < face_pixels or height * width * len(names) > MOST_COMPARED_PIXELS):
             continue
         contains_faces = contains_faces or not is_part
-        for number, image in enumerate(images):
-            face = image.repeat(factor, 0).repeat(factor, 1)
-            whole, part = (face, picture) if is_part else (picture, face)
-            squares = float(cv2.matchTemplate(whole, part, cv2.TM_SQDIFF).min()) / part.size
+        for number, native in enumerate(images):
+            face = native.repeat(factor, 0).repeat(factor, 1)
+            image, part = (face, picture) if is_part else (picture, face)
+            squares = float(cv2.matchTemplate(image, part, cv2.TM_SQDIFF).min()) / part.size
             differences[number] = min(differences[number], max(1e-3, math.sqrt(max(0.0, squares))))  # a part is never identical
     if contains_faces:
         return [Match(name, difference) for name, difference in zip(names, differences, strict=True) if difference <= CLOSE]
