@@ -90,6 +90,8 @@ def save_marked(file: BinaryIO, image: "Image.Image", format: str, mark: Mark | 
         image.save(file, format, **options)
         file.seek(-1, os.SEEK_END)  # before the last byte, which ends the file
         file.write(GIF_BLOCK + xmp.encode() + GIF_TRAILER + b";")
+        file.seek(0)
+        file.write(b"GIF89a")  # the version with such blocks; Pillow writes GIF87a for a single frame
     else:
         image.save(file, format, xmp=xmp.encode(), **options)
 

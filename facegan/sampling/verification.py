@@ -8,14 +8,17 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
 
 from facegan.common.config import read_values
 from facegan.common.errors import FaceganError, printable
+from facegan.common.labels import check
 from facegan.common.marks import Mark, read_mark
 from facegan.models.generator_file import Card, load_generator
 from facegan.models.network import GeneratorNetwork
@@ -28,6 +31,7 @@ SEARCHED = 1_000  # faces of a seed, for a picture without a mark
 CLOSE = 16.0  # root mean square difference, of 255; of the shipped generator's faces as JPEG of quality 30: 7 to 16
 CLEAR = 0.7  # of the difference from the second nearest face; another seed's face has 0.9 and more
 MOST_CELLS = 1_024
+NO_LABEL: Mapping[str, str] = MappingProxyType({})
 MOST_COMPARED_PIXELS = 300_000_000  # of the picture, times the number of faces: a minute
 LARGEST_PIXELS = 64_000_000
 
@@ -51,12 +55,14 @@ class Match:
         return self.difference <= min(CLOSE, CLEAR * self.second)
 
 
-def verify(path: Path, model: Path | None, known: Sequence[Path], search: SampleParameters) -> tuple[bool, list[str]]:
+def verify(
+    path: Path, model: Path | None, known: Sequence[Path], search: SampleParameters, labels: Mapping[str, str] = NO_LABEL
+) -> tuple[bool, list[str]]:
     """Returns whether the picture is recognised, and lines with the reasons.
 
     Args:
         model: the generator; None: the one of ``known`` that the picture's mark names.
-        search: the seed, count and truncation of the faces to search for a picture without a mark.
+        search, labels: seed, count, truncation and labels of the faces to search for a picture without a mark.
 
     Raises:
         FaceganError: not a readable picture, or a problem with the generator's file.
@@ -77,7 +83,7 @@ def verify(path: Path, model: Path | None, known: Sequence[Path], search: Sample
     faces = mark.faces[:MOST_CELLS] if mark else [name_face(search, number) for number in range(search.count)]
     if mark and mark.composite:
         return mark.generator == card.sha256, [*lines, "not drawn again: it also contains real photos"]
-    matches = compare(picture, generator, faces)
+    matches = compare(picture, generator, faces, mark.labels if mark else labels)
     worst = worst_difference(matches)
     found = tuple(match.face for match in matches)
     named = "those faces" if mark and found == mark.faces else f"{', '.join(map(shorten, found))} (seed-number-truncation)"
@@ -131,8 +137,9 @@ def shorten(face: str) -> str:
     return face if len(face) <= 32 else f"{face[:16]}…"
 
 
-def draw(generator: GeneratorNetwork, faces: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+def draw(generator: GeneratorNetwork, faces: Sequence[str], labels: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
     """Yields each face's text and its image (H, W, 3) in uint8. Skips texts that are neither seed-number-truncation nor a code."""
+    given = check(labels, generator.labels.columns)
     seeded = {face: match for face in faces if (match := SEEDED.fullmatch(face))}
     for (seed, truncation), group in itertools.groupby(
         sorted(seeded, key=lambda face: seeded[face].group(1, 3)), lambda face: seeded[face].group(1, 3)
@@ -140,17 +147,17 @@ def draw(generator: GeneratorNetwork, faces: Sequence[str]) -> Iterator[tuple[st
         names = {int(seeded[face][2]): face for face in group}
         values = {"seed": int(seed), "count": 1, "truncation": float(truncation)}
         parameters = read_values(SampleParameters, values, "the picture's mark")
-        for number, image in generate_numbered(generator, parameters, list(names), quiet=True):
+        for number, image in generate_numbered(generator, parameters, list(names), given, quiet=True):
             yield names[number], image.permute(1, 2, 0).numpy()
     for face in faces:
         if face.startswith("~"):
             yield face, codes.render(generator, codes.read_faces(generator, [face]))[0].permute(1, 2, 0).cpu().numpy()
 
 
-def compare(picture: np.ndarray, generator: GeneratorNetwork, faces: Sequence[str]) -> list[Match]:
+def compare(picture: np.ndarray, generator: GeneratorNetwork, faces: Sequence[str], labels: Mapping[str, Any]) -> list[Match]:
     """Returns the nearest face for each cell of a grid, or for a single face of any size, or for a part of one; or each face in a part of a
     grid."""
-    drawn = list(draw(generator, faces))
+    drawn = list(draw(generator, faces, labels))
     if not drawn:
         raise FaceganError("expected faces to compare with; found none that can be drawn again; compare the mark instead")
     names = [name for name, _ in drawn]

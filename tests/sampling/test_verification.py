@@ -29,7 +29,7 @@ def made(tmp_path_factory):
     generator, card = load_generator(folder / "one.safetensors")
     draw_faces(generator, choose(seed=3, count=20), folder, mark=card.mark)
     draw_chosen(generator, choose(seed=3), [12], folder / "native", pixels=1, mark=card.mark)
-    draw_walk(generator, choose(), folder, card.mark)
+    draw_walk(generator, choose(), folder, mark=card.mark)
     return folder
 
 
