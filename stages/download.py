@@ -2,7 +2,8 @@
 
     python stages/download.py [--out data/raw]
 
-Reads the section `data` of params.yaml. Writes one archive, or a list of the photos in a folder, and manifest.json.
+Reads the section `data` of params.yaml. Writes one archive, or a list of the photos in a folder, manifest.json and, with `data.labels`,
+labels.json.
 """
 
 import argparse

@@ -3,8 +3,9 @@
     python stages/preprocess.py [--raw data/raw] [--out data/shards] [--workers 4]
 
 Reads the section `preprocess` of params.yaml. Writes shards, index.json, report.json (skipped photos and the reasons), preview.png
-(25 training images, spread evenly) and, with `crop: face`, faces.png (photos with the detected faces). A run that was killed resumes: the
-results for the photos so far are in data/.shards-results, which can be deleted at any time.
+(25 training images, spread evenly), with labels preview_labels.png (some of each value) and, with `crop: face`, faces.png (photos with the
+detected faces). A run that was killed resumes: the results for the photos so far are in data/.shards-results, which can be deleted at any
+time.
 """
 
 import argparse

@@ -4,6 +4,8 @@ python stages/sample.py                                          # as run by dvc
 python stages/sample.py --model any.safetensors --out faces      # any generator
 python stages/sample.py --face 12 40 --seed 3                    # faces 12 and 40 of seed 3, to faces/
 python stages/sample.py --between 12 40 --seed 3                 # one turns into the other and back, to faces/
+python stages/sample.py --label glasses=yes --out glasses        # faces with a label, of a generator that was trained with labels
+python stages/sample.py --between 12 12 --label hair=black --to-label hair=red   # one face, from one label to the other
 """
 
 import argparse
@@ -14,6 +16,8 @@ from facegan.common.config import read_values
 from facegan.common.devices import find_device
 from facegan.common.errors import FaceganError
 from facegan.common.files import discard
+from facegan.common.labels import check
+from facegan.common.pictures import save_png
 from facegan.models.generator_file import load_generator
 from facegan.models.provenance import compare_with_project
 from facegan.parameters import read_parameters
@@ -21,6 +25,7 @@ from facegan.sampling.animations import BLEND_FACE_PIXELS, draw_blend, draw_prog
 from facegan.sampling.chart_library import write_chart_library
 from facegan.sampling.curves import draw_losses
 from facegan.sampling.faces import SINGLE_FACE_PIXELS, check_numbers, draw_chosen, draw_faces
+from facegan.sampling.label_sheet import draw_label_sheet
 from facegan.sampling.parameters import SampleParameters
 from facegan.sampling.report import Sources, write_report
 
@@ -40,22 +45,27 @@ def sample(arguments: argparse.Namespace) -> None:
     print(f"{path}: {card.model}, {card.resolution} px, after {card.images_seen:,} training images (counting repeats)")
     for note in compare_with_project(path, card, experiment.as_plain(), arguments.losses.parent):
         print(note)
+    given, to = (check(read_labels(pairs), generator.labels.columns) for pairs in (arguments.label, arguments.to_label))
     origin = {"generator": f"{card.model}, {card.resolution} px, {card.images_seen} images, parameters {card.parameters_fingerprint[:12]}"}
     if arguments.face or arguments.between:
         out = arguments.out or ROOT / "faces"
         if arguments.face:
             pixels = arguments.pixels or SINGLE_FACE_PIXELS
-            print(*draw_chosen(generator, parameters, arguments.face, out, pixels, origin), sep="\n")
+            print(*draw_chosen(generator, parameters, arguments.face, out, pixels, origin, given), sep="\n")
         if arguments.between:
-            print(draw_blend(generator, parameters, tuple(arguments.between), out, arguments.pixels or BLEND_FACE_PIXELS))
+            pixels = arguments.pixels or BLEND_FACE_PIXELS
+            print(draw_blend(generator, parameters, tuple(arguments.between), out, pixels, (given, {**given, **to})))
         return
 
     out = arguments.out or ROOT / "data/samples"
-    for name in ("progress.gif", "losses.png", "vega.js"):  # an earlier call may have written them for another model
+    for name in ("progress.gif", "losses.png", "labels.png", "vega.js"):  # an earlier call may have written them for another model
         discard(out / name)
-    draw_faces(generator, parameters, out, arguments.pixels or SINGLE_FACE_PIXELS, origin)
-    draw_walk(generator, parameters, out)
+    draw_faces(generator, parameters, out, arguments.pixels or SINGLE_FACE_PIXELS, origin, given)
+    draw_walk(generator, parameters, out, given)
     pictures = {"grid": out / "grid.png", "walk": out / "walk.webp"}
+    if generator.labels.columns:
+        pictures["labels"] = out / "labels.png"
+        save_png(pictures["labels"], draw_label_sheet(generator, parameters))
     sources = Sources()
     if arguments.model.is_dir():
         sources = Sources(arguments.model / "training.json", arguments.losses, arguments.quick_scores, arguments.evaluation)
@@ -67,6 +77,14 @@ def sample(arguments: argparse.Namespace) -> None:
             pictures["progress"] = out / "progress.gif"
     write_report(out, card, parameters.as_plain(), pictures, sources)
     print(f"{out}: report.html shows everything; {parameters.count} faces in faces/")
+
+
+def read_labels(pairs: list[str]) -> dict[str, str]:
+    """Returns values by column, from texts such as ``hair=black``."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise FaceganError(f"--label: expected COLUMN=VALUE, such as Smiling=1; found {pair}")
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 if __name__ == "__main__":
@@ -84,6 +102,9 @@ if __name__ == "__main__":
     face = "draw only these faces of the seed; a face's number is in its file name"
     options.add_argument("--face", type=int, nargs="+", metavar="NUMBER", help=face)
     options.add_argument("--between", type=int, nargs=2, metavar="NUMBER", help="draw how one of the seed's faces turns into another")
+    label = "only faces with this label; may be repeated (other labels are drawn as often as in the training data)"
+    options.add_argument("--label", action="append", default=[], metavar="COLUMN=VALUE", help=label)
+    options.add_argument("--to-label", action="append", default=[], metavar="COLUMN=VALUE", help="with --between: of the second face")
     size = options.add_mutually_exclusive_group()
     size.add_argument(
         "--pixels", type=int, help=f"enlarge single faces to at least this size by repeating pixels (default: {SINGLE_FACE_PIXELS})"

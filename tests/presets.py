@@ -9,6 +9,7 @@ from import_closure import ROOT
 from torch import Tensor
 
 from facegan.common.config import read_values, read_yaml
+from facegan.common.labels import Column
 from facegan.common.shards import Index
 from facegan.models.network import Network
 from facegan.parameters import Parameters
@@ -24,6 +25,8 @@ KINDS = {
     json.dumps([preset["model"] | {"width": 0}, {key: value for key, value in preset["train"].items() if key not in LENGTHS}]): name
     for name, preset in PRESETS.items()
 }
+# each of them, and some with labels
+VARIANTS = [(name, False) for name in KINDS.values()] + [("demo", True), ("celeba64_stylegan2", True)]
 # small, yet with more than one group in R3GAN's grouped convolutions
 SIZES = {
     "dcgan": (8, 32),
@@ -33,6 +36,18 @@ SIZES = {
     "stylegan2": (8, 32),
     "resnet": (16, 32),
 }  # width, resolution
+
+
+COLUMNS = (
+    Column(name="glasses", values=("no", "yes"), counts=(1, 1)),
+    Column(name="hair", values=("black", "brown", "grey"), counts=(1, 1, 1)),
+)
+
+
+def make_small_model(preset: str, grow_images: int) -> dict[str, Any]:
+    """Returns a preset's section ``model`` at a small width; networks that grow do so after ``grow_images`` images."""
+    model = PRESETS[preset]["model"] | {"width": SIZES[PRESETS[preset]["model"]["name"]][0]}
+    return model | ({"grow_images": [grow_images for _ in model["grow_images"]]} if model.get("grow_images") else {})
 
 
 def change(preset: str, **sections: dict[str, Any]) -> dict[str, Any]:
@@ -59,20 +74,29 @@ class Constant:
         return self.values
 
 
-def make_trainer(preset: str, hardware: Hardware, images: Tensor, world: World | None = None, **sections: dict[str, Any]) -> Trainer:
+def make_trainer(
+    preset: str, hardware: Hardware, images: Tensor, world: World | None = None, labelled: bool = False, **sections: dict[str, Any]
+) -> Trainer:
     """Returns a trainer for the preset over images (N, 3, H, W) in uint8. ``sections``: changes of the preset."""
     parameters = read_preset(preset, **sections)
     facts = {"holdout": 0, "crop": "none", "filter": "lanczos", "source_fingerprint": "", "fingerprint": ""}
     shard = {"file": "train-00000.safetensors", "split": "train", "images": len(images), "bytes": images.nbytes, "sha256": ""}
     index = Index.model_validate({"resolution": images.shape[3], "train": len(images), "shards": [shard], **facts})
-    return Trainer(index, [images], parameters.model, parameters.train, hardware, world or World())
+    labels = torch.stack([torch.arange(len(images)) % 2, torch.arange(len(images)) // 2 % 3], 1).byte()
+    if labelled:
+        index = index.model_copy(update={"labels": COLUMNS})
+    arguments = parameters.model, parameters.train, hardware, world or World(), [labels] if labelled else []
+    return Trainer(index, [images], *arguments)
 
 
-def make_small_trainer(preset: str, hardware: Hardware, batch: int, world: World | None = None, **train: Any) -> Trainer:
+def make_small_trainer(
+    preset: str, hardware: Hardware, batch: int, world: World | None = None, labelled: bool = False, **train: Any
+) -> Trainer:
     """Returns a trainer for the preset with small networks, random images and a constant schedule."""
-    width, resolution = SIZES[PRESETS[preset]["model"]["name"]]
+    resolution = SIZES[PRESETS[preset]["model"]["name"]][1]
     images = torch.randint(256, (5 * batch, 3, resolution, resolution), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    trainer = make_trainer(preset, hardware, images, world, model={"width": width}, train={"batch": batch, **train})
+    model = make_small_model(preset, batch)  # grows after the first step
+    trainer = make_trainer(preset, hardware, images, world, labelled, model=model, train={"batch": batch, **train})
     trainer.schedule = Constant()
     return trainer
 

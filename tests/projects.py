@@ -53,11 +53,20 @@ def draw_pictures(count: int, resolution: int, seed: int = 0) -> np.ndarray:
     return np.where(inside[:, None], bright, dark).astype(np.uint8)
 
 
-def make_shards(project: Path, count: int = 120, resolution: int = 32, seed: int = 0, hold_out: bool = True) -> None:
-    """Fills data/shards of the copy with drawn images. Every tenth is held out, unless ``hold_out`` is False."""
-    with ShardWriter(project / "data" / "shards", resolution) as writer:
+def make_shards(
+    project: Path, count: int = 120, resolution: int = 32, seed: int = 0, hold_out: bool = True, labelled: bool = False
+) -> None:
+    """Fills data/shards of the copy with drawn images. Every tenth is held out, unless ``hold_out`` is False.
+
+    Args:
+        labelled: with a column ``red``: whether the centre of the picture is more red than green.
+    """
+    columns = {"red": ("no", "yes")} if labelled else None
+    with ShardWriter(project / "data" / "shards", resolution, columns=columns) as writer:
         for number, picture in enumerate(draw_pictures(count, resolution, seed)):
-            writer.add("holdout" if hold_out and number % 10 == 9 else "train", picture)
+            red, green, _ = picture[:, resolution // 2, resolution // 2]
+            labels = [int(red > green)] if labelled else []
+            writer.add("holdout" if hold_out and number % 10 == 9 else "train", picture, labels)
         writer.finish(crop="none", filter="lanczos", source_fingerprint=f"drawn {count} {seed}")
 
 

@@ -1,7 +1,8 @@
 """A CUDA GPU simulated on the CPU, so that lines that only CUDA reaches are executed, with real numbers.
 
-Within ``simulated_cuda`` PyTorch reports a GPU. Tensors for it are created on the CPU, and fail in an operation with others. A capture records every operation, and a replay
-repeats the record on the same tensors, as a CUDA graph does: numbers of the host are constants in it, and reading a tensor fails.
+Within ``simulated_cuda`` PyTorch reports a GPU. Its tensors are in main memory, and fail in an operation with others. A capture records
+every operation, and a replay repeats the record on the same tensors, as a CUDA graph does: numbers of the host are constants in it, and
+reading a tensor fails.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 MEMORY = 8 << 30  # bytes of the simulated GPU
 WAITS = ("_local_scalar_dense", "nonzero", "equal", "masked_select")  # operations whose result the host waits for
 CPU = torch.device("cpu")
-MAY_MIX = ("to", "_has_compatible_shallow_copy_type", "copy_", "_foreach_copy_", "__get__", "__set__", "__getitem__", "__setitem__", "type_as")
+MAY_MIX = ("to", "copy_", "_foreach_copy_", "__get__", "__set__", "__getitem__", "__setitem__", "_has_compatible_shallow_copy_type")
 AUTOCAST, GENERATOR = torch.autocast, torch.Generator
 
 
@@ -58,7 +59,7 @@ class OnTheCPU(TorchFunctionMode):
         in_backward = torch._C._current_graph_task_id() != -1  # its gradients come from C++, and so from no call that was seen
         if any(on_gpu) and others and name not in MAY_MIX and not in_backward:
             raise RuntimeError(f"Expected all tensors to be on the same device, but {name} found at least two devices, cuda:0 and cpu!")
-        result = function(*[CPU if is_device(value) else value for value in args], **{k: CPU if is_device(v) else v for k, v in kwargs.items()})
+        result = function(*map(redirect, args), **{key: redirect(value) for key, value in kwargs.items()})
         if target and tensors and isinstance(result, Tensor) and (target == "cuda") != on_gpu[0]:
             result = result.clone()  # PyTorch returns the same tensor if nothing is to be moved
         if target == "cuda" or (target is None and any(on_gpu)):
@@ -66,6 +67,10 @@ class OnTheCPU(TorchFunctionMode):
                 if isinstance(leaf, Tensor):
                     self.put_on_gpu(leaf)
         return result
+
+
+def redirect(value: Any) -> Any:
+    return CPU if is_device(value) else value
 
 
 def is_device(value: Any) -> bool:

@@ -7,8 +7,10 @@ each stage towards 4 px, up to eight times ``width``.
 
 import itertools
 
+import torch
 from torch import Tensor, nn
 
+from facegan.common.labels import Labels
 from facegan.models.convolution import Conv2d
 from facegan.models.layers import BatchNorm2d, normalize_spectrum, stage_sizes
 from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Noise
@@ -42,10 +44,17 @@ class Generator(GeneratorNetwork):
             layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False), BatchNorm2d(narrow), nn.ReLU()]
         layers += [nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
+        self.label_features = widths[0] * 4 * 4
         initialize(self)
 
     def forward(self, latents: Tensor, noise: Noise = ()) -> Tensor:
-        return self.layers(latents[:, :, None, None])  # (B, 3, H, W) in [-1, 1]
+        features = self.layers[0](latents[:, : self.latent_size, None, None])  # (B, C, 4, 4)
+        if self.labels.columns:
+            features = self.add_label_features(features.flatten(1), latents).unflatten(1, (-1, 4, 4))
+            features = features.contiguous(memory_format=torch.channels_last)
+        for layer in self.layers[1:]:
+            features = layer(features)
+        return features  # (B, 3, H, W) in [-1, 1]
 
 
 class Discriminator(DiscriminatorNetwork):
@@ -61,11 +70,23 @@ class Discriminator(DiscriminatorNetwork):
             layers += [Conv2d(narrow, wide, 4, 2, 1, bias=spectral), *norm, nn.LeakyReLU(0.2)]
         layers += [Conv2d(widths[-1], 1, 4, 1, 0, bias=spectral)]
         self.layers = nn.Sequential(*layers)
+        self.label_features = widths[-1] * 4 * 4
+        self.is_spectral = spectral
         initialize(self)
         if spectral:
             for index, layer in enumerate(self.layers):
                 if isinstance(layer, nn.Conv2d):
                     self.layers[index] = normalize_spectrum(layer)
 
-    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
-        return self.layers(images).flatten()  # (B,)
+    def add_labels(self, labels: Labels) -> None:
+        """Makes the network conditional. With spectral norm, the projection has it too, and starts from small weights, not from zero."""
+        super().add_labels(labels)
+        if self.is_spectral:
+            nn.init.normal_(self.label_layer.weight, 0.0, 0.02)
+            normalize_spectrum(self.label_layer)
+
+    def forward(self, images: Tensor, noise: Noise = (), labels: Tensor | None = None) -> Tensor:
+        features = images
+        for layer in self.layers[:-1]:
+            features = layer(features)
+        return self.project(self.layers[-1](features).flatten(), features.flatten(1), labels)  # (B,)

@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from facegan.common.config import ConfigurationError, Section, read_values
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import PrintableText, write_bytes
+from facegan.common.labels import NO_LABELS, Labels
 from facegan.models.checkpoint_file import is_checkpoint, read_checkpoint
 from facegan.models.network import GeneratorNetwork
 from facegan.models.parameters import ModelParameters
@@ -31,7 +32,7 @@ from facegan.models.registry import MODELS, build_generator
 FORMAT = "facegan-generator-1"
 REMEDY = "name a generator.safetensors that facegan wrote"
 Built = TypeVar("Built", bound=nn.Module)
-BuildNetwork = Callable[[ModelParameters, int], Built]
+BuildNetwork = Callable[[ModelParameters, int, Labels], Built]
 DTYPES = {"F32", "F16", "I64"}  # weights, halved weights, batch norm's counter
 
 
@@ -43,6 +44,7 @@ class Card(BaseModel):
         arguments: the rest of that model's parameters.
         resolution: the pictures' height and width, in pixels.
         latent_size: how many numbers one latent has.
+        labels: of a labelled generator, the columns and their values.
         images_seen: real images shown in training.
         data_fingerprint: the shards it was trained on.
         parameters_fingerprint: the parameters that trained it.
@@ -56,6 +58,7 @@ class Card(BaseModel):
     arguments: dict[str, Any]
     resolution: Annotated[int, Ge(4), Le(1024)]
     latent_size: Annotated[int, Ge(1)]
+    labels: Labels | None = None
     images_seen: Annotated[int, Ge(0)]
     data_fingerprint: PrintableText
     parameters_fingerprint: PrintableText
@@ -83,12 +86,17 @@ def save_generator(path: Path, generator: nn.Module, card: Card, dtype: torch.dt
 
 def write_card(card: Card) -> str:
     """Returns the card as the text that ``read_card`` reads."""
-    return json.dumps({"format": FORMAT, **card.model_dump(exclude=None if card.sha256 else {"sha256"})})
+    return json.dumps({"format": FORMAT, **_dump(card)})
+
+
+def _dump(card: Card, *excluded: str) -> dict[str, Any]:
+    """Returns the card as plain values, without labels and hash where there are none."""
+    return card.model_dump(exclude={*excluded, *(name for name in ("labels", "sha256") if getattr(card, name) is None)})
 
 
 def compute_hash(card: Card, tensors: dict[str, torch.Tensor]) -> str:
     """Returns the SHA-256 of the card, without its own hash, and of the names, types, shapes and bytes of the tensors."""
-    digest = hashlib.sha256(json.dumps(card.model_dump(exclude={"sha256"}), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(_dump(card, "sha256"), sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
         digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
         digest.update(value.numpy().tobytes())
@@ -156,7 +164,7 @@ def fill_network(path: Path, card: Card, tensors: dict[str, torch.Tensor], build
         raise FaceganError(f"expected trained weights in {path}; found only zeros; {REMEDY}")
     if not all(value.isfinite().all() for value in tensors.values()):
         raise FaceganError(f"expected finite weights in {path}; found NaN or infinity: its training exploded; {REMEDY}")
-    network = build(card.parameters, card.resolution)
+    network = build(card.parameters, card.resolution, card.labels or NO_LABELS)
     network.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()})
     return network
 
@@ -192,7 +200,7 @@ class _FirstWeightsLeftOut(TorchFunctionMode):
 def check_shapes(path: Path, card: Card, header: dict[str, tuple[tuple[int, ...], str]], build: BuildNetwork) -> None:
     """Raises FaceganError unless the file's tensors are those of the card's network; no memory is taken for either."""
     with torch.device("meta"), _FirstWeightsLeftOut():
-        network = build(card.parameters, card.resolution)
+        network = build(card.parameters, card.resolution, card.labels or NO_LABELS)
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     wrong = [name for name in expected if name not in header or header[name][0] != expected[name] or header[name][1] not in DTYPES]
     wrong += [name for name in header if name not in expected]

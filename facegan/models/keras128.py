@@ -84,5 +84,5 @@ class Discriminator(DiscriminatorNetwork):
         dropout = cast(Dropout, self.layers[-2])
         return (dropout.draw_mask(count, (self.features,), random, dtype, channels_last=False),) if dropout.rate else ()
 
-    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
+    def forward(self, images: Tensor, noise: Noise = (), labels: Tensor | None = None) -> Tensor:
         return apply_layers(self.layers, images, noise).flatten()  # (B,)

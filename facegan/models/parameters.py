@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
-from pydantic import Field
+from pydantic import Field, Strict
 
 from facegan.common.config import Number, Section, WholeNumber
 
@@ -94,11 +94,20 @@ class ResNetParameters(Section):
 
     Attributes:
         width: the channels at 4 and 8 px; half as many at 16 px, and so on, but 16 at least.
+        grow_images: the networks grow: training starts with smaller images, and their size doubles after each of these numbers of images
+            (empty: full size from the start).
     """
 
     name: Literal["resnet"]
     width: Width
     latent_size: LatentSize
+    # left out where empty, so that files of networks that do not grow stay the same
+    grow_images: Annotated[tuple[Annotated[WholeNumber, Ge(0)], ...], Strict(False)] = Field((), exclude_if=lambda images: not images)
+
+    def problems(self) -> Iterator[str]:
+        """Yields numbers of images that decrease."""
+        if list(self.grow_images) != sorted(self.grow_images):
+            yield f"grow_images: expected numbers that do not decrease; found {list(self.grow_images)}"
 
 
 ModelParameters = Annotated[
@@ -121,5 +130,8 @@ def find_conflicts(model: ModelParameters, resolution: int, penalty_stride: int)
             divisor *= 8
         if model.width % divisor:
             yield f"model.width: expected a multiple of {divisor} for {model.name} at {resolution} px; found {model.width}"
+    elif model.name == "resnet" and resolution >> len(model.grow_images) < 8:
+        most = resolution.bit_length() - 4
+        yield f"model.grow_images: expected at most {most} numbers at {resolution} px; found {len(model.grow_images)}"
     if penalty_stride > 1 and (model.name == "stylegan2" or getattr(model, "discriminator_norm", None) == "batch"):
         yield f"train.penalty_stride: expected 1 for a discriminator that compares a batch's images; found {penalty_stride}"

@@ -76,6 +76,7 @@ class Generator(GeneratorNetwork):
         self.basis = nn.Parameter(torch.randn(widths[0], 4, 4))
         self.weigh = nn.Linear(self.latent_size, widths[0], bias=False)
         initialize_normal(self.weigh)
+        self.label_features = widths[0]
         self.stages = make_stages(widths)
         self.transitions = nn.ModuleList(itertools.starmap(make_transition, itertools.pairwise(widths)))
         self.doublings = nn.ModuleList(DoubleSize(4 * 2**stage) for stage in range(len(widths) - 1))
@@ -83,9 +84,9 @@ class Generator(GeneratorNetwork):
         initialize_normal(self.to_rgb)
 
     def forward(self, latents: Tensor, noise: Noise = ()) -> Tensor:
-        """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, latent_size)."""
+        """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, input_size)."""
         with full_precision(latents.device):
-            weights = self.weigh(latents.float())  # (B, width)
+            weights = self.add_label_features(self.weigh(latents[:, : self.latent_size].float()), latents)  # (B, width)
             features = self.basis * weights[:, :, None, None]  # (B, width, 4, 4)
             features = features.contiguous(memory_format=torch.channels_last)
             features = self.stages[0](features)
@@ -108,8 +109,9 @@ class Discriminator(DiscriminatorNetwork):
         self.judge = nn.Linear(widths[-1], 1, bias=False)
         for layer in (self.from_rgb, self.gather, self.judge):
             initialize_normal(layer)
+        self.label_features = widths[-1]
 
-    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
+    def forward(self, images: Tensor, noise: Noise = (), labels: Tensor | None = None) -> Tensor:
         """Returns logits (B,) of the images (B, 3, H, W): large for real ones."""
         features = self.from_rgb(images)  # (B, C, H, W)
         for stage, halve, transition in zip(self.stages[:-1], self.halvings, self.transitions, strict=True):
@@ -117,4 +119,4 @@ class Discriminator(DiscriminatorNetwork):
         with full_precision(images.device):
             features = self.stages[-1](features.float())  # (B, width, 4, 4)
             features = self.gather(features).flatten(1)  # (B, width)
-            return self.judge(features).flatten()  # (B,)
+            return self.project(self.judge(features).flatten(), features, labels)  # (B,)

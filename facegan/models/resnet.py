@@ -7,6 +7,11 @@ each block initialised to the identity (Zhang et al. 2019, "Fixup"). CPUs comput
 convolutions and filtered resampling take several times as long for the same number of operations. At the largest size, which would take
 most of the time, one thin convolution replaces a block. (A strided one is faster still, but leaves a pattern of dots.)
 
+With ``grow_images`` training starts at a smaller size, where a step takes a fraction of the time. The generator's image is then the sum of
+one image per size, and the discriminator adds features of the image at each size (Karras et al. 2020, "Analyzing and improving the image
+quality of StyleGAN"). The last layer of each larger size starts at zero, so both networks compute the same function before and after they
+grow, and the generator makes images of full size at any time.
+
 They are designed for the ``relativistic`` loss with the penalty ``r1_r2``.
 """
 
@@ -81,18 +86,33 @@ class Generator(GeneratorNetwork):
         self.latent_size = parameters.latent_size
         widths = stage_widths(resolution, parameters.width)
         self.start = nn.Linear(self.latent_size, widths[0] * 4 * 4)
+        self.label_features = widths[0] * 4 * 4
         self.blocks, self.transitions = make_stages(widths)
+        self.size = resolution
+        growths = len(parameters.grow_images)
+        self.to_small_rgb = nn.ModuleList(Conv2d(channels, 3, 3, padding=1) for channels in widths[-1 - growths : -1])  # smallest first
         self.to_rgb = Conv2d(widths[-1], 3, 3, padding=1)
         initialize_normal(self.start)
-        initialize_normal(self.to_rgb)
+        for layer in (*self.to_small_rgb, self.to_rgb):
+            initialize_normal(layer)
+        for layer in (*self.to_small_rgb, self.to_rgb)[1:]:
+            nn.init.zeros_(layer.weight)
 
     def forward(self, latents: Tensor, noise: Noise = ()) -> Tensor:
-        """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, latent_size)."""
-        features = self.start(latents).unflatten(1, (-1, 4, 4)).contiguous(memory_format=torch.channels_last)  # (B, width, 4, 4)
-        features = self.blocks[0](features)
-        for transition, block in zip(self.transitions, self.blocks[1:], strict=True):
-            features = block(double_size(transition(features)))
-        return self.to_rgb(double_size(activate(features)))  # (B, 3, H, W)
+        """Returns images (B, 3, size, size), nominally in [-1, 1], of the latents (B, input_size)."""
+        features = self.add_label_features(self.start(latents[:, : self.latent_size]), latents)
+        features = features.unflatten(1, (-1, 4, 4)).contiguous(memory_format=torch.channels_last)  # (B, width, 4, 4)
+        features, image = self.blocks[0](features), None
+        layers = [*[None] * (len(self.transitions) - len(self.to_small_rgb)), *self.to_small_rgb, self.to_rgb]  # after each block
+        for stage, layer in enumerate(layers):
+            if stage:
+                features = self.blocks[stage](double_size(self.transitions[stage - 1](features)))
+            if layer:
+                part = layer(double_size(activate(features)))
+                image = part if image is None else double_size(image) + part
+                if image.shape[-1] == self.size:
+                    break
+        return cast(Tensor, image)  # (B, 3, size, size)
 
 
 class Discriminator(DiscriminatorNetwork):
@@ -101,16 +121,27 @@ class Discriminator(DiscriminatorNetwork):
     def __init__(self, parameters: ResNetParameters, resolution: int):
         super().__init__()
         widths = stage_widths(resolution, parameters.width)[::-1]
+        self.resolution, growths = resolution, len(parameters.grow_images)
         self.from_rgb = Conv2d(3, widths[0], 3, padding=1)
+        self.from_small_rgb = nn.ModuleList(Conv2d(3, channels, 3, padding=1) for channels in widths[1 : 1 + growths])  # largest first
         self.blocks, self.transitions = make_stages(widths)
         self.judge = nn.Linear(widths[-1] * 4 * 4, 1, bias=False)
-        initialize_normal(self.from_rgb)
-        initialize_normal(self.judge)
+        self.label_features = widths[-1] * 4 * 4
+        for layer in (self.from_rgb, *self.from_small_rgb, self.judge):
+            initialize_normal(layer)
+        for stage, (wide, narrow) in enumerate(itertools.pairwise(widths[: 1 + growths])):
+            self.transitions[stage] = layer = Conv2d(wide, narrow, 1, bias=False)
+            nn.init.zeros_(layer.weight)
 
-    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
-        """Returns logits (B,) of the images (B, 3, H, W): large for real ones."""
-        features = halve_size(activate(self.from_rgb(images)))  # (B, C, H / 2, W / 2)
-        for transition, block in zip(self.transitions, self.blocks, strict=False):
-            features = transition(halve_size(block(features)))
-        features = activate(self.blocks[-1](features))  # (B, width, 4, 4)
-        return self.judge(features.flatten(1)).flatten()  # (B,)
+    def forward(self, images: Tensor, noise: Noise = (), labels: Tensor | None = None) -> Tensor:
+        """Returns logits (B,) of the images (B, 3, H, W), large for real ones; of full size, or of a smaller one that it has grown from."""
+        first = (self.resolution // images.shape[-1]).bit_length() - 1
+        layers = [self.from_rgb, *self.from_small_rgb]
+        features = halve_size(activate(layers[first](images)))  # (B, C, H / 2, W / 2)
+        for stage in range(first, len(self.transitions)):
+            features = self.transitions[stage](halve_size(self.blocks[stage](features)))
+            if stage + 1 < len(layers):
+                images = halve_size(images)
+                features = features + halve_size(activate(layers[stage + 1](images)))
+        features = activate(self.blocks[-1](features)).flatten(1)  # (B, width · 4 · 4)
+        return self.project(self.judge(features).flatten(), features, labels)  # (B,)

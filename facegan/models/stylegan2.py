@@ -153,17 +153,21 @@ class ToRGB(nn.Module):
 
 
 class Mapping(nn.Module):
-    """Latents (B, size) to styles (B, size); only the direction of a latent counts, not its length."""
+    """Latents (B, size) to styles (B, size); only the direction of a latent counts, not its length.
+
+    Features of labels (B, size) are added to the first layer's.
+    """
 
     def __init__(self, size: int):
         super().__init__()
         self.layers = nn.ModuleList(Linear(size, size, MAPPING_RATE) for _ in range(MAPPING_LAYERS))
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, label_features: Tensor | float = 0.0) -> Tensor:
         with full_precision(latents.device):
             values = latents.float()
             values = values * torch.rsqrt(values.square().mean(1, keepdim=True) + EPSILON)
-            for layer in self.layers:
+            values = activate(self.layers[0](values) + label_features)
+            for layer in self.layers[1:]:
                 values = activate(layer(values))
             return values
 
@@ -182,7 +186,7 @@ class Generator(GeneratorNetwork):
 
     def __init__(self, parameters: StyleGAN2Parameters, resolution: int):
         super().__init__()
-        self.latent_size = size = parameters.latent_size
+        self.latent_size = self.label_features = size = parameters.latent_size
         self.truncation = 1.0
         widths = stage_widths("stylegan2", resolution, parameters.width)
         self.mapping = Mapping(size)
@@ -207,14 +211,19 @@ class Generator(GeneratorNetwork):
     def update_statistics(self, latents: Tensor) -> None:
         """Moves the average style towards the mean style of the batch, of whose latents (B, latent_size) are this process's share."""
         with torch.no_grad():
-            total = self.mapping(latents).sum(0)
+            total = self.map_latents(latents).sum(0)
             processes = count_processes()
             total = SumOverProcesses.apply(total) if processes > 1 else total
             self.average_style.mul_(AVERAGE_DECAY).add_(total, alpha=(1 - AVERAGE_DECAY) / (len(latents) * processes))
 
     def forward(self, latents: Tensor, noise: Noise = ()) -> Tensor:
-        """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, latent_size)."""
+        """Returns images (B, 3, H, W), nominally in [-1, 1], of the latents (B, input_size)."""
         return self.synthesize(self.choose_styles(latents, noise[:3]), noise[3:])
+
+    def map_latents(self, latents: Tensor) -> Tensor:
+        """Returns a style (B, latent_size) of each latent (B, input_size)."""
+        label = self.map_labels(latents[:, self.latent_size :]) if self.labels.columns else 0.0
+        return self.mapping(latents[:, : self.latent_size], label)
 
     def choose_styles(self, latents: Tensor, mixing: Noise = ()) -> Tensor:
         """Returns a style per layer and image, and one for the last layer's picture: (layers + 1, B, latent_size).
@@ -223,13 +232,14 @@ class Generator(GeneratorNetwork):
             mixing: in training, the first three tensors of ``draw_noise``: the style of ``others`` is used from layer ``changes`` on.
         """
         count = len(self.layers) + 1
-        styles = self.mapping(latents)  # (B, latent_size)
+        styles = self.map_latents(latents)  # (B, latent_size)
         if not self.training:
             return torch.lerp(self.average_style, styles, self.truncation).expand(count, -1, -1)
         others, changes, is_mixed = mixing
         changes = torch.where(is_mixed, changes, count)
         is_other = torch.arange(count, device=latents.device)[:, None] >= changes  # (layers + 1, B)
-        return torch.where(is_other[:, :, None], self.mapping(others), styles)
+        others = torch.cat([others, latents[:, self.latent_size :]], 1)  # with the same labels
+        return torch.where(is_other[:, :, None], self.map_latents(others), styles)
 
     def synthesize(self, styles: Tensor, noises: Noise = ()) -> Tensor:
         """Returns images (B, 3, H, W).
@@ -300,8 +310,9 @@ class Discriminator(DiscriminatorNetwork):
         self.last = Convolution(widths[-1] + 1, widths[-1], 3)
         self.gather = Linear(16 * widths[-1], widths[-1])
         self.judge = Linear(widths[-1], 1)
+        self.label_features = widths[-1]
 
-    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
+    def forward(self, images: Tensor, noise: Noise = (), labels: Tensor | None = None) -> Tensor:
         """Returns logits (B,) of the images (B, 3, H, W): large for real ones."""
         features = activate(self.from_rgb(images))
         for block in self.blocks:
@@ -310,4 +321,4 @@ class Discriminator(DiscriminatorNetwork):
             features = append_deviation(features.float(), self.group_images)  # (B, width + 1, 4, 4)
             features = activate(self.last(features))
             features = activate(self.gather(features.flatten(1)))
-            return self.judge(features).flatten()  # (B,)
+            return self.project(self.judge(features).flatten(), features * self.judge.gain, labels)  # (B,)

@@ -92,5 +92,5 @@ class Discriminator(DiscriminatorNetwork):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     self.layers[index] = normalize_spectrum(layer)
 
-    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
+    def forward(self, images: Tensor, noise: Noise = (), labels: Tensor | None = None) -> Tensor:
         return self.layers(images).flatten()  # (B,)

@@ -10,7 +10,7 @@ import pydantic
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import hash_file, read_json, read_sealed_json, write_json, write_sealed_json
 
-MANIFEST, ARCHIVE, FILES = "manifest.json", "photos.zip", "files.json"
+MANIFEST, ARCHIVE, FILES, LABELS = "manifest.json", "photos.zip", "files.json", "labels.json"
 REMEDY = "run the download stage again"
 Sha256 = Annotated[str, pydantic.StringConstraints(pattern="^[0-9a-f]{64}$")]
 
@@ -34,6 +34,7 @@ class Manifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     where: dict[str, Literal[1, -1]] | None = None
     limit: pydantic.PositiveInt | None
     left_out: dict[str, pydantic.PositiveInt] = {}  # number of skipped files by kind
+    labels: Sha256 | None = None  # of labels.json; without labels not in the file
 
     @pydantic.model_validator(mode="after")
     def has_one_place(self) -> "Manifest":
@@ -58,7 +59,7 @@ def read_manifest(raw: Path) -> Manifest:
 
 def write_manifest(raw: Path, manifest: Manifest) -> None:
     """Writes ``manifest.json`` into ``raw``. Call this last: the file marks a complete download."""
-    write_sealed_json(raw / MANIFEST, manifest.model_dump())
+    write_sealed_json(raw / MANIFEST, manifest.model_dump(exclude={"labels"} if manifest.labels is None else None))
 
 
 def read_files(raw: Path, manifest: Manifest) -> dict[str, str]:

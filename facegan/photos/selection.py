@@ -12,6 +12,7 @@ from facegan.photos.manifest import Manifest
 from facegan.photos.parameters import DataParameters
 
 SUFFIXES = tuple(FORMATS)
+METADATA = ("metadata.csv", "metadata.jsonl", "dataset.json")  # of image folders (Hugging Face), and of StyleGAN's data sets
 LARGEST_PHOTO_BYTES = 200_000_000  # uncompressed: above a JPEG of 200 megapixels (100 MB) and a 16-bit TIFF of 30 (180 MB)
 TOO_LARGE = f"over {LARGEST_PHOTO_BYTES // 10**6} MB"
 EMPTY, HIDDEN, NOT_ONLY, NOT_WHERE = "empty", "hidden", "excluded by data.only", "excluded by data.where"
@@ -28,9 +29,9 @@ def is_photo(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and is_visible(name)
 
 
-def is_list(name: str) -> bool:
-    """Returns whether the name is that of one of CelebA's lists."""
-    return PurePosixPath(name).name in LISTS and is_visible(name)
+def is_list(name: str, with_labels: bool = False) -> bool:
+    """Returns whether the name is that of one of CelebA's lists or, if wanted, of another file with labels."""
+    return PurePosixPath(name).name in (LISTS + METADATA if with_labels else LISTS) and is_visible(name)
 
 
 def choose_photos(
@@ -46,7 +47,7 @@ def choose_photos(
         FaceganError: ``choice.only`` or ``choice.where`` matches no photo, or the attribute list is missing or invalid.
     """
     files = list(files)
-    photos, skipped = find_photos(files)
+    photos, skipped = find_photos(files, choice.labels is not None)
     if choice.only and photos:
         matching = [name for name in photos if fnmatchcase(name, choice.only)]
         if not matching:
@@ -59,14 +60,18 @@ def choose_photos(
     return photos[: choice.limit], skipped
 
 
-def find_photos(files: Iterable[tuple[str, int]]) -> tuple[list[str], Counter[str]]:
-    """Returns the sorted names of the files (name, size in bytes) that are photos, and the number of other files by kind."""
+def find_photos(files: Iterable[tuple[str, int]], with_labels: bool = False) -> tuple[list[str], Counter[str]]:
+    """Returns the sorted names of the files (name, size in bytes) that are photos, and the number of other files by kind.
+
+    Args:
+        with_labels: do not count the files that contain labels.
+    """
     photos: set[str] = set()
     skipped: Counter[str] = Counter()
     for name, size in files:
         if not is_visible(name):
             skipped[HIDDEN] += 1
-        elif is_list(name):
+        elif is_list(name, with_labels):
             continue
         elif not is_photo(name):
             skipped[PurePosixPath(name).suffix.lower() or "no suffix"] += 1
@@ -96,8 +101,8 @@ def filter_by_attributes(photos: list[str], where: Mapping[str, int], listed: tu
     if listed is None:
         raise FaceganError(f"data.where: expected {' or '.join(ATTRIBUTES)} with the photos; found neither; set data.where to null")
     name, content = listed
-    matches = match_names(read_attributes(name, content, where), photos)
-    matching = [photo for photo in photos if matches.get(photo.rpartition("/")[2])]
+    matches = match_names(read_attributes(name, content, list(where), "data.where"), photos)
+    matching = [photo for photo in photos if matches.get(photo.rpartition("/")[2]) == tuple(where.values())]
     if not matching:
         found = f"found none among {len(photos):,}, of which {printable(name)} lists {len(matches):,}"
         raise FaceganError(f"data.where: expected photos with {dict(where)}; {found}; require fewer attributes")

@@ -12,6 +12,7 @@ from typing import Protocol
 from facegan.common.errors import FaceganError, printable
 from facegan.photos.celeba import PARTITION, match_names, read_partition
 from facegan.photos.given import find_given
+from facegan.photos.labels import Labels, read_labels
 from facegan.photos.manifest import REMEDY, Manifest, read_files, read_manifest, restore_name
 from facegan.photos.selection import LARGEST_PHOTO_BYTES, choose_photos, find_photos, read_list
 from facegan.photos.zip_archive import ZipStore
@@ -58,10 +59,10 @@ class FolderStore:
 
 
 class Photos:
-    """Names and content of the photos. Can be pickled and sent to worker processes."""
+    """Names, content and labels of the photos. Can be pickled and sent to worker processes, which need no labels."""
 
-    def __init__(self, manifest: Manifest, store: Store, names: list[str]):
-        self.manifest, self.store, self.names = manifest, store, names
+    def __init__(self, manifest: Manifest, store: Store, names: list[str], labels: Labels | None = None):
+        self.manifest, self.store, self.names, self.labels = manifest, store, names, labels
 
     def read_all(self) -> Iterator[bytes]:
         """Yields the content of each photo, still encoded. Raises FaceganError if one is missing, changed or damaged."""
@@ -103,17 +104,19 @@ def open_photos(raw: Path, home: Path = Path()) -> Photos:
         home: the project's folder, where a relative ``data.path`` starts.
 
     Raises:
-        FaceganError: the manifest, its folder or its archive is missing or invalid, or the archive has another size.
+        FaceganError: the manifest, its folder, its archive or labels are missing or invalid, or the archive has another size.
     """
     manifest = read_manifest(raw)
+    labels = read_labels(raw, manifest)
     if manifest.folder is not None:
         folder = FolderStore(find_given(restore_name(manifest.folder), home, "a folder of photos"), read_files(raw, manifest))
-        return Photos(manifest, folder, find_photos(folder.list_files())[0])  # only selected photos (and CelebA's lists) were listed
+        names, _ = find_photos(folder.list_files())  # only selected photos (and CelebA's lists) were listed
+        return Photos(manifest, folder, names, labels)
     archive = raw / str(manifest.archive)
     if not archive.is_file():
         raise FaceganError(f"expected the archive {archive}; found no such file; {REMEDY}")
     if archive.stat().st_size != manifest.bytes:
         raise FaceganError(f"expected {manifest.bytes} bytes in {archive}; found {archive.stat().st_size}; {REMEDY}")
     members = ZipStore(archive)
-    photos, _ = choose_photos(members.list_files(), lambda name: read_one(members, name), manifest)
-    return Photos(manifest, members, photos)
+    photos = list(labels.photos) if labels else choose_photos(members.list_files(), lambda name: read_one(members, name), manifest)[0]
+    return Photos(manifest, members, photos, labels)

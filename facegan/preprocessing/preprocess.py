@@ -1,8 +1,8 @@
 """Preprocesses all photos on all cores: decodes, crops and resizes each, and writes shards.
 
 In: the photos in ``data/raw``. Out: a folder with the shards of ``facegan.common.shards``, ``report.json`` (skipped photos and the
-reasons), ``preview.png`` (training images) and, with ``crop: face``, ``faces.png`` (photos with the detected faces). The folder
-replaces an earlier one when it is complete.
+reasons), ``preview.png`` (training images), with labels ``preview_labels.png`` (training images by label) and, with ``crop: face``,
+``faces.png`` (photos with the detected faces). The folder replaces an earlier one when it is complete.
 
 Worker processes get the photos in small batches, and results are used in the order of the photos' names. The output is therefore
 byte-identical for any number of processes, and memory does not grow with the number of photos, except for their names and hashes.
@@ -20,17 +20,19 @@ import numpy as np
 
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import lock_folder, replace_folder, write_json
+from facegan.common.labels import Column
 from facegan.common.progress import Progress
 from facegan.common.shards import SPLITS, Index, ShardWriter, Split
+from facegan.photos.labels import Labels
 from facegan.photos.store import Photos, open_photos
 from facegan.photos.worker_pool import Workers
-from facegan.preprocessing.advice import advise_on_number, advise_on_square
+from facegan.preprocessing.advice import advise_on_labels, advise_on_number, advise_on_square
 from facegan.preprocessing.faces import REMEDIES, describe_crop, measure_face_share, read_faces
 from facegan.preprocessing.images import TOO_LITTLE_MEMORY, Photo, UnreadablePicture, explain_unreadable, read_image
 from facegan.preprocessing.near_duplicates import SimilarImages, hash_image
 from facegan.preprocessing.parameters import PreprocessParameters
 from facegan.preprocessing.results import Outcome, choose_database, hash_pixels, open_results, remove_old_databases
-from facegan.preprocessing.sheets import save_faces_sheet, save_preview, spread
+from facegan.preprocessing.sheets import save_faces_sheet, save_label_preview, save_preview, spread
 
 BATCH_BYTES = 1_000_000  # of images per message; the largest single image has 786,432
 BATCHES_PER_WORKER = 32  # minimum, to balance the load with few photos
@@ -54,9 +56,11 @@ class Report:
     Attributes:
         pictures: number of images without duplicates.
         has_picture: for each photo, in order, whether it has an image; None if it is unreadable.
+        labels: the columns of the labels.
     """
 
     def __init__(self) -> None:
+        self.labels: Sequence[Column] = ()
         self.pictures = 0
         self.duplicates: list[dict[str, str]] = []
         self.unreadable: list[dict[str, str]] = []
@@ -98,7 +102,9 @@ class Report:
         lists: dict[str, Sequence[object]] = {"duplicates": self.duplicates, "unreadable": self.unreadable, "faces_left_out": self.left_out}
         lists |= {"near_duplicates": self.near_duplicates, "near_duplicates_on_both_sides": self.on_both_sides}
         lists |= {"turned": self.turned, "damaged_profiles": self.damaged_profiles}
-        write_json(path, {"photos": len(self.has_picture), "pictures": self.pictures, **lists, "files_left_out": files_left_out})
+        labels = {column.name: dict(zip(column.values, column.counts, strict=True)) for column in self.labels}
+        values = {"photos": len(self.has_picture), "pictures": self.pictures, **lists, "files_left_out": files_left_out}
+        write_json(path, values | ({"labels": labels} if labels else {}))
 
 
 def preprocess(
@@ -129,6 +135,7 @@ def preprocess(
             report = Report()
             try:
                 index = write_shards(photos, parameters, folder, pool, report, failed, database)
+                report.labels = index.labels
             finally:
                 report.write(folder / "report.json", photos.manifest.left_out)
             if parameters.crop == "face":
@@ -138,7 +145,13 @@ def preprocess(
             if not index.train:
                 problem = "expected photos to train on; found that all are held out"
                 raise FaceganError(f"{problem}; lower preprocess.holdout or check the list of partitions")
+            for column in index.labels:
+                if np.count_nonzero(column.counts) < 2:
+                    problem = f"expected training images with several values of {column.name}; found one"
+                    raise FaceganError(f"{problem}; add photos, or remove {column.name} from data.labels")
             save_preview(folder / "preview.png", folder, index)
+            if index.labels:
+                save_label_preview(folder / "preview_labels.png", folder, index)
         shutil.rmtree(failed, ignore_errors=True)
         if results is not None:
             remove_old_databases(results)
@@ -155,9 +168,12 @@ def write_shards(
     """
     tolerated = max(parameters.max_bad_photos, int(parameters.max_bad * len(photos.names)))
     partition = photos.read_partition() or {}
-    names = iter(photos.names)
+    names, labels = iter(photos.names), photos.labels or Labels(columns={}, photos={})
     similar: dict[Split, SimilarImages] = {side: SimilarImages() for side in SPLITS}
-    with ShardWriter(folder, parameters.resolution) as writer, Progress("preprocess", len(photos.names), "photos") as progress:
+    with (
+        ShardWriter(folder, parameters.resolution, columns=labels.columns) as writer,
+        Progress("preprocess", len(photos.names), "photos") as progress,
+    ):
         for images, outcomes in pool.map(read_batch, split_batches(photos, parameters, pool.count, database)):
             next_image = iter(images)
             for outcome, name in zip(outcomes, names, strict=False):
@@ -168,7 +184,7 @@ def write_shards(
                     split = separate_near_duplicates(name, outcome, are_new, split, listed is not None, parameters, similar, report)
                 for is_new, image in zip(are_new, next_image, strict=False):
                     if is_new:
-                        writer.add(split, image)
+                        writer.add(split, image, labels.photos.get(name, ()))
             if len(report.unreadable) > tolerated:
                 raise FaceganError(describe_too_many_unreadable(report, tolerated, len(photos.names), failed))
             progress.add(len(outcomes))
@@ -333,7 +349,7 @@ def advise(photos: Photos, parameters: PreprocessParameters, pool: Workers, repo
         names = spread(photos.names, SAMPLE_PHOTOS)
         shares = [share for share in pool.map(measure_share, ((photos.select([name]),) for name in names)) if share is not None]
         lines += advise_on_square(len(names), shares)
-    return lines + advise_on_number(index.train)
+    return lines + advise_on_labels(index.labels) + advise_on_number(index.train)
 
 
 def report_losses(photos: Photos, report: Report, near_duplicates: str) -> list[str]:
@@ -352,6 +368,9 @@ def report_losses(photos: Photos, report: Report, near_duplicates: str) -> list[
         lines.append(f"{len(report.near_duplicates):,} images are almost the same as others, and {action}")
     if report.on_both_sides:
         lines.append(f"{len(report.on_both_sides):,} photos resemble training images and held-out ones, and were dropped")
+    labels = photos.labels.photos if photos.labels else {}
+    if conflicts := sum(labels.get(entry["name"]) != labels.get(entry["same_as"]) for entry in report.duplicates):
+        lines.append(f"{conflicts:,} of the duplicates have other labels than the image that they repeat, whose labels are used")
     if report.turned:
         lines.append(f"{len(report.turned):,} photos were upside down or on a side, and were turned")
     if report.damaged_profiles:

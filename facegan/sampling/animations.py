@@ -3,6 +3,7 @@
 Input: a generator, or the progress images written by training. Output: an endless WebP or GIF animation.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,10 @@ from torch import Tensor
 from facegan.common.errors import FaceganError
 from facegan.common.files import replace_file
 from facegan.common.pictures import make_grid
-from facegan.models.latents import truncate
+from facegan.models.latents import ANY_LABEL, Given, draw_batches, seeded_latents, truncate
 from facegan.models.network import GeneratorNetwork
 from facegan.sampling import codes
-from facegan.sampling.faces import check_numbers, draw_batches, enlarge, generate
+from facegan.sampling.faces import check_numbers, enlarge, generate
 from facegan.sampling.parameters import SampleParameters
 
 LOOP_HARMONICS = 2
@@ -28,9 +29,11 @@ PROGRESS_FRAMES, PROGRESS_FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 100, 150
 PROGRESS_PIXELS = 640  # maximum of the longer side
 
 
-def draw_walk(generator: GeneratorNetwork, parameters: SampleParameters, out: Path) -> None:
-    """Writes walk.webp: a few faces, each on its own closed path through the latent space."""
+def draw_walk(generator: GeneratorNetwork, parameters: SampleParameters, out: Path, given: Given = ANY_LABEL) -> None:
+    """Writes walk.webp: a few faces, each on its own closed path through the latent space, with constant labels."""
     loops = draw_loops(generator, WALK_FACES, WALK_FRAMES, parameters.seed)  # (frames, faces, latent_size)
+    labels = seeded_latents(generator, WALK_FACES, parameters.seed, given)[:, generator.latent_size :]
+    loops = torch.cat([loops, labels.expand(WALK_FRAMES, -1, -1)], 2)  # (frames, faces, input_size)
     faces = generate(generator, truncate(generator, loops.flatten(0, 1), parameters.truncation), "walk")
     frames = (torch.stack([next(faces) for _ in range(WALK_FACES)]) for _ in range(WALK_FRAMES))
     pictures = (enlarge(make_grid(frame, WALK_COLUMNS), frame.shape[-1], WALK_FACE_PIXELS) for frame in frames)
@@ -53,26 +56,33 @@ def draw_loops(generator: GeneratorNetwork, count: int, frames: int, seed: int) 
 
 
 def draw_blend(
-    generator: GeneratorNetwork, parameters: SampleParameters, numbers: tuple[int, int], out: Path, pixels: int = BLEND_FACE_PIXELS
+    generator: GeneratorNetwork,
+    parameters: SampleParameters,
+    numbers: tuple[int, int],
+    out: Path,
+    pixels: int = BLEND_FACE_PIXELS,
+    given: tuple[Given, Given] = (ANY_LABEL, ANY_LABEL),
 ) -> Path:
     """Writes seed…_face…_to_….webp, in which one face of a seed turns into another and back, and returns its path.
 
     Args:
         pixels: the minimum size of the face, reached by repeating pixels; 1 keeps the network's resolution.
+        given: positions of label values by column, of both faces.
     """
     check_numbers(numbers)
-    latents = torch.stack([find_latent(generator, parameters.seed, number) for number in numbers])  # (2, latent_size)
-    ends = codes.encode(generator, latents.to(codes.device_of(generator)), parameters.truncation)
-    faces = generate(generator, codes.walk(generator, ends, BLEND_FRAMES), "blend", codes.render)
+    ends = zip(numbers, given, strict=True)
+    latents = torch.stack([find_latent(generator, parameters.seed, number, labels) for number, labels in ends])  # (2, input_size)
+    both = codes.encode(generator, latents.to(codes.device_of(generator)), parameters.truncation)
+    faces = generate(generator, codes.walk(generator, both, BLEND_FRAMES), "blend", codes.render)
     path = out / f"seed{parameters.seed}_face{numbers[0]:04d}_to_{numbers[1]:04d}.webp"
     save_animation(path, (enlarge(make_grid(face[None], 1), face.shape[-1], pixels) for face in faces), WALK_FRAME_MILLISECONDS, quality=80)
     return path
 
 
-def find_latent(generator: GeneratorNetwork, seed: int, number: int) -> Tensor:
-    """Returns the latent (latent_size,) of a seed's face with this number."""
-    *_, (first, latents) = draw_batches(generator, seed, number + 1)
-    return latents[number - first]
+def find_latent(generator: GeneratorNetwork, seed: int, number: int, given: Given = ANY_LABEL) -> Tensor:
+    """Returns the latent (input_size,) of a seed's face with this number."""
+    batches = draw_batches(generator, codes.FACES_AT_ONCE, seed, given)
+    return next(itertools.islice(batches, number // codes.FACES_AT_ONCE, None))[number % codes.FACES_AT_ONCE]
 
 
 def draw_progress(folder: Path, out: Path) -> None:

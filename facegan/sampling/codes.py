@@ -1,7 +1,7 @@
 """Codes: the input of a generator's synthesis network for a face, and a short text form of a face.
 
 A code is (S, L). For a generator with styles (StyleGAN2), it contains one style per layer, after truncation. For every other generator, S
-is 1 and the only row is the latent. All edits in the studio are edits of codes.
+is 1 and the only row is the latent, with its label. All edits in the studio are edits of codes.
 
 The text form is either ``seed-number-truncation`` (``7-12-0.8``: face 12 of seed 7), which denotes the same latent for every generator, or
 ``~`` followed by the bytes of the code (float16, URL-safe base64), which is valid only for generators of the same shape.
@@ -41,9 +41,14 @@ def count_rows(generator: GeneratorNetwork) -> int:
     return len(generator.layers) + 1 if has_styles(generator) else 1
 
 
+def count_columns(generator: GeneratorNetwork) -> int:
+    """Returns L: the length of a row of the generator's codes."""
+    return generator.latent_size if has_styles(generator) else generator.input_size
+
+
 @torch.inference_mode()
 def encode(generator: GeneratorNetwork, latents: Tensor, truncation: float) -> Tensor:
-    """Returns codes (N, S, L) of latents (N, L)."""
+    """Returns codes (N, S, L) of latents (N, input_size)."""
     latents = truncate(generator, latents, truncation)
     if has_styles(generator):
         return generator.choose_styles(latents).transpose(0, 1).contiguous()
@@ -106,7 +111,7 @@ def read_seeded(generator: GeneratorNetwork, face: str) -> Tensor:
 
 def read_code(generator: GeneratorNetwork, face: str) -> Tensor:
     """Returns the code (1, S, L) of a face in the form ``~`` and its bytes."""
-    rows, size = count_rows(generator), generator.latent_size
+    rows, size = count_rows(generator), count_columns(generator)
     try:
         values = np.frombuffer(base64.b64decode(face[1:] + "=" * (-len(face[1:]) % 4), altchars=b"-_", validate=True), "<f2")
     except (binascii.Error, ValueError):
@@ -124,14 +129,16 @@ def blend(generator: GeneratorNetwork, codes: Tensor, weights: Tensor) -> Tensor
     """Returns codes (M, S, L) between codes (N, S, L), with non-negative weights (M, N).
 
     Normally distributed latents are rescaled to the weighted mean of their lengths, like in spherical interpolation: their plain mean
-    would be too short to be likely. Styles and uniformly distributed latents are blended linearly.
+    would be too short to be likely. Styles, labels and uniformly distributed latents are blended linearly.
     """
     weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-8)
     mixed = torch.einsum("mn,nsl->msl", weights, codes)
     if has_styles(generator) or generator.latent_distribution == "uniform":
         return mixed
-    lengths = weights @ codes.norm(dim=2)  # (M, 1)
-    return mixed * (lengths / mixed.norm(dim=2).clamp(min=1e-8))[:, :, None]
+    size = generator.latent_size
+    lengths = weights @ codes[:, :, :size].norm(dim=2)  # (M, 1)
+    latents = mixed[:, :, :size]
+    return torch.cat([latents * (lengths / latents.norm(dim=2).clamp(min=1e-8))[:, :, None], mixed[:, :, size:]], 2)
 
 
 def walk(generator: GeneratorNetwork, codes: Tensor, frames: int) -> Tensor:

@@ -12,6 +12,7 @@ from typing import cast
 import pydantic
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import read_json, write_json
@@ -56,12 +57,14 @@ def find_directions(generator: GeneratorNetwork, count: int = COUNT) -> Tensor:
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     vectors = vectors * largest.sign()
     codes = encode(generator, seeded_latents(generator, SPREAD_LATENTS, 0).to(device_of(generator)), 1.0)[:, 0].double()  # (N, L)
+    codes = codes[:, : generator.latent_size]
     return (vectors * (codes @ vectors.T).std(0)[:, None]).float()
 
 
 def move(codes: Tensor, directions: Tensor, amounts: Tensor) -> Tensor:
-    """Returns codes (M, S, L): all rows of one code (1, S, L) moved along directions (D, L) by amounts (M, D)."""
-    return codes + (amounts @ directions)[:, None]
+    """Returns codes (M, S, L): all rows of one code (1, S, L) moved along directions (D, L) by amounts (M, D); labels stay."""
+    change = amounts @ directions
+    return codes + functional.pad(change, (0, codes.shape[2] - change.shape[1]))[:, None]
 
 
 class Names(pydantic.BaseModel):

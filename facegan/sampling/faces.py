@@ -17,7 +17,7 @@ from torch import Tensor
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import make_grid, save_png
 from facegan.common.progress import Progress
-from facegan.models.latents import draw_latents, generate_images, truncate
+from facegan.models.latents import ANY_LABEL, Given, draw_batches, generate_images, truncate
 from facegan.models.network import GeneratorNetwork
 from facegan.sampling.codes import FACES_AT_ONCE
 from facegan.sampling.parameters import SampleParameters
@@ -31,7 +31,12 @@ FACE_FILE = re.compile(r"seed\d+_face\d{4,}\.png")
 
 
 def draw_faces(
-    generator: GeneratorNetwork, parameters: SampleParameters, out: Path, pixels: int = SINGLE_FACE_PIXELS, origin: Origin = NO_ORIGIN
+    generator: GeneratorNetwork,
+    parameters: SampleParameters,
+    out: Path,
+    pixels: int = SINGLE_FACE_PIXELS,
+    origin: Origin = NO_ORIGIN,
+    given: Given = ANY_LABEL,
 ) -> None:
     """Writes the first ``count`` faces as faces/seed…_face….png, and the first 64 as grid.png. Removes the faces of earlier calls.
 
@@ -42,7 +47,7 @@ def draw_faces(
         if FACE_FILE.fullmatch(earlier.name):
             earlier.unlink()
     grid = []
-    for number, face in generate_numbered(generator, parameters, range(max(parameters.count, GRID_FACES))):
+    for number, face in generate_numbered(generator, parameters, range(max(parameters.count, GRID_FACES)), given):
         if number < parameters.count:
             save_face(out / "faces", face, number, parameters, pixels, origin)
         if number < GRID_FACES:
@@ -57,9 +62,11 @@ def draw_chosen(
     out: Path,
     pixels: int = SINGLE_FACE_PIXELS,
     origin: Origin = NO_ORIGIN,
+    given: Given = ANY_LABEL,
 ) -> list[Path]:
     """Writes the faces with these numbers into a folder, keeps its other files, and returns the paths."""
-    return [save_face(out, face, number, parameters, pixels, origin) for number, face in generate_numbered(generator, parameters, numbers)]
+    faces = generate_numbered(generator, parameters, numbers, given)
+    return [save_face(out, face, number, parameters, pixels, origin) for number, face in faces]
 
 
 def save_face(folder: Path, face: Tensor, number: int, parameters: SampleParameters, pixels: int, origin: Origin) -> Path:
@@ -71,17 +78,19 @@ def save_face(folder: Path, face: Tensor, number: int, parameters: SampleParamet
 
 
 def generate_numbered(
-    generator: GeneratorNetwork, parameters: SampleParameters, numbers: Sequence[int], quiet: bool = False
+    generator: GeneratorNetwork, parameters: SampleParameters, numbers: Sequence[int], given: Given = ANY_LABEL, quiet: bool = False
 ) -> Iterator[tuple[int, Tensor]]:
     """Yields each number once, in ascending order, with its face (3, H, W) in uint8. Raises FaceganError for a number out of range.
 
     Args:
+        given: positions of label values by column; other labels are drawn with their frequency in the training data.
         quiet: show no progress.
     """
     check_numbers(numbers)
     wanted = set(numbers)
+    batches = draw_batches(generator, FACES_AT_ONCE, parameters.seed, given)
     with Progress("faces", len(wanted), "faces", quiet=quiet) as progress:
-        for first, latents in draw_batches(generator, parameters.seed, max(wanted, default=-1) + 1):
+        for first, latents in zip(range(0, max(wanted, default=-1) + 1, FACES_AT_ONCE), batches, strict=False):
             here = [number for number in range(first, first + FACES_AT_ONCE) if number in wanted]
             if here:
                 faces = generate_images(generator, truncate(generator, latents, parameters.truncation)).cpu()  # (B, 3, H, W)
@@ -96,20 +105,10 @@ def check_numbers(numbers: Sequence[int]) -> None:
         raise FaceganError(f"expected face numbers from 0 to {HIGHEST_NUMBER:,}; found {wrong[0]:,}; the first face of a seed is 0")
 
 
-def draw_batches(generator: GeneratorNetwork, seed: int, count: int) -> Iterator[tuple[int, Tensor]]:
-    """Yields the batches of latents (16, latent_size) that contain a seed's first ``count`` faces, each with its first face's number.
-
-    They are those of ``facegan.models.latents.seeded_latents``, without holding all of them in memory.
-    """
-    random = torch.Generator().manual_seed(seed)
-    for first in range(0, count, FACES_AT_ONCE):
-        yield first, draw_latents(generator, FACES_AT_ONCE, random)
-
-
 def generate(
     generator: GeneratorNetwork, inputs: Tensor, title: str, render: Callable[[GeneratorNetwork, Tensor], Tensor] = generate_images
 ) -> Iterator[Tensor]:
-    """Yields one face (3, H, W) in uint8 on the CPU for each of the inputs: latents (N, latent_size), or whatever ``render`` takes."""
+    """Yields one face (3, H, W) in uint8 on the CPU for each of the inputs: latents (N, input_size), or whatever ``render`` takes."""
     with Progress(title, len(inputs), "faces") as progress:
         for batch in inputs.split(FACES_AT_ONCE):
             faces = render(generator, batch).cpu()  # (B, 3, H, W)

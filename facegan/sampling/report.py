@@ -112,7 +112,7 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
 
     Args:
         sample: the parameters of the stage.
-        pictures: ``grid``, ``walk`` and, optionally, ``progress``.
+        pictures: ``grid``, ``walk`` and, optionally, ``progress`` and ``labels``.
     """
     import jinja2
 

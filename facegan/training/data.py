@@ -1,17 +1,19 @@
 """Batches of real images, as a function of (seed, images_seen).
 
-In: the shards' images in uint8. Out: uint8 batches (B, 3, H, W) on the training device. The order of the images depends only on the seed
-and on the number of images before, so a resumed run needs no other state, and several processes agree without communication.
+In: the shards' images in uint8, and their labels. Out: uint8 batches (B, 3, H, W) and one-hot labels on the training device. The order of
+the images depends only on the seed and on the number of images before, so a resumed run needs no other state, and several processes agree
+without communication.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
 from facegan.common.devices import free_memory
+from facegan.common.labels import Column, encode
 
 SHARE_OF_MEMORY = 0.5  # of the device's free memory may be used for the data set; the networks need the rest
 
@@ -27,13 +29,16 @@ class Batches:
 
     Args:
         shards: uint8 tensors (n, 3, H, W), mapped from files.
+        labels: their labels, uint8 (N, columns), positions of values.
+        columns: of the labels.
         order: "shuffled" uses a new permutation for each epoch; "in_order" uses the order of the files.
         seed: of the permutations.
         device: of the batches. The complete data set is copied to a GPU if it fits into half of its free memory; otherwise it stays
             mapped, which processes share, and batches are read one at a time, the next one by a thread while the device computes.
     """
 
-    def __init__(self, shards: list[Tensor], order: str, seed: int, device: torch.device):
+    def __init__(self, shards: list[Tensor], labels: Tensor, columns: Sequence[Column], order: str, seed: int, device: torch.device):
+        self.columns = columns
         self.count = sum(len(shard) for shard in shards)
         self.order = order
         self.seed = seed
@@ -42,6 +47,7 @@ class Batches:
         self.ahead: list[tuple[Tensor, Future[Tensor]]] = []  # indices, and their images
         size = sum(shard.nbytes for shard in shards)
         self.resident = device.type != "cpu" and size <= SHARE_OF_MEMORY * free_memory(device)
+        self.labels = labels.to(device) if self.resident else labels
         if self.resident:
             self.images = torch.empty((self.count, *shards[0].shape[1:]), dtype=torch.uint8, device=device)  # (N, 3, H, W)
             for place, shard in zip(self.images.split([len(shard) for shard in shards]), shards, strict=True):
@@ -67,6 +73,10 @@ class Batches:
             return self.images.index_select(0, indices.to(self.device))
         found = next((images for place, images in self.ahead if torch.equal(place, indices)), None)
         return (found.result() if found else self._read(indices)).to(self.device, non_blocking=True)
+
+    def take_labels(self, indices: Tensor) -> Tensor:
+        """Returns the one-hot labels (B, values) of the images at these indices, on the training device."""
+        return encode(self.labels[indices.to(self.labels.device)], self.columns).to(self.device)
 
     def read_ahead(self, choose: Callable[[], list[Tensor]]) -> None:
         """Starts to read the next images, if they have to be read.

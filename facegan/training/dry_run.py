@@ -4,6 +4,7 @@ A few steps and one picture are measured, and multiplied by their number in the 
 and scaled up. So the answer comes within a minute, and writes nothing. docs/training.md compares its estimates with complete runs.
 """
 
+import itertools
 import math
 import statistics
 import time
@@ -61,6 +62,8 @@ def dry_run(
 
     pilot_batch = min(parameters.batch, max(2, parameters.penalty_stride))
     pilot = make_trainer(pilot_batch)
+    starts = sorted({0, *(images for images in pilot.grow_images if images < parameters.images)})  # of each size of the images
+    pilot.images_seen = find_penalized(pilot, starts[-1])
     pilot_seconds = measure_seconds(pilot.train_step)
     pilot_memory = measure_peak_memory_mb(hardware.device)
     del pilot
@@ -68,9 +71,11 @@ def dry_run(
     trainer = make_trainer(batch)
     steps = math.ceil(parameters.images / parameters.batch)
     penalized_steps = math.ceil(steps / parameters.penalty_interval) if parameters.penalty != "none" else 0
-    scale = parameters.batch / batch
-    penalized_step = scale * measure_step(trainer, 0)
-    step = scale * measure_step(trainer, batch) if penalized_steps < steps else penalized_step
+    scale, training = parameters.batch / batch, 0.0
+    for begin, end in itertools.pairwise([*starts, parameters.images]):
+        penalized_step = scale * measure_step(trainer, find_penalized(trainer, begin))
+        step = scale * measure_step(trainer, find_penalized(trainer, begin) + batch) if penalized_steps < steps else penalized_step
+        training += (end - begin) / parameters.images * ((steps - penalized_steps) * step + penalized_steps * penalized_step)
     peak = measure_peak_memory_mb(hardware.device)
     memory_mb = peak + (peak - pilot_memory) / (batch - pilot_batch) * (parameters.batch - batch) if batch > pilot_batch else peak * scale
 
@@ -84,7 +89,7 @@ def dry_run(
     if scores:
         trainer.quick_score = open_quick_score(take_first(images, QUICK_SCORE_IMAGES), parameters.seed, hardware.device)
         score = measure_seconds(lambda: add_score(trainer))
-    seconds = start + (steps - penalized_steps) * step + penalized_steps * penalized_step + pictures * picture + scores * score
+    seconds = start + training + pictures * picture + scores * score
 
     device = f", {torch.get_num_threads()} threads" if hardware.device.type == "cpu" else f", {torch.cuda.get_device_name()}"
     epochs = f", of {index.train:,} different ones ({parameters.images / index.train:.1f} epochs)" if has_data else ""
@@ -138,6 +143,12 @@ def choose_batch(batch: int, pilot_batch: int, pilot_seconds: float, device: tor
 def count_events(steps: int, every_images: int | None, parameters: TrainParameters) -> int:
     """Returns how often an event happens that comes every ``every_images`` images, in full steps."""
     return math.ceil(steps / math.ceil(every_images / parameters.batch)) if every_images else 0
+
+
+def find_penalized(trainer: Trainer, images_seen: int) -> int:
+    """Returns the images seen before the first step from there on that has a penalty."""
+    spacing = trainer.parameters.batch * trainer.parameters.penalty_interval
+    return math.ceil(images_seen / spacing) * spacing
 
 
 def measure_step(trainer: Trainer, images_seen: int) -> float:

@@ -6,6 +6,7 @@ gradient of the discriminator's weights.
 """
 
 import dataclasses
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -57,7 +58,8 @@ class Inputs(NamedTuple):
 
     Attributes:
         real: (B, 3, H, W) in [-1, 1].
-        latents, noise: the generator's inputs.
+        labels: one-hot (B, values) of the real images, which the generated ones share; (B, 0) without labels.
+        latents, noise: the generator's inputs; latents end with the labels.
         fake: (B, 3, H, W), or None where the generator's loss generates them.
         real_view, fake_view, between_view: the random numbers of the discriminator's passes.
         label_noise: (B, 2), where the objective has it.
@@ -65,6 +67,7 @@ class Inputs(NamedTuple):
     """
 
     real: Tensor
+    labels: Tensor
     latents: Tensor
     noise: Noise
     fake: Tensor | None
@@ -89,8 +92,8 @@ def discriminator_loss(discriminator: DiscriminatorNetwork, game: Game, values: 
     assert inputs.fake is not None
     real = inputs.real.detach()[::stride].requires_grad_(penalize)  # the images with a penalty
     fake = inputs.fake.detach()[::stride].requires_grad_(penalize and game.penalty == "r1_r2")
-    real_logits = judge(discriminator, game, values, inputs.real.detach(), inputs.real_view, stride, real)
-    fake_logits = judge(discriminator, game, values, inputs.fake.detach(), inputs.fake_view, stride, fake)
+    real_logits = judge(discriminator, game, values, inputs.real.detach(), inputs.labels, inputs.real_view, stride, real)
+    fake_logits = judge(discriminator, game, values, inputs.fake.detach(), inputs.labels, inputs.fake_view, stride, fake)
     label_noise = () if inputs.label_noise is None else (take_strided(stride, inputs.label_noise, range(stride)),)
     all_real, all_fake = (logits[0] if stride == 1 else torch.cat(logits) for logits in (real_logits, fake_logits))
     loss = game.objective.discriminator(all_real, all_fake, *label_noise)
@@ -104,8 +107,10 @@ def generator_loss(generator: GeneratorNetwork, discriminator: DiscriminatorNetw
     """Returns the loss of making generated images pass for real ones; the discriminator gets no gradient."""
     fake = generator(inputs.latents, inputs.noise).float() if inputs.fake is None else inputs.fake
     discriminator.requires_grad_(False)
-    (fake_logits,) = judge(discriminator, game, values, fake, inputs.fake_view)
-    (real_logits,) = judge(discriminator, game, values, inputs.real, inputs.real_view) if game.objective.paired else (fake_logits,)
+    (fake_logits,) = judge(discriminator, game, values, fake, inputs.labels, inputs.fake_view)
+    real_logits = fake_logits
+    if game.objective.paired:
+        (real_logits,) = judge(discriminator, game, values, inputs.real, inputs.labels, inputs.real_view)
     discriminator.requires_grad_(True)
     loss = game.objective.generator(real_logits, fake_logits)
     return Losses(loss, real_logits.detach(), fake_logits.detach())
@@ -116,25 +121,29 @@ def judge(
     game: Game,
     values: Values,
     images: Tensor,
+    labels: Tensor,
     view: View,
     stride: int = 1,
     penalized: Tensor | None = None,
 ) -> list[Tensor]:
-    """Returns the logits of augmented images (B, 3, H, W), in float32.
+    """Returns the logits of augmented images (B, 3, H, W) with these labels (B, values), in float32.
 
     With a stride, two lists of logits: of every n-th image, which ``penalized`` replaces, and of the others. The second pass is separate,
     so that only the penalized images are differentiated twice.
     """
     if stride == 1:
         images = images if penalized is None else penalized
-        return [discriminator(game.augmentation(images, values.strength, view.augmentation), view.noise).float()]  # (B,)
+        return [discriminator(game.augmentation(images, values.strength, view.augmentation), view.noise, labels).float()]  # (B,)
     images = images.clone()
     images[::stride] = cast(Tensor, penalized)
     seen = game.augmentation(images, values.strength, view.augmentation)  # (B, 3, H, W)
     chosen, others = range(1), range(1, stride)
     noises = [tuple(take_strided(stride, numbers, first) for numbers in view.noise) for first in (chosen, others)]
-    some_logits = discriminator(take_strided(stride, seen, chosen), noises[0]).float()  # (B / stride,)
-    return [some_logits, discriminator(take_strided(stride, seen, others), noises[1]).float()]
+    groups = [
+        (take_strided(stride, seen, first), noise, take_strided(stride, labels, first))
+        for first, noise in zip((chosen, others), noises, strict=True)
+    ]
+    return [discriminator(*group).float() for group in groups]  # (B / stride,) and the rest
 
 
 def take_strided(stride: int, values: Tensor, first: range) -> Tensor:
@@ -160,7 +169,8 @@ def compute_penalty(
     if game.penalty == "wgan_gp":
         view = cast(View, inputs.between_view)
         between = interpolate(real[0], fake[0], cast(Tensor, inputs.share))  # (B, 3, H, W)
-        return gradient_penalty(lambda images: judge(discriminator, game, values, images, view)[0], between, center=1).mean()
+        logits_of = partial(judge, discriminator, game, values, labels=inputs.labels, view=view)
+        return gradient_penalty(lambda images: logits_of(images)[0], between, center=1).mean()
     penalty = squared_gradient_norms(real[1], real[0]).mean() / 2
     if game.penalty == "r1_r2":
         penalty = penalty + squared_gradient_norms(fake[1], fake[0]).mean() / 2

@@ -13,7 +13,7 @@ import torch
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import save_png
 from facegan.common.progress import Progress
-from facegan.common.shards import open_split, read_index
+from facegan.common.shards import open_split, read_index, read_labels
 from facegan.common.signals import Interrupted, Interruption
 from facegan.models.parameters import ModelParameters
 from facegan.training.agreement import check_agreement
@@ -63,9 +63,10 @@ def prepare(
     trainer, run, problem = None, None, ""
     try:
         index, images = read_index(folders.shards), open_split(folders.shards, "train")
+        labels = read_labels(folders.shards, "train")
         if not images:
             raise FaceganError(f"expected training images in {folders.shards}; found none; see its report.json")
-        trainer = Trainer(index, images, model, parameters, hardware, world)
+        trainer = Trainer(index, images, model, parameters, hardware, world, labels)
         run = RunFolder(folders.checkpoints, trainer.ingredients())
     except FaceganError as error:
         if world.size == 1:

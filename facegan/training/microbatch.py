@@ -116,6 +116,7 @@ def fit(trainer: Trainer) -> int:
         trainer.microbatch,
     )
     trainer.apply_schedule()
+    trainer.set_size(trainer.index.resolution)  # of a network that grows: the size that needs most memory
     images, penalize = trainer.fetch(), trainer.game.penalty != "none"
 
     def measure(size: int) -> float:

@@ -17,14 +17,15 @@ class GraphAdam(torch.optim.Optimizer):
     foreach form (2.15) reads a betas tensor back to the host, which a capture forbids.
 
     Args:
-        parameters: what to optimize; each must have a gradient at every step.
+        parameters: what to optimize; those without a gradient do not change.
         lr, betas: 0-dim tensors on the parameters' device, read at each step.
         epsilon: added to the root of the second moment.
+        grows: whether some parameters have no gradient in the first steps. Each parameter then has its own bias correction.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], lr: Tensor, betas: tuple[Tensor, Tensor], epsilon: float):
+    def __init__(self, parameters: list[nn.Parameter], lr: Tensor, betas: tuple[Tensor, Tensor], epsilon: float, grows: bool = False):
         super().__init__(parameters, {"lr": lr, "betas": betas})
-        self.epsilon = epsilon
+        self.epsilon, self.grows = epsilon, grows
         for parameter in parameters:
             moments = {name: torch.zeros_like(parameter, memory_format=torch.preserve_format) for name in ("exp_avg", "exp_avg_sq")}
             self.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
@@ -33,7 +34,7 @@ class GraphAdam(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Updates the weights: w ← w - lr · m̂ / (√v̂ + ε), with m̂ = m / (1 - β1ᵗ) and v̂ = v / (1 - β2ᵗ)."""
         (group,) = self.param_groups
-        weights, lr, (beta1, beta2) = group["params"], group["lr"], group["betas"]
+        weights, lr, (beta1, beta2) = [weight for weight in group["params"] if weight.grad is not None], group["lr"], group["betas"]
         gradients = [weight.grad for weight in weights]
         steps, means, squares = ([self.state[weight][name] for weight in weights] for name in ("step", "exp_avg", "exp_avg_sq"))
         torch._foreach_add_(steps, 1)
@@ -42,22 +43,25 @@ class GraphAdam(torch.optim.Optimizer):
         torch._foreach_mul_(squares, beta2)
         torch._foreach_add_(squares, torch._foreach_mul(torch._foreach_mul(gradients, gradients), 1 - beta2))
 
+        count = torch.stack(steps) if self.grows else steps[0]  # otherwise all parameters have taken the same number of steps
+        root, rate = (1 - beta2**count).sqrt(), lr / (1 - beta1**count)
         roots = torch._foreach_sqrt(squares)
-        torch._foreach_div_(roots, (1 - beta2 ** steps[0]).sqrt())  # all parameters have taken the same number of steps
+        torch._foreach_div_(roots, cast(Any, root.unbind() if self.grows else root))
         torch._foreach_add_(roots, self.epsilon)
         changes = torch._foreach_div(means, roots)
-        torch._foreach_mul_(changes, lr / (1 - beta1 ** steps[0]))
+        torch._foreach_mul_(changes, cast(Any, rate.unbind() if self.grows else rate))
         torch._foreach_sub_(weights, changes)
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], name: str, betas: tuple[float, float], device: torch.device, capturable: bool
+    parameters: Iterable[nn.Parameter], name: str, betas: tuple[float, float], device: torch.device, capturable: bool, grows: bool = False
 ) -> torch.optim.Optimizer:
     """Returns an optimizer whose state tensors already exist, all zero; PyTorch's would create them in the first step.
 
     Args:
         name: "adam" or "rmsprop" (with Keras's conventions: ρ 0.9, and ε added to the root).
         capturable: keep every changing number on the device.
+        grows: see ``GraphAdam``.
     """
     parameters = list(parameters)
     lr: float | Tensor = torch.zeros((), device=device) if capturable else 0.0  # set before every step, by ``set_rates``
@@ -73,7 +77,7 @@ def make_optimizer(
         )
     elif capturable:
         beta1, beta2 = (torch.tensor(beta, device=device) for beta in betas)
-        optimizer = GraphAdam(parameters, torch.zeros((), device=device), (beta1, beta2), ADAM_EPSILON)
+        optimizer = GraphAdam(parameters, torch.zeros((), device=device), (beta1, beta2), ADAM_EPSILON, grows)
     else:
         optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas, eps=ADAM_EPSILON, fused=True)
     for parameter in parameters:
@@ -104,7 +108,7 @@ def set_rates(optimizer: torch.optim.Optimizer, lr: float, betas: tuple[float, f
 def apply_gradients(optimizer: torch.optim.Optimizer, clip_value: float | None) -> None:
     """Takes one optimizer step and clears the gradients. ``clip_value``: gradients are first clipped to ±clip_value (None: not clipped)."""
     if clip_value is not None:
-        gradients = [parameter.grad for parameter in optimizer.param_groups[0]["params"]]
+        gradients = [parameter.grad for parameter in optimizer.param_groups[0]["params"] if parameter.grad is not None]
         torch._foreach_clamp_min_(gradients, -clip_value)
         torch._foreach_clamp_max_(gradients, clip_value)
     optimizer.step()

@@ -43,10 +43,17 @@ def read_start(folder: str, trainer: Trainer, model: ModelParameters, resolution
             )
         loaded[name], card = load_network(path, build)
         check_card(path, card, model, resolution)
+        if card.labels and [(column.name, column.values) for column in card.labels.columns] != [
+            (column.name, column.values) for column in trainer.labels.columns
+        ]:
+            raise FaceganError(
+                f"train.start_from: expected a run without labels, or with the same columns and values; found {printable(str(path))} with "
+                f"{', '.join(column.name for column in card.labels.columns)}; change data.labels, or start from another run"
+            )
     generator, discriminator = (network.state_dict() for network in loaded.values())
-    trainer.generator.load_state_dict(generator)
-    trainer.ema.load_state_dict(generator)
-    trainer.discriminator.load_state_dict(discriminator)
+    # weights of labels that the earlier run did not have stay zero
+    for network, weights in ((trainer.generator, generator), (trainer.ema, generator), (trainer.discriminator, discriminator)):
+        network.load_state_dict({**network.state_dict(), **weights})
     return {name: hash_file(place / name) for name in FILES}
 
 
@@ -55,9 +62,12 @@ def check_card(path: Path, card: Card, model: ModelParameters, resolution: int) 
     theirs = {"model.name": card.model, **{f"model.{name}": value for name, value in card.parameters if name != "name"}}
     ours = {f"model.{name}": value for name, value in model}
     theirs, ours = {**theirs, "preprocess.resolution": card.resolution}, {**ours, "preprocess.resolution": resolution}
+    grown = [len(values.pop("model.grow_images", ())) for values in (theirs, ours)]  # only how often is part of the architecture
     differing = [
         f"{name}: {theirs.get(name)}" for name in dict.fromkeys([*theirs, *ours]) if theirs.get(name) != ours.get(name) and name in theirs
     ]
+    if not differing and grown[0] != grown[1]:
+        differing = [f"model.grow_images: {grown[0]} numbers (zeros for networks that have grown)"]
     if differing:
         raise FaceganError(
             f"train.start_from: expected a run of this model and resolution in {printable(os.path.dirname(path))}; found another; "

@@ -8,16 +8,18 @@ CUDA graph, several processes and several microbatches all compute the same, exc
 import copy
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_map_only
 
 from facegan.common.errors import FaceganError
+from facegan.common.labels import summarize
 from facegan.common.pictures import from_bytes
 from facegan.common.shards import Index
 from facegan.models.generator_file import Card, write_card
@@ -78,8 +80,10 @@ class Trainer:
         index: describes the training data.
         images: uint8 tensors (n, 3, H, W), one per shard.
         world: the processes that share each batch.
+        labels: of a labelled data set, uint8 tensors (n, columns), one per shard.
 
     Attributes:
+        size: height and width of the images that the networks see now; smaller than the resolution until a network has grown.
         images_seen: real images shown so far.
         seconds: training time, over all calls.
         rows: the history, as rows of losses.csv.
@@ -99,6 +103,7 @@ class Trainer:
         parameters: TrainParameters,
         hardware: Hardware,
         world: World = World(),  # noqa: B008 (immutable)
+        labels: Sequence[Tensor] = (),
     ):
         batch, device, objective = parameters.batch, hardware.device, OBJECTIVES[parameters.objective]
         if batch % world.size:
@@ -114,14 +119,18 @@ class Trainer:
 
         torch.manual_seed(parameters.seed)
         place: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
-        self.generator: GeneratorNetwork = build_generator(model, index.resolution).to(**place)
-        self.discriminator: DiscriminatorNetwork = build_discriminator(model, index.resolution).to(**place)
+        all_labels = torch.cat([*labels]) if labels else torch.empty(index.train, 0, dtype=torch.uint8)
+        self.labels = summarize(index.labels, all_labels)
+        self.generator: GeneratorNetwork = build_generator(model, index.resolution, self.labels).to(**place)
+        self.discriminator: DiscriminatorNetwork = build_discriminator(model, index.resolution, self.labels).to(**place)
         self.discriminator.group_images = math.gcd(batch, self.discriminator.group_images)  # groups must fill the full batch
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
         unshare_batch_norm(self.ema)  # only the main process uses it
         self.capturable = hardware.is_capturable
         betas = self.schedule.at(0).betas
-        optimizer = partial(make_optimizer, name=parameters.optimizer, betas=betas, device=device, capturable=self.capturable)
+        self.size, self.grow_images = index.resolution, getattr(model, "grow_images", ())
+        grows = len(self.grow_images) > 0
+        optimizer = partial(make_optimizer, name=parameters.optimizer, betas=betas, device=device, capturable=self.capturable, grows=grows)
         self.optimizers: dict[Network, torch.optim.Optimizer] = {
             network: optimizer(network.parameters()) for network in (self.generator, self.discriminator)
         }
@@ -129,7 +138,7 @@ class Trainer:
         self.adaptive = torch.zeros(2, device=device)  # sums of signs and of steps since the strength was last adapted
         self.step_sums = torch.zeros(len(STEP_SUMS), device=device)  # since the last row of the history
 
-        self.batches = Batches(images, parameters.order, parameters.seed, device)
+        self.batches = Batches(images, all_labels, index.labels, parameters.order, parameters.seed, device)
         self.random = torch.Generator(device)  # for flips and latents
         self.order = self.random if device.type == "cpu" else torch.Generator()  # for the choice of images, which the host makes
         self.noise = torch.Generator(device)  # for everything else
@@ -186,22 +195,34 @@ class Trainer:
             self.adaptive.zero_()
 
     def apply_schedule(self) -> None:
-        """Sets the learning rates and the other scheduled values for the next step."""
+        """Sets the images' size, the learning rates and the other scheduled values for the next step."""
         values = self.schedule.at(self.images_seen)
+        self.set_size(self.index.resolution >> sum(self.images_seen < images for images in self.grow_images))
         for network, lr in ((self.generator, values.generator_lr), (self.discriminator, values.discriminator_lr)):
             set_rates(self.optimizers[network], lr, values.betas)
-        self.gamma.fill_(values.gamma)
+        # the same function of smaller images has larger gradients: with this factor, its penalty stays the same
+        self.gamma.fill_(values.gamma * (self.size / self.index.resolution) ** 2)
         self.ema_decay.fill_(values.ema_decay)
         if values.strength is not None:
             self.strength.fill_(values.strength)
+
+    def set_size(self, size: int) -> None:
+        """Sets the height and width of the images that the networks see."""
+        if size != self.size and self.graphs:
+            self.graphs.graphs.clear()  # they hold steps of the other size
+        self.size = self.generator.size = size
 
     def is_penalized(self, images_seen: int) -> bool:
         """Returns whether the step after ``images_seen`` images has a gradient penalty."""
         return self.game.penalty != "none" and images_seen // self.parameters.batch % self.game.penalty_interval == 0
 
     def fetch(self) -> list[Tensor]:
-        """Returns this process's share of the next real images, uint8 (B / processes, 3, H, W): one tensor, or one per update."""
-        return [self.batches.take(indices) for indices in self._choose_images(self.order)]
+        """Returns this process's share of the next real images, uint8 (B / processes, 3, H, W), then their labels, one-hot.
+
+        With ``train.fresh_batch`` and a paired objective there are two of each.
+        """
+        chosen = self._choose_images(self.order)
+        return [*map(self.batches.take, chosen), *map(self.batches.take_labels, chosen)]
 
     def _choose_images(self, order: torch.Generator) -> list[Tensor]:
         batch = self.parameters.batch
@@ -210,25 +231,27 @@ class Trainer:
             chosen.append(torch.randint(self.batches.count, (batch,), generator=order)[self.own_rows])
         return chosen
 
-    def run_updates(self, images: list[Tensor], penalize: bool) -> None:
-        """Updates both networks, the EMA and the sums. With a CUDA graph, this is what the graph holds."""
+    def run_updates(self, batches: list[Tensor], penalize: bool) -> None:
+        """Updates both networks, the EMA and the sums. With a CUDA graph, this is what the graph holds. ``batches``: see ``fetch``."""
+        images, labels = batches[: len(batches) // 2], batches[len(batches) // 2 :]
         game, values = self._choose_game(), Values(self.gamma, self.strength)
         # keeping every microbatch's autograd graph would need the memory that microbatches save
         generates_again = game.fresh_batch or len(self.pieces) > 1
 
-        real, latents, noise = self._prepare(images[0]), self._draw_latents(), self._draw_noise(self.generator)
+        real, latents, noise = self._prepare(images[0]), self._draw_latents(labels[0]), self._draw_noise(self.generator)
         fake = self._generate(latents, noise, with_gradient=not generates_again)
-        inputs = Inputs(real, latents, noise, fake, self._draw_view(game), self._draw_view(game), *self._draw_extras(game, penalize))
+        real_view, fake_view = self._draw_view(game), self._draw_view(game)
+        inputs = Inputs(real, labels[0], latents, noise, fake, real_view, fake_view, *self._draw_extras(game, penalize))
         compute_loss: Callable[[Inputs], Losses] = partial(discriminator_loss, self.discriminator, game, values, penalize)
         judged = self._update(self.discriminator, compute_loss, inputs)
 
         diversity = self._measure_diversity(fake) / self._measure_diversity(real).clamp(min=GREY_LEVEL)
         if game.fresh_batch:
-            real, latents, noise = self._prepare(images[-1]), self._draw_latents(), self._draw_noise(self.generator)
+            real, latents, noise = self._prepare(images[-1]), self._draw_latents(labels[-1]), self._draw_noise(self.generator)
             self.generator.update_statistics(latents)
         fake_view = self._draw_view(game)
         real_view = self._draw_view(game) if game.objective.paired else fake_view
-        inputs = Inputs(real, latents, noise, None if generates_again else fake, real_view, fake_view)
+        inputs = Inputs(real, labels[-1], latents, noise, None if generates_again else fake, real_view, fake_view)
         compute_loss = partial(generator_loss, self.generator, self.discriminator, game, values)
         loss_generator = self._update(self.generator, compute_loss, inputs).loss
 
@@ -279,21 +302,24 @@ class Trainer:
         )
 
     def _prepare(self, images: Tensor) -> Tensor:
-        """Returns uint8 images as floats in [-1, 1], half of them mirrored if ``train.flip`` is set."""
+        """Returns uint8 images as floats in [-1, 1], at the current size, half of them mirrored if ``train.flip`` is set."""
         images = from_bytes(images).contiguous(memory_format=torch.channels_last)
+        if self.size < self.index.resolution:
+            images = functional.avg_pool2d(images, self.index.resolution // self.size)
         if not self.parameters.flip:
             return images
         chosen = torch.rand(self.parameters.batch, generator=self.random, device=images.device)[self.own_rows] < 0.5
         return torch.where(chosen[:, None, None, None], images.flip(3), images)  # (B, 3, H, W)
 
-    def _draw_latents(self) -> Tensor:
-        return draw_latents(self.generator, self.parameters.batch, self.random)[self.own_rows]  # (B, latent_size)
+    def _draw_latents(self, labels: Tensor) -> Tensor:
+        latents = draw_latents(self.generator, self.parameters.batch, self.random)[self.own_rows]
+        return torch.cat([latents, labels], 1) if self.labels.columns else latents  # (B, input_size)
 
     def _draw_noise(self, network: Network) -> Noise:
         return take_rows(network.draw_noise(self.parameters.batch, self.noise, self.hardware.precision), self.own_rows)
 
     def _draw_view(self, game: Game) -> View:
-        numbers = game.augmentation.draw(self.parameters.batch, self.index.resolution, self.noise)
+        numbers = game.augmentation.draw(self.parameters.batch, self.size, self.noise)
         return View(take_rows(numbers, self.own_rows), self._draw_noise(self.discriminator))
 
     def _draw_extras(self, game: Game, penalize: bool) -> tuple[Tensor | None, Tensor | None, View | None]:
@@ -383,9 +409,10 @@ class Trainer:
         """Returns the metadata of a generator's file."""
         return Card(
             model=self.model.name,
-            arguments=self.model.model_dump(exclude={"name"}),
+            arguments=self.model.model_dump(mode="json", exclude={"name"}),
             resolution=self.index.resolution,
             latent_size=self.generator.latent_size,
+            labels=self.labels if self.labels.columns else None,
             images_seen=images_seen,
             data_fingerprint=self.index.fingerprint,
             parameters_fingerprint=hash_of(self.ingredients()["parameters"]),

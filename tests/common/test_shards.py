@@ -13,7 +13,18 @@ import torch
 from safetensors.torch import load_file
 
 from facegan.common.errors import FaceganError
-from facegan.common.shards import HEADER_BYTES, SHARD_BYTES, Index, ShardWriter, make_header, open_split, read_index, view_pictures
+from facegan.common.shards import (
+    HEADER_BYTES,
+    SHARD_BYTES,
+    Index,
+    ShardWriter,
+    make_header,
+    open_split,
+    read_index,
+    read_labels,
+    view_labels,
+    view_pictures,
+)
 
 SIZE = 28
 IMAGE_BYTES = 3 * SIZE * SIZE
@@ -80,6 +91,37 @@ def test_a_full_shard_begins_the_next(tmp_path):
     assert all((tmp_path / shard.file).stat().st_size == shard.bytes <= limit for shard in index.shards)
     shards = open_split(tmp_path, "train")
     assert (torch.cat(shards).numpy() == images[1:]).all()
+
+
+def test_labels_are_next_to_the_images(tmp_path):
+    images, limit = draw_images(14), HEADER_BYTES + 4 * (IMAGE_BYTES + 2)
+    columns = {"Smiling": ("0", "1"), "hair": ("black", "brown", "red")}
+    with ShardWriter(tmp_path, SIZE, limit, columns) as writer:
+        for number, image in enumerate(images):
+            writer.add("train" if number else "holdout", image, (number % 2, number % 3))
+        index = writer.finish("square", "lanczos", "photos")
+    assert read_index(tmp_path) == index and [column.name for column in index.labels] == ["Smiling", "hair"]
+    assert [column.values for column in index.labels] == list(columns.values()) and [column.counts for column in index.labels] == [
+        (6, 7),
+        (4, 5, 4),
+    ]
+    labels = read_labels(tmp_path, "train")
+    assert [len(part) for part in labels] == [len(part) for part in open_split(tmp_path, "train")] == [4, 4, 4, 1]
+    assert torch.cat(labels).dtype == torch.uint8 and torch.cat(labels).tolist() == [[number % 2, number % 3] for number in range(1, 14)]
+    assert (view_labels(tmp_path, index, "train") == torch.cat(labels).numpy()).all() and read_labels(tmp_path, "holdout")[0].tolist() == [
+        [0, 0]
+    ]
+    assert (torch.cat(open_split(tmp_path, "train")).numpy() == images[1:]).all() and (
+        view_pictures(tmp_path, index, "train", [12]) == images[13]
+    ).all()
+    assert all((tmp_path / shard.file).stat().st_size == shard.bytes <= limit for shard in index.shards)
+
+
+def test_without_labels_there_are_no_columns(tmp_path):
+    assert write(tmp_path, draw_images(5)).labels == () and "labels" not in json.loads((tmp_path / "index.json").read_text())
+    assert [part.shape for part in read_labels(tmp_path, "train")] == [(4, 0)]
+    with pytest.raises(ValueError, match="zip"), ShardWriter(tmp_path, SIZE, columns={"Smiling": ("0", "1")}) as writer:
+        writer.add("train", draw_images(1)[0])
 
 
 def test_no_shard_is_larger_than_256_mb(tmp_path):

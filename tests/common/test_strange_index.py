@@ -11,7 +11,7 @@ from strange_values import VALUES, examples, spoil
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import compute_fingerprint
-from facegan.common.shards import SPLITS, Index, ShardWriter, open_split, read_index
+from facegan.common.shards import SPLITS, Index, ShardWriter, open_split, read_index, read_labels
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,10 @@ def good(folder):
 
 def write(folder, pictures):
     """Fills the folder with plain pictures, as many of each split as told, and returns the index."""
-    with ShardWriter(folder, 4) as writer:
+    with ShardWriter(folder, 4, columns={"Smiling": ("0", "1")}) as writer:
         for split, count in pictures:
             for number in range(count):
-                writer.add(split, np.full((3, 4, 4), number, np.uint8))
+                writer.add(split, np.full((3, 4, 4), number, np.uint8), [number % 2])
         return writer.finish(crop="none", filter="box", source_fingerprint="drawn")
 
 
@@ -41,7 +41,7 @@ def check(folder, content):
     try:
         for split in SPLITS:
             images = open_split(folder, split)
-            assert sum(map(len, images)) == getattr(read_index(folder), split)
+            assert sum(map(len, images)) == sum(map(len, read_labels(folder, split))) == getattr(read_index(folder), split)
     except FaceganError as error:
         assert str(error).isprintable() and len(str(error)) < 3000
 

@@ -71,7 +71,7 @@ def test_avatars_do_not_depend_on_the_number_of_processes(tmp_path):
     for processes in (1, 2):
         raw = tmp_path / str(processes)
         raw.mkdir()
-        parameters = DataParameters(source="avatars", path=None, count=120, only=None, where=None, limit=None)
+        parameters = DataParameters(source="avatars", path=None, count=120, only=None, where=None, limit=None, labels=None)
         digests.add(draw_avatars(parameters, raw, tmp_path, processes).sha256)
     assert len(digests) == 1
 
@@ -231,7 +231,7 @@ def test_invalid_parameters_are_reported(data, problem):
 
 def test_valid_parameters():
     data = {"source": "folder", "path": "mine", "only": "faces/**", "where": {"Smiling": 1, "Male": -1}, "limit": 7}
-    assert read_data(**data) == DataParameters(count=4000, **data)
+    assert read_data(**data) == DataParameters(count=4000, labels=None, **data)
 
 
 @pytest.mark.parametrize(

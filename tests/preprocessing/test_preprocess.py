@@ -17,6 +17,7 @@ import drawn_faces
 import numpy as np
 import psutil
 import pytest
+import torch
 import yaml
 from drawn_faces import draw_photo
 from PIL import Image, ImageEnhance
@@ -27,7 +28,7 @@ from warm_python import find_script
 
 from facegan.common.config import ConfigurationError, read_yaml
 from facegan.common.errors import FaceganError
-from facegan.common.shards import Index, open_split
+from facegan.common.shards import SPLITS, Index, open_split, read_labels
 from facegan.parameters import read_parameters
 from facegan.preprocessing import preprocess as preprocess_module
 from facegan.preprocessing.advice import advise_on_number
@@ -71,10 +72,12 @@ def draw_photos(count: int, size: int = SIZE) -> dict[str, bytes]:
     return {f"photos/{number:04d}.png": encode(draw(number, size)) for number in range(count)}
 
 
-def run(tmp_path: Path, photos: dict[str, bytes], limit: int | None = None, workers: int = 1, **changes) -> tuple[Path, Result]:
+def run(
+    tmp_path: Path, photos: dict[str, bytes], limit: int | None = None, workers: int = 1, labels: list[str] | None = None, **changes
+) -> tuple[Path, Result]:
     """Returns the folder of shards and the result of preprocessing these photos."""
     home = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
-    return home / "shards", preprocess(make_raw(home, photos, limit=limit), parameters(**changes), home / "shards", workers)
+    return home / "shards", preprocess(make_raw(home, photos, limit=limit, labels=labels), parameters(**changes), home / "shards", workers)
 
 
 def make_shards(tmp_path: Path, photos: dict[str, bytes], **options) -> tuple[Path, Index]:
@@ -561,6 +564,93 @@ def test_second_run_at_the_same_time_is_refused(tmp_path):
     stage.kill()
     stage.communicate(timeout=60)
     assert done.returncode == 1 and done.stderr.startswith("error: expected ") and "preprocesses into it" in done.stderr
+
+
+def read_labelled(out: Path, index: Index) -> dict[bytes, tuple[str, ...]]:
+    """Returns the values of each image (3, H, W), of both splits."""
+    return {
+        image.numpy().tobytes(): tuple(column.values[place] for column, place in zip(index.labels, places, strict=True))
+        for split in SPLITS
+        for images, labels in zip(open_split(out, split), read_labels(out, split), strict=True)
+        for image, places in zip(images, labels.tolist(), strict=True)
+    }
+
+
+def write_metadata(values: dict[str, str]) -> dict[str, bytes]:
+    return {"metadata.csv": "\n".join(["file_name,who", *(f"{name},{value}" for name, value in values.items())]).encode()}
+
+
+def test_images_keep_the_labels_of_their_photos(tmp_path):
+    who = {f"photos/{number:04d}.png": f"person {number % 3}" for number in range(150)}
+    who |= {"more/copy.png": "person 1", "more/bad.png": "person 2", "more/new.png": "person 0"}
+    photos = draw_photos(151) | {"more/copy.png": encode(draw(0)), "more/bad.png": b"broken", "more/new.png": encode(draw(200))}
+    runs = [run(tmp_path, photos | write_metadata(who), workers=n, labels=["who", "folder"], max_bad=0.1) for n in (1, 3)]
+    assert read_files(runs[0][0]) == read_files(runs[1][0])
+    out, result = runs[0]
+    expected = {chw(draw(number)): (f"person {number % 3}", "photos") for number in range(1, 150)}
+    expected |= {chw(draw(0)): ("person 1", "more"), chw(draw(200)): ("person 0", "more")}  # the copy comes first by name
+    assert read_labelled(out, result.index) == expected and min(result.index.train, result.index.holdout) > 20
+    labels = np.concatenate([part.numpy() for part in read_labels(out, "train")])
+    assert [column.counts for column in result.index.labels] == [tuple(np.bincount(labels[:, place])) for place in (0, 1)]
+    assert "1 of the duplicates have other labels" in " ".join(result.advice)
+    assert read_report(out)["files_left_out"] == {"without a value for who": 1}
+
+
+@pytest.mark.parametrize("near_duplicates", ["together", "drop"])
+def test_near_duplicates_keep_their_own_labels(tmp_path, near_duplicates):
+    photos = {name: content for seed in range(8) for name, content in encode_copies(seed).items()}
+    values = {name: f"{seed % 2} {'copy' if name[3:] != 'a.png' else 'first'}" for seed, name in ((int(name[:2]), name) for name in photos)}
+    out, result = run(tmp_path, photos | write_metadata(values), labels=["who"], near_duplicates=near_duplicates)
+    originals = np.array([np.asarray(draw_smooth(seed).resize((SIZE, SIZE))).transpose(2, 0, 1) for seed in range(8)], float)
+    for image, (who,) in read_labelled(out, result.index).items():
+        pixels = np.frombuffer(image, np.uint8).reshape(3, SIZE, SIZE)
+        assert int(who[0]) == np.abs(originals - pixels).mean((1, 2, 3)).argmin() % 2
+
+
+def test_all_faces_of_a_photo_have_its_labels(tmp_path):
+    photos, values = {}, {}
+    for number in range(4):
+        image, _ = draw_photo((500, 300), [(130 + 140j, 40, 0), (370 + 140j, 40, 10)], 3 * number)
+        photos[f"{number}.png"], values[f"{number}.png"] = drawn_faces.encode(image, "PNG"), str(number)
+    out, result = run(tmp_path, photos | write_metadata(values), labels=["who"], crop="face", faces="all", holdout=0.0)
+    assert torch.cat(read_labels(out, "train")).flatten().tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert result.index.labels[0].counts == (2, 2, 2, 2)
+
+
+def test_kept_results_have_no_labels(tmp_path, monkeypatch):
+    photos, results = draw_photos(20), tmp_path / "results"
+    assert count_decoded(monkeypatch, make_raw(tmp_path / "none", photos), tmp_path / "one", results) == 20
+    for place, values in (("two", "ab"), ("three", "ba")):
+        lists = write_metadata({name: values[number % 2] for number, name in enumerate(photos)})
+        raw = make_raw(tmp_path / place / "new", photos | lists, labels=["who"])
+        assert count_decoded(monkeypatch, raw, tmp_path / place / "kept", results) == 0
+        with monkeypatch.context() as patch:
+            patch.undo()
+            index = preprocess(raw, parameters(), tmp_path / place / "scratch", 1).index
+        assert read_files(tmp_path / place / "kept") == read_files(tmp_path / place / "scratch")
+        assert read_labelled(tmp_path / place / "kept", index)[chw(draw(0))] == (values[0],)
+
+
+def test_labels_are_reported_and_shown(tmp_path):
+    values = {name: "rare" if number == 7 else f"{'often' if number % 3 else 'less'}" for number, name in enumerate(draw_photos(60))}
+    attributes = "image_id,Smiling\n" + "".join(f"{name.split('/')[1]},{1 if number < 15 else -1}\n" for number, name in enumerate(values))
+    lists = write_metadata(values) | {"list_attr_celeba.csv": attributes.encode()}
+    out, result = run(tmp_path, draw_photos(60) | lists, labels=["who", "Smiling"], holdout=0.0)
+    assert result.advice[:2] == [
+        "who: often 65.0%, less 33.3%, rare 1.7% of 60 training images; below 2% is too rare to learn well: rare",
+        "Smiling: 25.0% of 60 training images",
+    ]
+    assert read_report(out)["labels"] == {"who": {"less": 20, "often": 39, "rare": 1}, "Smiling": {"0": 45, "1": 15}}
+    sheet = np.asarray(Image.open(out / "preview_labels.png"))
+    row = sheet[3 * 86 - 64 : 3 * 86]  # below less and often
+    rare = np.asarray(Image.fromarray(draw(7)).resize((64, 64), Image.Resampling.BOX))
+    assert sheet.shape == (5 * 86, 12 * 64, 3) and (row[:, :64] == rare).all() and (row[:, 64:] == 255).all()
+
+
+def test_a_column_without_two_values_for_training_is_reported(tmp_path):
+    photos = {"a.png": encode(draw(0)), "b.png": encode(draw(1)), "c.png": b"broken"}
+    with pytest.raises(FaceganError, match="expected training images with several values of who; found one"):
+        run(tmp_path, photos | write_metadata({"a.png": "x", "b.png": "x", "c.png": "y"}), labels=["who"], holdout=0.0, max_bad_photos=1)
 
 
 def test_names_that_are_not_unicode_are_reported(tmp_path):

@@ -1,11 +1,9 @@
 """Faces and grids: reproducible by seed and number, enlarged, truncated."""
 
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from projects import ROOT
 from small_generators import choose, make_generator, read_all
@@ -13,9 +11,8 @@ from small_generators import choose, make_generator, read_all
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import save_png
 from facegan.models.generator_file import load_generator
-from facegan.models.latents import seeded_latents
 from facegan.sampling.animations import draw_walk
-from facegan.sampling.faces import draw_batches, draw_chosen, draw_faces
+from facegan.sampling.faces import draw_chosen, draw_faces
 
 
 def test_seed_determines_the_faces(tmp_path):
@@ -58,15 +55,6 @@ def test_seed_and_number_determine_a_face(tmp_path):
         files = draw_chosen(generator, choose(seed=3), numbers, folder)
         assert [path.name for path in files] == [f"seed3_face{number:04d}.png" for number in sorted(numbers)]
         assert all(path.read_bytes() == (tmp_path / "faces" / path.name).read_bytes() for path in files)
-
-
-@pytest.mark.parametrize("latent_size", [1, 3, 100])
-@pytest.mark.parametrize("distribution", ["normal", "uniform"])
-def test_batches_are_the_latents_of_the_seed(latent_size, distribution):
-    generator = SimpleNamespace(latent_size=latent_size, latent_distribution=distribution)
-    batches = list(draw_batches(generator, seed=5, count=50))
-    assert [first for first, _ in batches] == [0, 16, 32, 48]
-    assert torch.equal(torch.cat([latents for _, latents in batches]), seeded_latents(generator, 64, 5))
 
 
 def test_face_file_names_its_origin(tmp_path):

@@ -7,7 +7,6 @@ import json
 import runpy
 import sys
 from concurrent.futures import Executor, Future
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -17,6 +16,7 @@ from import_closure import ROOT
 from projects import make_shards
 from simulated_cuda import MEMORY, simulated_cuda
 
+from facegan.common.labels import Column
 from facegan.models.checkpoint_file import read_checkpoint
 from facegan.training import data
 from facegan.training.hardware import Hardware, choose_hardware
@@ -111,7 +111,8 @@ def test_microbatches_fit_and_nothing_changes(gpu, monkeypatch, capacity, expect
 def test_images_reach_the_gpu(gpu, monkeypatch, share):
     monkeypatch.setattr(data, "SHARE_OF_MEMORY", share)
     images = torch.arange(50, dtype=torch.uint8)[:, None, None, None].expand(50, 3, 4, 4).contiguous()
-    batches = data.Batches(list(images.split(20)), "shuffled", 0, CUDA)
+    labels, columns = torch.arange(50, dtype=torch.uint8)[:, None] % 2, [Column(name="odd", values=("0", "1"), counts=(25, 25))]
+    batches = data.Batches(list(images.split(20)), labels, columns, "shuffled", 0, CUDA)
     assert batches.resident == (share > 0)
     if not batches.resident:
         batches.reader = SameThread()  # the simulation does not reach others
@@ -120,6 +121,8 @@ def test_images_reach_the_gpu(gpu, monkeypatch, share):
         batches.read_ahead(lambda chosen=chosen: [chosen])
         taken = batches.take(chosen)
         assert taken.device.type == "cuda" and taken[:, 0, 0, 0].tolist() == chosen.tolist()
+        labels = batches.take_labels(chosen)
+        assert labels.device.type == "cuda" and torch.equal(labels[:, 1].cpu(), chosen.cpu() % 2)
 
 
 def test_hardware_is_chosen(gpu):

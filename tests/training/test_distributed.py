@@ -17,7 +17,7 @@ from warm_python import find_script, start_script
 from facegan.common.errors import FaceganError
 from facegan.training.hardware import choose_hardware
 from facegan.training.launcher import check_processes
-from presets import KINDS, make_small_trainer, measure_difference, run_steps
+from presets import VARIANTS, make_small_trainer, measure_difference, run_steps
 
 MODEL = {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "batch"}
 FEW_STEPS = {"images": 96, "batch": 16, "precision": "fp32", "progress_images": 48, "lr": 1e-3}
@@ -74,11 +74,11 @@ def shared(tmp_path_factory):
     return torch.load(out, weights_only=True)
 
 
-@pytest.mark.parametrize("preset", KINDS.values())
-def test_four_processes_train_each_kind_of_preset_like_one(preset, shared):
+@pytest.mark.parametrize(("preset", "labelled"), VARIANTS)
+def test_four_processes_train_each_kind_of_preset_like_one(preset, labelled, shared):
     """Including noise, dropout, augmentation and groups of neighbours, which are drawn for the full batch."""
-    trainer = make_small_trainer(preset, choose_hardware("cpu", "fp32"), choose_batch(preset))
-    expected, found = run_steps(trainer, STEPS), shared["outcomes"][preset]
+    trainer = make_small_trainer(preset, choose_hardware("cpu", "fp32"), choose_batch(preset), labelled=labelled)
+    expected, found = run_steps(trainer, STEPS), shared["outcomes"][preset, labelled]
     assert measure_difference(expected, found) < 2e-3
     torch.testing.assert_close(found["sums"], expected["sums"], rtol=1e-4, atol=1e-4)
 

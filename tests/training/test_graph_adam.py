@@ -1,5 +1,6 @@
 """The optimizer for CUDA graphs: it equals PyTorch's Adam, and never reads a number from the device."""
 
+import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -44,9 +45,24 @@ def test_steps_equal_those_of_adam_while_the_rates_change():
         torch.testing.assert_close(weight, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_step_reads_nothing_from_the_device_and_moves_no_tensor():
+def test_weights_that_are_added_later_have_their_own_bias_correction():
+    graph_weights, adam_weights = make_weights(), make_weights()
+    adam = GraphAdam(graph_weights, torch.tensor(1e-2), (torch.tensor(0.5), torch.tensor(0.9)), 1e-8, grows=True)
+    reference = torch.optim.Adam(adam_weights, lr=1e-2, betas=(0.5, 0.9), eps=1e-8)
+    for step in range(6):
+        for optimizer, weights in ((adam, graph_weights), (reference, adam_weights)):
+            set_gradients(weights, step)
+            if step < 3:
+                weights[0].grad = None
+            optimizer.step()
+    for weight, expected in zip(graph_weights, adam_weights, strict=True):
+        torch.testing.assert_close(weight, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_step_reads_nothing_from_the_device_and_moves_no_tensor(grows):
     weights = make_weights()
-    adam = GraphAdam(weights, torch.tensor(1e-2), (torch.tensor(0.5), torch.tensor(0.9)), 1e-8)
+    adam = GraphAdam(weights, torch.tensor(1e-2), (torch.tensor(0.5), torch.tensor(0.9)), 1e-8, grows)
     set_gradients(weights, 0)
     addresses = [value.data_ptr() for weight in weights for value in (weight, *adam.state[weight].values())]
     with NoDeviceReads():

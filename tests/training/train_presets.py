@@ -12,7 +12,7 @@ import torch  # noqa: E402 (the paths above must come first)
 
 from facegan.training.hardware import choose_hardware  # noqa: E402
 from facegan.training.launcher import join_world, leave_world  # noqa: E402
-from presets import KINDS, PRESETS, make_small_trainer, run_steps  # noqa: E402
+from presets import PRESETS, VARIANTS, make_small_trainer, run_steps  # noqa: E402
 
 PROCESSES, STEPS = 4, 3
 
@@ -26,7 +26,10 @@ def choose_batch(preset: str) -> int:
 if __name__ == "__main__":
     hardware = choose_hardware("cpu", "fp32")
     world = join_world(hardware.device)
-    outcomes = {name: run_steps(make_small_trainer(name, hardware, choose_batch(name), world), STEPS) for name in KINDS.values()}
+    outcomes = {
+        (name, labelled): run_steps(make_small_trainer(name, hardware, choose_batch(name), world, labelled), STEPS)
+        for name, labelled in VARIANTS
+    }
     if world.is_main:
         timeout = torch.distributed.distributed_c10d._get_default_group()._get_backend(hardware.device).options._timeout
         torch.save({"outcomes": outcomes, "timeout_seconds": timeout.total_seconds()}, sys.argv[1])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import lock_folder
-from facegan.photos.manifest import ARCHIVE, FILES, MANIFEST, Manifest, write_manifest
+from facegan.photos.manifest import ARCHIVE, FILES, LABELS, MANIFEST, Manifest, write_manifest
 from facegan.photos.parameters import DataParameters
 from facegan.photos.sources.archive import take_archive
 from facegan.photos.sources.avatars import draw_avatars
@@ -58,7 +58,7 @@ def describe_no_photos(manifest: Manifest) -> str:
 def clear_download(raw: Path) -> None:
     """Creates the folder, or removes an earlier or unfinished download from it. Raises FaceganError if it contains anything else."""
     raw.mkdir(parents=True, exist_ok=True)
-    ours = [name + ending for name in (MANIFEST, ARCHIVE, FILES) for ending in ("", ".part")]
+    ours = [name + ending for name in (MANIFEST, ARCHIVE, FILES, LABELS) for ending in ("", ".part")]
     others = sorted(path.name for path in raw.iterdir() if path.name not in ours)
     if others:
         raise FaceganError(f"expected an empty folder or an earlier download in {raw}; found {printable(others[0])}; choose another --out")

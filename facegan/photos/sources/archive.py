@@ -4,15 +4,17 @@ import os
 import shutil
 import zipfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import hash_file, replace_file
 from facegan.common.progress import Progress
 from facegan.photos.given import find_given
+from facegan.photos.labels import LISTS, choose_labelled_photos, write_labels
 from facegan.photos.manifest import ARCHIVE, Manifest
 from facegan.photos.parameters import DataParameters
-from facegan.photos.selection import choose_photos, find_photos, is_list, is_photo, summarise
+from facegan.photos.selection import find_photos, is_list, is_photo, summarise
 from facegan.photos.store import read_one
 from facegan.photos.zip_archive import ZipStore
 
@@ -39,14 +41,19 @@ def take_archive(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
     if len(parts) == 1:
         copy_file(parts[0], raw / ARCHIVE)
     else:
-        skipped = merge_archives(parts, raw / ARCHIVE)
-    return describe_archive(parameters, raw / ARCHIVE, hash_file(raw / ARCHIVE), LICENSE, skipped)
+        skipped = merge_archives(parts, raw / ARCHIVE, parameters.labels is not None)
+    beside = [parts[0].with_name(name) for name in LISTS if parameters.labels]
+    lists = {file.name: file.read_bytes() for file in beside if file.is_file()}
+    return describe_archive(parameters, raw / ARCHIVE, hash_file(raw / ARCHIVE), LICENSE, skipped, lists)
 
 
-def merge_archives(parts: list[Path], merged: Path) -> Counter[str]:
+def merge_archives(parts: list[Path], merged: Path, with_labels: bool) -> Counter[str]:
     """Writes the photos and lists of several archives, such as the parts of a Google Takeout, into one.
 
     Each archive becomes a folder, because their files may have the same names.
+
+    Args:
+        with_labels: also write the other files with labels.
 
     Returns:
         The number of files that were not copied, by kind.
@@ -59,9 +66,9 @@ def merge_archives(parts: list[Path], merged: Path) -> Counter[str]:
     ):
         for part in parts:
             store = ZipStore(part)
-            photos, others = find_photos(store.list_files())
+            photos, others = find_photos(store.list_files(), with_labels)
             skipped += others + Counter({REPLACED: store.replaced})
-            names = [*photos, *filter(is_list, store.names)]
+            names = [*photos, *(name for name in store.names if is_list(name, with_labels))]
             for name, content in zip(names, store.read_all(names), strict=True):
                 archive.writestr(zipfile.ZipInfo(f"{part.stem}/{name}"), content)
             progress.add(1)
@@ -87,18 +94,24 @@ def copy_file(path: Path, copy: Path) -> None:
 
 
 def describe_archive(
-    parameters: DataParameters, archive: Path, sha256: str, license: str, skipped_before: Counter[str] | None = None
+    parameters: DataParameters,
+    archive: Path,
+    sha256: str,
+    license: str,
+    skipped_before: Counter[str] | None = None,
+    lists: Mapping[str, bytes] | None = None,
 ) -> Manifest:
-    """Returns the manifest of the archive in ``data/raw``.
+    """Returns the manifest of the archive in ``data/raw``, after writing the labels of its photos, if wanted.
 
     Args:
         skipped_before: number of files that were not copied into it, by kind.
+        lists: files with labels that are not in the archive, by name.
     """
     store = ZipStore(archive)
-    photos, skipped = choose_photos(store.list_files(), lambda name: read_one(store, name), parameters)
+    photos, skipped, labels = choose_labelled_photos(store.list_files(), lambda name: read_one(store, name), parameters, lists or {})
     skipped[REPLACED] += store.replaced
     return Manifest(
-        **parameters.model_dump(exclude={"count"}),
+        **parameters.model_dump(exclude={"count", "labels"}),
         archive=ARCHIVE,
         folder=None,
         sha256=sha256,
@@ -106,6 +119,7 @@ def describe_archive(
         images=len(photos),
         license=license,
         left_out=summarise(skipped + (skipped_before or Counter())),
+        labels=write_labels(archive.parent, labels),
     )
 
 

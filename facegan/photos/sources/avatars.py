@@ -24,7 +24,15 @@ DRAWING_WIDTH = 264  # in the same units
 SEED = 0
 FACES_PER_TASK = 50
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # so that the archive does not depend on the date
+NAME = "avatars/{:06d}.png"
 BACKGROUNDS = ("#65c9ff", "#a7e0b5", "#f6d7a8", "#d9c4ec", "#f4b6c2", "#cfd8dc")
+GLASSES = {"KURT": "dark", "PRESCRIPTION_1": "clear", "PRESCRIPTION_2": "clear", "ROUND": "clear", "SUNGLASSES": "dark"}
+GLASSES |= {"SUNGLASSES_2": "dark", "WAYFARERS": "dark", "WAYFARERS_2": "dark"}
+BEARDS = {"BEARD_LIGHT": "full", "BEARD_MAGESTIC": "full", "BEARD_MEDIUM": "full", "WICK_BEARD": "full", "MOUSTACHE_FANCY": "moustache"}
+BEARDS |= {"MOUSTACHE_MAGNUM": "moustache", "EINSTEIN_MOUSTACHE": "moustache"}
+HAIR = {"AUBURN": "brown", "BLACK": "black", "BLONDE": "blond", "BLONDE_GOLDEN": "blond", "BROWN": "brown", "BROWN_DARK": "brown"}
+HAIR |= {"PASTEL_PINK": "pink", "PLATINUM": "grey", "RED": "red", "SILVER_GRAY": "grey"}
+HAIR_OF_TOP = {"NONE": "none", "SHAVED_SIDES": "blond", "STRAIGHT_2": "brown"}  # they have a colour of their own
 EXCLUDED = {"VOMIT", "HEART", "X_DIZZY"}  # not realistic expressions
 
 
@@ -40,9 +48,22 @@ def draw_avatars(parameters: DataParameters, raw: Path, home: Path, processes: i
     ):
         for first, faces in zip(firsts, workers.map(draw_faces, tasks), strict=True):
             for number, face in enumerate(faces, first):
-                archive.writestr(zipfile.ZipInfo(f"avatars/{number:06d}.png", FIXED_DATE), face)
+                archive.writestr(zipfile.ZipInfo(NAME.format(number), FIXED_DATE), face)
             progress.add(len(faces))
-    return describe_archive(parameters, raw / ARCHIVE, hash_file(raw / ARCHIVE), LICENSE)
+    lists = {"metadata.csv": label_faces(SEED, parameters.count)} if parameters.labels else {}
+    return describe_archive(parameters, raw / ARCHIVE, hash_file(raw / ARCHIVE), LICENSE, lists=lists)
+
+
+def label_faces(seed: int, count: int) -> bytes:
+    """Returns what ``count`` faces show, as ``metadata.csv``; similar glasses, beards and hair colours have one name."""
+    lines = ["file_name,glasses,beard,hair,skin,hairstyle,eyebrows,eyes,nose,mouth"]
+    for number in range(count):
+        face = choose_features(random.Random(f"{seed} {number}"))
+        glasses, beard, top = face.accessory.name, face.facial_hair.name, face.top.name
+        grouped = [GLASSES.get(glasses, "none"), BEARDS.get(beard, "none"), HAIR_OF_TOP.get(top) or HAIR[face.hair_color.name]]
+        others = [part.name.lower() for part in (face.skin_color, face.top, face.eyebrows, face.eyes, face.nose, face.mouth)]
+        lines.append(",".join([NAME.format(number), *grouped, *others]))
+    return "\n".join(lines).encode()
 
 
 def draw_faces(seed: int, first: int, count: int) -> list[bytes]:

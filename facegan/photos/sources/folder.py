@@ -13,9 +13,10 @@ from zipfile import is_zipfile
 from facegan.common.errors import FaceganError, printable
 from facegan.common.progress import Progress
 from facegan.photos.given import find_given
+from facegan.photos.labels import choose_labelled_photos, write_labels
 from facegan.photos.manifest import Manifest, escape_name, write_files
 from facegan.photos.parameters import DataParameters
-from facegan.photos.selection import HIDDEN, choose_photos, is_list, is_visible, summarise
+from facegan.photos.selection import HIDDEN, is_list, is_visible, summarise
 
 LICENSE = "your own photos: mind the rights of those whom they show"
 BROKEN, UPWARDS, IN_CLOUD = "broken links", "links to parent folders", "in the cloud only"
@@ -36,7 +37,7 @@ def list_folder(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
         raise FaceganError(f"data.path: expected a folder of photos at {printable(str(folder))}; found {found}")
     not_entered: Counter[str] = Counter()
     found_files = list(walk(folder, not_entered))
-    photos, skipped = choose_photos(found_files, lambda name: read_file(folder / name), parameters)
+    photos, skipped, labels = choose_labelled_photos(found_files, lambda name: read_file(folder / name), parameters, {})
     files, total = {}, 0
     with Progress(f"listing {printable(folder.name)}", len(photos), "photos") as progress:
         for name in [*photos, *(name for name, _ in found_files if is_list(name))]:
@@ -44,7 +45,7 @@ def list_folder(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
             total += size
             progress.add(1)
     return Manifest(
-        **parameters.model_dump(exclude={"count"}),
+        **parameters.model_dump(exclude={"count", "labels"}),
         archive=None,
         folder=escape_name(str(parameters.path)),
         sha256=write_files(raw, files),
@@ -52,6 +53,7 @@ def list_folder(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
         images=len(photos),
         license=LICENSE,
         left_out=summarise(not_entered + skipped),
+        labels=write_labels(raw, labels),
     )
 
 
