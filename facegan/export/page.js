@@ -117,13 +117,26 @@ document.getElementById('new').addEventListener('click', () => choose(Math.floor
 document.getElementById('middle').addEventListener('click', () => {
   for (const input of [truncation, ...amounts]) { input.value = input.dataset.middle; input.dispatchEvent(new Event('input')); }
 });
+async function addMark(png) {  // → the picture with a text chunk that states that it was generated, after its header of 33 bytes
+  const text = new TextEncoder().encode(`iTXtXML:com.adobe.xmp\0\0\0\0\0${content.mark.replace('SEED', seed)}`);
+  const chunk = new Uint8Array(text.length + 8), view = new DataView(chunk.buffer);
+  let crc = -1;
+  for (const byte of text) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xEDB88320 : 0);
+  }
+  view.setUint32(0, text.length - 4);
+  chunk.set(text, 4);
+  view.setUint32(text.length + 4, ~crc >>> 0);
+  return new Blob([png.slice(0, 33), chunk, png.slice(33)], {type: 'image/png'});
+}
 document.getElementById('save').addEventListener('click', () => {
   const large = document.createElement('canvas'), times = Math.ceil(512 / content.resolution), link = document.createElement('a');
   large.width = large.height = times * content.resolution;
   const context = large.getContext('2d');
   context.imageSmoothingEnabled = false;
   context.drawImage(face, 0, 0, large.width, large.height);
-  Object.assign(link, {href: large.toDataURL('image/png'), download: `face-${seed}.png`}).click();
+  large.toBlob(async (png) => Object.assign(link, {href: URL.createObjectURL(await addMark(png)), download: `face-${seed}.png`}).click());
 });
 window.facegan = {draw: (latents, strength = 1, shift = new Array(content.latent_size).fill(0)) => ask({latents, truncation: strength, shift})};
 choose(seed).then(fill);

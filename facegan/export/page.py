@@ -78,6 +78,7 @@ def write_page(path: Path, generator: GeneratorNetwork, card: Card, names: dict[
         "distribution": generator.latent_distribution,
         "directions": [[round(value, 5) for value in direction] for direction in directions.tolist()],
         "reach": REACH,
+        "mark": card.mark.replace("face drawn by page.html", "page-SEED").write_xmp(),
         "names": [names.get(number, f"Direction {number + 1}") for number in range(len(directions))],
     }
     page = (STATIC / "page.html").read_text()

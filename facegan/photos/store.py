@@ -104,7 +104,7 @@ def open_photos(raw: Path, home: Path = Path()) -> Photos:
         home: the project's folder, where a relative ``data.path`` starts.
 
     Raises:
-        FaceganError: the manifest, its folder, its archive or labels are missing or invalid, or the archive has another size.
+        FaceganError: the manifest, its folder, archive or labels are missing or invalid, or the archive has another size.
     """
     manifest = read_manifest(raw)
     labels = read_labels(raw, manifest)

@@ -10,6 +10,7 @@ from torch import Tensor
 from facegan.common.devices import reproducible
 from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file
+from facegan.common.marks import Mark
 from facegan.common.pictures import from_bytes, to_bytes
 from facegan.models.network import GeneratorNetwork
 from facegan.models.provenance import compare_with_project
@@ -42,6 +43,11 @@ class Studio:
     def use(self, name: str) -> AbstractContextManager[Loaded]:
         """Gives exclusive use of the named generator, or the first; see ``Generators.use``."""
         return self.generators.use(name or self.generators.first())
+
+    def mark(self, generator: str, content: str, faces: Sequence[str]) -> Mark:
+        """Returns the mark of a picture of faces given as text."""
+        with self.use(generator) as loaded:
+            return loaded.card.mark.replace(content, *faces)
 
     def draw_wall(self, request: requests.Wall) -> Tensor:
         """Returns faces (N, 3, H, W) in uint8."""

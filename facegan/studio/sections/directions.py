@@ -37,8 +37,9 @@ def build(page: Page) -> None:
         faces = page.drawable_picks(generator, picks) or [DEFAULT_FACE]
         face = face if face in faces else faces[-1]
         drawn = page.studio.preview_directions(requests.Previews(generator=generator, face=face))
+        mark = page.studio.mark(generator, "direction of a face", [face])
         shown: list[Grid] = [
-            show_faces(row, STEPS, captions=STEPS, labels=[f"direction {number} at {step}" for step in STEPS])
+            show_faces(row, STEPS, mark, captions=STEPS, labels=[f"direction {number} at {step}" for step in STEPS])
             for number, row in enumerate(drawn, 1)
         ]
         shown += [{"faces": []}] * (COUNT - len(shown))
@@ -47,7 +48,8 @@ def build(page: Page) -> None:
 
     def move(generator: str, face: str, *values: float) -> tuple[Grid, str]:
         drawn, name = page.studio.move(requests.Move(generator=generator, face=face, amount=list(values)))
-        return show_faces(drawn[None], [name], labels=["the face, moved along the directions"]), name
+        mark = page.studio.mark(generator, "face", [name])
+        return show_faces(drawn[None], [name], mark, labels=["the face, moved along the directions"]), name
 
     page.when(
         "directions",
