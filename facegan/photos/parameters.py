@@ -14,8 +14,8 @@ class DataParameters(Section):
 
     Attributes:
         source: avatars (drawn by the program), kaggle, folder or archive.
-        path: Kaggle's ``owner/dataset``, the folder, the zip file, or a folder of zip files; relative paths start at the project
-            folder.
+        path: ``owner/dataset`` of Kaggle, the folder, the archive (zip, tar or Parquet), or a folder of archives; relative paths start
+            at the project folder.
         count: number of avatars.
         only: a pattern for the photos' names, such as ``img_align_celeba/**``; ``*`` also matches slashes; null: all photos.
         where: required values in CelebA's attribute list, such as ``{Smiling: 1, Male: -1}``; null: no condition.
@@ -33,7 +33,7 @@ class DataParameters(Section):
 
     def problems(self) -> Iterator[str]:
         """Yields a problem if the path is missing or does not fit the source."""
-        needed = {"kaggle": "Kaggle's owner/dataset", "folder": "a folder of photos", "archive": "a zip file"}.get(self.source)
+        needed = {"kaggle": "Kaggle's owner/dataset", "folder": "a folder of photos", "archive": "an archive"}.get(self.source)
         if needed and not self.path:
             yield f"path: expected {needed} for the source {self.source}; found null; set data.path"
         yield from find_path_problems("path", self.path)
