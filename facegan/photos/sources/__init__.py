@@ -1,4 +1,4 @@
-"""Sources of photos: drawn avatars, Kaggle, a local folder, archives.
+"""Sources of photos: drawn avatars, Kaggle, the Hugging Face hub, a local folder, archives.
 
 In: the section ``data``. Out: ``data/raw`` with one archive (or, for a folder, the list of its photos) and manifest.json. Each
 source is a function ``(parameters, raw, home) -> Manifest`` that fills the empty folder ``raw``.
@@ -15,6 +15,7 @@ from facegan.photos.parameters import DataParameters
 from facegan.photos.sources.archive import take_archive
 from facegan.photos.sources.avatars import draw_avatars
 from facegan.photos.sources.folder import list_folder
+from facegan.photos.sources.huggingface import take_huggingface
 from facegan.photos.sources.kaggle import take_kaggle
 
 SOURCES: dict[str, Callable[[DataParameters, Path, Path], Manifest]] = {
@@ -22,6 +23,7 @@ SOURCES: dict[str, Callable[[DataParameters, Path, Path], Manifest]] = {
     "kaggle": take_kaggle,
     "folder": list_folder,
     "archive": take_archive,
+    "huggingface": take_huggingface,
 }
 
 

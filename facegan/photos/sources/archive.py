@@ -28,7 +28,6 @@ from facegan.photos.tar_archive import BLOCK_BYTES, is_tar, read_tar
 from facegan.photos.zip_archive import ZipStore, open_archive
 
 LICENSE = "your own archive: its photos stay yours, and so does the duty to have the right to use them"
-COMPRESSIBLE = (".bmp", ".dib", ".pbm", ".pgm", ".ppm", ".tga", ".csv", ".json", ".jsonl", ".txt")
 REPLACED = "replaced by a later file of the same name"
 
 
@@ -77,9 +76,14 @@ def merge_archives(parts: list[Path], merged: Path, with_labels: bool) -> Counte
     ):
         for part in parts:
             folder = f"{remove_suffix(part.name)}/" if len(parts) > 1 else ""
-            skipped += COPIERS[find_kind(part)](part, folder, archive, with_labels)
+            skipped += copy_part(part, folder, archive, with_labels)
             progress.add(1)
     return skipped
+
+
+def copy_part(part: Path, folder: str, archive: zipfile.ZipFile, with_labels: bool) -> Counter[str]:
+    """Copies the photos and lists of one archive below ``folder``. Returns the number of other files, by kind."""
+    return {"zip": copy_zip, "tar": copy_tar, "parquet": copy_parquet}[find_kind(part)](part, folder, archive, with_labels)
 
 
 def copy_zip(part: Path, folder: str, archive: zipfile.ZipFile, with_labels: bool) -> Counter[str]:
@@ -133,7 +137,15 @@ def copy_parquet(part: Path, folder: str, archive: zipfile.ZipFile, with_labels:
     return skipped
 
 
-COPIERS = {"zip": copy_zip, "tar": copy_tar, "parquet": copy_parquet}
+def has_images(part: Path) -> bool:
+    """Returns whether a Parquet file has a column of images."""
+    return ParquetImages(part).column is not None
+
+
+def write_metadata(archive: zipfile.ZipFile, part: Path) -> None:
+    """Writes the rows of a Parquet file without images as metadata.jsonl: its column ``path``, if there is one, becomes ``file_name``."""
+    rows = [json.dumps({"file_name": row.pop("path", None), **row} if "path" in row else row) for _, _, row in ParquetImages(part).read()]
+    write_member(archive, "metadata.jsonl", "\n".join(rows).encode())
 
 
 def find_kind(part: Path) -> str:
@@ -149,13 +161,10 @@ def remove_suffix(name: str) -> str:
 
 
 def write_member(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    """Writes a file that does not depend on the date. Lists and uncompressed images are compressed."""
-    member = zipfile.ZipInfo(name)
-    if name.lower().endswith(COMPRESSIBLE):
-        member.compress_type = zipfile.ZIP_DEFLATED
+    """Writes a file that does not depend on the date, compressed, so that the result is not much larger than a compressed source."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a second file with this name: ZipStore counts them
-        archive.writestr(member, content)
+        archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, compresslevel=1)
 
 
 def link_or_copy(path: Path, copy: Path) -> None:
