@@ -13,7 +13,7 @@ class DataParameters(Section):
     """The source and the selection of photos.
 
     Attributes:
-        source: avatars (drawn by the program), kaggle, folder or archive.
+        source: avatars (drawn by the program), kaggle, folder or archive (a zip file).
         path: Kaggle's ``owner/dataset``, the folder, the zip file, or a folder of zip files; relative paths start at the project
             folder.
         count: number of avatars.
