@@ -15,6 +15,10 @@ threads and wall time. It starts when the networks are created, and is paused wh
 Prints for each threshold of the track the time until the score was at or below it: median and range over the seeds, or how many seeds
 reached it. --record stores every raw value, with commit, parameters and hardware, in a JSON file; seeds in that file are not run again.
 --grids saves an image of each seed's final generator, with the first of the scored faces.
+
+A record names the CPU's instruction set and the precision. Results of a CPU without AVX-512 can be measured on a newer one:
+
+    ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/speedrun.py avatars64 presets/demo.yaml --precision fp32
 """
 
 import argparse
@@ -44,6 +48,7 @@ from train_speed import TAUGHT, Case, TutorialLoop  # noqa: E402 (the paths abov
 from facegan.common.config import read_values  # noqa: E402
 from facegan.common.errors import FaceganError  # noqa: E402
 from facegan.common.files import read_json, write_json  # noqa: E402
+from facegan.common.marks import Mark  # noqa: E402
 from facegan.common.pictures import make_grid, save_png  # noqa: E402
 from facegan.common.shards import open_split, read_index  # noqa: E402
 from facegan.models.latents import generate_images, seeded_latents  # noqa: E402
@@ -131,10 +136,12 @@ def make_shards(track: Track, photos: Path | None, folder: Path) -> Path:
 
 
 def shorten(parameters: Parameters, images: int | None, seed: int) -> Parameters:
-    """Returns the parameters for one seed, with another budget of images if given; schedules then cover that budget."""
+    """Returns the parameters for one seed, with another budget of images if given; schedules and growths are then scaled to it."""
     values = parameters.as_plain()
     values["train"]["seed"] = seed
     if images:
+        grow_images = values["model"].get("grow_images", [])
+        values["model"] |= {"grow_images": [number * images // parameters.train.images for number in grow_images]} if grow_images else {}
         values["train"] |= {"images": images, "schedule_images": values["train"]["schedule_images"] and images}
     return read_values(Parameters, values, "the recipe")
 
@@ -210,7 +217,7 @@ def save_grid(path: Path, generator: nn.Module) -> None:
     generator.eval()
     faces = generate_images(generator, seeded_latents(generator, SCORED, SCORE_SEED)[:GRID_FACES])
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_png(path, make_grid(faces, GRID_COLUMNS))
+    save_png(path, make_grid(faces, GRID_COLUMNS), Mark(content="grid"))
 
 
 def seconds_until(rows: list[dict[str, float]], rung: float, clock: str, score: str = "score") -> float | None:
@@ -249,8 +256,9 @@ def make_score_table(ladder: tuple[int, ...], runs: list[list[dict[str, float]]]
 
 
 def name_machine(hardware: Hardware) -> str:
-    """Returns the hardware, the number of threads and PyTorch's version in one line."""
-    chip = torch.cuda.get_device_name() if hardware.device.type == "cuda" else f"{os.cpu_count()} cores, {platform.machine()}"
+    """Returns the hardware, with the CPU's instruction set, the number of threads, the precision and PyTorch's version in one line."""
+    cpu = f"{os.cpu_count()} cores, {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    chip = torch.cuda.get_device_name() if hardware.device.type == "cuda" else cpu
     return f"{chip}, {torch.get_num_threads()} threads, {str(hardware.precision).removeprefix('torch.')}, PyTorch {torch.__version__}"
 
 
@@ -292,7 +300,7 @@ def main(arguments: argparse.Namespace) -> None:
     track = TRACKS[arguments.track]
     if track.photos and not arguments.photos:
         sys.exit(f"{arguments.track}: expected --photos, a zip file or a folder; found none")
-    hardware = choose_hardware(track.device, "auto")
+    hardware = choose_hardware(track.device, arguments.precision)
     record = open_record(arguments.record, arguments.track, arguments.recipe)
     commit = find_commit()  # read before the runs, because another commit may be checked out during them
     with tempfile.TemporaryDirectory() as folder:
@@ -327,6 +335,7 @@ if __name__ == "__main__":
     parser.add_argument("--images", type=int, help=f"real images to show (default: the preset's; {TUTORIAL_IMAGES:,} for {TUTORIAL})")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, starting at 0 (default: 3)")
     parser.add_argument("--points", type=int, default=10, help="number of scores during training, most of them at the start (default: 10)")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of the networks (default: auto)")
     parser.add_argument("--record", type=Path, help="JSON file for all values")
     parser.add_argument("--grids", type=Path, help="folder for the faces of each seed")
     try:

@@ -1,6 +1,7 @@
 """The processor to compute on, its memory, and reproducible convolutions on it."""
 
 import contextlib
+import ctypes
 import math
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 MEMORY_FILE = Path("/proc/meminfo")
 CGROUP_FILE, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
@@ -27,6 +29,16 @@ def reproducible() -> Iterator[None]:
     """
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         yield
+
+
+def keep_freed_memory() -> None:
+    """Makes glibc keep freed memory for the next operation, instead of giving it back to the system.
+
+    Getting it again takes a tenth of a training step at 64 px, and a third of an extractor's time, on a CPU.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        for parameter in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            ctypes.CDLL(None).mallopt(parameter, 1 << 30)
 
 
 def free_memory(device: torch.device) -> int:

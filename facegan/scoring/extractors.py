@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from facegan.common.devices import find_device, reproducible
+from facegan.common.devices import find_device, keep_freed_memory, reproducible
 from facegan.common.errors import FaceganError, printable
 from facegan.common.progress import Progress
 from facegan.scoring import extractor_networks as networks
@@ -101,6 +101,7 @@ def open_extractor(name: str, weights: Path | None = None, device: torch.device 
     except (RuntimeError, LookupError, ValueError) as error:
         reason = printable(" ".join(str(error).split())[:200])
         raise FaceganError(f"expected the weights of {name} in {path}; found others ({reason}); {remedy}") from None
+    keep_freed_memory()
     space = name if digest == spec.published.sha256 else f"{name}_{digest[:8]}"
     classifier = None if classifier is None else classifier.to(device)
     return Extractor(space, digest, spec.resize, network.to(device), device, classifier)

@@ -5,7 +5,7 @@ import os
 
 import torch
 
-from facegan.common.devices import find_device
+from facegan.common.devices import find_device, keep_freed_memory
 from facegan.common.errors import FaceganError
 
 
@@ -52,6 +52,7 @@ def choose_hardware(device: str, precision: str, cuda_graph: str = "auto") -> Ha
         raise FaceganError("train.device: expected an Apple GPU; found none that PyTorch can use; set train.device to auto or cpu")
     if precision == "auto":
         precision = "bf16" if computes_bfloat16(device) else "fp32"
+    keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # makes cuBLAS deterministic if set before its first use
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs 3% of the time

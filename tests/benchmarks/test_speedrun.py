@@ -57,6 +57,11 @@ def test_a_preset_and_the_tutorials_loop_are_trained_scored_and_drawn(shards, ha
             assert grid.size == (8 * 32, 8 * 32)
 
 
+def test_a_shorter_run_grows_earlier():
+    parameters = read_preset("demo", model={"grow_images": [40, 300]}, train={"images": 400})
+    assert shorten(parameters, 100, seed=0).model.grow_images == (10, 75)
+
+
 def test_the_time_to_a_score_is_that_of_the_first_point_at_or_below_it():
     assert seconds_until(POINTS, 230, "cpu_seconds") == 4
     assert seconds_until(POINTS, 200, "wall_seconds") == 9

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 import yaml
 from browsers import HOW, visit
+from marked_pictures import read_source_type, read_xmp
 from PIL import Image
 from projects import ROOT, environment, run_stage
 from small_generators import SMALL, build_small, write_small
@@ -27,6 +29,8 @@ from facegan.models.generator_file import load_generator
 from facegan.models.latents import seeded_latents
 from facegan.sampling.codes import draw_codes, encode, synthesize
 from facegan.sampling.directions import find_directions, move, name_direction
+from facegan.sampling.parameters import SampleParameters
+from facegan.sampling.verification import verify
 
 onnx = pytest.importorskip("onnx", reason=f"exports need their packages; {HOW}")
 pytest.importorskip("onnxscript", reason=f"exports need their packages; {HOW}")
@@ -125,6 +129,9 @@ def test_the_pages_sliders_and_buttons_work(browser, tmp_path):
             page.get_by_role("button", name="Save as PNG").click()
         saving.value.save_as(tmp_path / "saved.png")
         assert Image.open(tmp_path / "saved.png").size == (512, 512)
+        mark = read_xmp((tmp_path / "saved.png").read_bytes())
+        assert mark["DigitalSourceType"].endswith("/trainedAlgorithmicMedia") and re.fullmatch(r"page-\d+", mark["faces"])
+        assert mark["generator"] == load_generator(tmp_path / "generator.safetensors")[1].sha256
     with visit(
         browser, "file:", f"{tmp_path / 'page.html'}#42", width=390, height=844, offline=True
     ) as visitor:  # the same link on a phone
@@ -142,14 +149,17 @@ def test_the_scripts_draw_faces_without_facegan(tmp_path, name):
         "import runpy; runpy.run_path(sys.argv[0])"
     )
     for script, other in (("draw_torch.py", "numpy"), ("draw_onnx.py", "torch")):
-        assert len((tmp_path / "out" / script).read_text().splitlines()) <= 12
+        assert len((tmp_path / "out" / script).read_text().splitlines()) <= 16
         command = [sys.executable, "-c", hidden, script, other]
         subprocess.run(command, cwd=tmp_path / "out", env=environment(PYTHONPATH="."), check=True, capture_output=True)
     with torch.inference_mode():
         generator, _ = load_generator(model)
         expected = to_bytes(generator(seeded_latents(generator, 16, 0)[:8]))
     for number, face in enumerate(expected):
-        assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / f"torch{number}.png")).transpose(2, 0, 1), face.numpy())
+        drawn = tmp_path / "out" / f"torch{number}.png"
+        assert np.array_equal(np.asarray(Image.open(drawn)).transpose(2, 0, 1), face.numpy())
+        assert verify(drawn, model, [], SampleParameters(seed=0, count=1, truncation=1.0))[1][-1].startswith("recognised: identical")
+        assert read_source_type((tmp_path / "out" / f"onnx{number}.png").read_bytes()) == "trainedAlgorithmicMedia"
         assert Image.open(tmp_path / "out" / f"onnx{number}.png").size == face.shape[:0:-1]
 
 
