@@ -48,6 +48,7 @@ from train_speed import TAUGHT, Case, TutorialLoop  # noqa: E402 (the paths abov
 from facegan.common.config import read_values  # noqa: E402
 from facegan.common.errors import FaceganError  # noqa: E402
 from facegan.common.files import read_json, write_json  # noqa: E402
+from facegan.common.marks import Mark  # noqa: E402
 from facegan.common.pictures import make_grid, save_png  # noqa: E402
 from facegan.common.shards import open_split, read_index  # noqa: E402
 from facegan.models.latents import generate_images, seeded_latents  # noqa: E402
@@ -216,7 +217,7 @@ def save_grid(path: Path, generator: nn.Module) -> None:
     generator.eval()
     faces = generate_images(generator, seeded_latents(generator, SCORED, SCORE_SEED)[:GRID_FACES])
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_png(path, make_grid(faces, GRID_COLUMNS))
+    save_png(path, make_grid(faces, GRID_COLUMNS), Mark(content="grid"))
 
 
 def seconds_until(rows: list[dict[str, float]], rung: float, clock: str, score: str = "score") -> float | None:

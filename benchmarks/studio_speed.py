@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from facegan.common.config import read_yaml  # noqa: E402 (the path above must come first)
+from facegan.common.marks import Mark  # noqa: E402
 from facegan.common.pictures import from_bytes  # noqa: E402
 from facegan.models.generator_file import load_generator  # noqa: E402
 from facegan.models.parameters import ModelParameters  # noqa: E402
@@ -52,7 +53,9 @@ def build(preset: str, resolution: int) -> nn.Module:
 def measure_walls(network: nn.Module) -> list[float]:
     """Returns the processor seconds of walls of 64 faces, drawn as for a visitor; the first one, a warm-up, is left out."""
     names = codes.name_faces(1, 64, 1.0)
-    return [measure(lambda: show_faces(draw(network, codes.draw_codes(network, 1, 64, 1.0)), names, [])) for _ in range(WALLS + 1)][1:]
+    return [measure(lambda: show_faces(draw(network, codes.draw_codes(network, 1, 64, 1.0)), names, Mark(), [])) for _ in range(WALLS + 1)][
+        1:
+    ]
 
 
 def search(network: nn.Module, face: torch.Tensor) -> float:

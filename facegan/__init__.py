@@ -2,6 +2,7 @@
 
 import facegan
 faces = facegan.load("generator.safetensors").faces(seed=1, count=10)  # PIL images
+facegan.save(faces[0], "face.png")  # marked as generated
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,3 +22,14 @@ def load(path: Any, device: str = "cpu") -> "FaceGenerator":
     from facegan.sampling.library import FaceGenerator  # PyTorch comes only when a generator is asked for
 
     return FaceGenerator(path, device)
+
+
+def save(image: Any, path: Any, **options: Any) -> None:
+    """Writes a face from ``load(…).faces(…)`` as PNG, WebP, JPEG or GIF, marked as generated.
+
+    Raises:
+        facegan.common.errors.FaceganError: another file type, or a picture without a mark.
+    """
+    from facegan.sampling.library import save
+
+    save(image, path, **options)

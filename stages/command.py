@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
+from types import TracebackType
 from typing import cast
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else someone wants it ignored, as nohup does
@@ -33,7 +34,10 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
-MORE_MEMORY = "close other programs that use the GPU, or compute on the CPU with CUDA_VISIBLE_DEVICES= before the command"
+MORE_MEMORY = (
+    "raise the limit (ulimit -v), close other programs that use the GPU, or compute on the CPU with CUDA_VISIBLE_DEVICES= before the "
+    "command"
+)
 
 
 def run(stage: Callable[[argparse.Namespace], None], arguments: argparse.Namespace, more_memory: str = MORE_MEMORY) -> None:
@@ -52,20 +56,36 @@ def run(stage: Callable[[argparse.Namespace], None], arguments: argparse.Namespa
         if arguments.debug:
             raise
         sys.exit(f"error: {error}")
-    except OSError as error:  # a full disk, a folder that may not be written to
+    except (MemoryError, RuntimeError, ImportError, OSError) as error:  # OSError: also a full disk, a folder that may not be written to
         if arguments.debug:
             raise
-        sys.exit(f"error: expected to read and write files; found {error}; mend that, and run the same command again")
-    except (MemoryError, RuntimeError) as error:
-        if arguments.debug or not is_out_of_memory(error):
+        if is_out_of_memory(error):
+            sys.exit(describe_shortage(error, more_memory))
+        if not isinstance(error, OSError):
             raise
-        found = str(error).strip().split(". ")[0].splitlines()[0] if str(error).strip() else "none left"
-        sys.exit(f"error: expected enough memory; found too little ({found}); {more_memory}")
+        sys.exit(f"error: expected to read and write files; found {error}; fix that, and run the same command again")
     except KeyboardInterrupt:
         sys.exit(130)
 
 
+def describe_shortage(error: Exception, more_memory: str) -> str:
+    """Returns the line that reports an error for which ``is_out_of_memory`` is true."""
+    found = str(error).strip().split(". ")[0].splitlines()[0] if str(error).strip() else "none left"
+    return f"error: expected enough memory; found too little ({found}); {more_memory}"
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Returns whether an error tells of memory that is used up: Python's, or PyTorch's on a GPU, an Apple GPU or a CPU."""
-    phrases = ("out of memory", "can't allocate memory", "not enough memory")
+    phrases = ("out of memory", "can't allocate memory", "Cannot allocate memory", "not enough memory", "failed to map segment")
     return isinstance(error, MemoryError) or any(phrase in str(error) for phrase in phrases)
+
+
+def report_import(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Reports in one line that memory ran out while a stage imported its libraries; an ``excepthook``."""
+    if isinstance(error, Exception) and is_out_of_memory(error) and "--debug" not in sys.argv:
+        print(describe_shortage(error, MORE_MEMORY), file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = report_import

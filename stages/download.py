@@ -23,6 +23,8 @@ def main(arguments: argparse.Namespace) -> None:
     if manifest.left_out:
         print(f"skipped files: {manifest.describe_left_out()}")
     print(f"licence: {manifest.license}")
+    if not str(command.HOME).isascii():  # DVC writes the path to a file that must be ASCII
+        print("note: DVC cannot run `dvc exp run --temp` or `dvc queue start` here; move the project to a path without accents to use them")
 
 
 if __name__ == "__main__":

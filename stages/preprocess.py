@@ -21,7 +21,8 @@ def main(arguments: argparse.Namespace) -> None:
     parameters = read_parameters(arguments.params).preprocess
     is_inside = arguments.out.is_relative_to(command.ROOT)
     lasting = command.HOME / arguments.out.relative_to(command.ROOT) if is_inside else arguments.out  # ROOT may be an experiment's copy
-    result = preprocess(arguments.raw, parameters, arguments.out, arguments.workers, lasting.with_name(f".{lasting.name}-results"))
+    results = lasting.with_name(f".{lasting.name}-results")
+    result = preprocess(arguments.raw, parameters, arguments.out, arguments.workers, results, command.HOME)
     index = result.index
     print(f"{index.train:,} training images of {index.resolution} px and {index.holdout:,} held out, in {arguments.out}")
     print(f"look at {arguments.out / 'preview.png'}; report.json lists what was skipped")

@@ -42,4 +42,4 @@ def make_raw(home: Path, files: dict[str, bytes], source: str = "archive", compr
     """Writes files to an archive or a folder, and downloads that into ``home``/raw, which is returned."""
     given = home / "given"
     write_zip(given, files, compression) if source == "archive" else write_folder(given, files)
-    return fill_raw(home, source, "given", **data)
+    return fill_raw(home, source, str(given), **data)

@@ -1,6 +1,5 @@
 """Tensors to pictures: rounding to bytes, grids, PNG files."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from facegan.common.files import replace_file
+from facegan.common.marks import Mark, save_marked
 
 
 def to_bytes(images: Tensor) -> Tensor:
@@ -30,17 +30,13 @@ def make_grid(images: Tensor, columns: int) -> np.ndarray:
     return cells.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels).numpy()
 
 
-def save_png(path: Path, picture: np.ndarray, text: Mapping[str, str] | None = None) -> None:
+def save_png(path: Path, picture: np.ndarray, mark: Mark | None = None) -> None:
     """Writes a picture (H, W, 3) in uint8 atomically.
 
     Args:
-        text: PNG text chunks.
+        mark: of generated pictures; None: real photos only.
     """
     from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
 
-    chunks = PngInfo()
-    for name, value in (text or {}).items():
-        chunks.add_text(name, value)
     with replace_file(path, durable=False) as file:
-        Image.fromarray(picture).save(file, format="PNG", pnginfo=chunks)
+        save_marked(file, Image.fromarray(picture), "PNG", mark)

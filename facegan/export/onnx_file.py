@@ -1,7 +1,8 @@
 """generator.onnx: a generator for every runtime that reads ONNX, and its comparison with PyTorch.
 
 In: a generator. Out: a file whose input ``latents`` (batch, latent_size) gives the output ``images`` (batch, 3, H, W), nominally in
-[-1, 1], in float32, for any batch.
+[-1, 1], in float32, for any batch. A labelled generator has a second input, ``labels`` (batch, values): one-hot, the columns next to each
+other, as listed in the file's description.
 """
 
 import importlib.util
@@ -28,6 +29,25 @@ MISSING = (
     "expected onnx, onnxscript and onnxruntime; found no {}; run: make export, or pip install -r requirements-studio.txt in a separate "
     "environment"
 )
+
+
+class SeparateLabels(nn.Module):
+    """A labelled generator as a function of latents (B, latent_size) and one-hot labels (B, values)."""
+
+    def __init__(self, generator: GeneratorNetwork):
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        return self.generator(torch.cat([latents, labels], 1))
+
+
+def separate_labels(generator: GeneratorNetwork, count: int, seed: int) -> tuple[nn.Module, list[str], list[Tensor]]:
+    """Returns the network to export, the names of its inputs, and the inputs of a seed's first faces."""
+    latents = seeded_latents(generator, count, seed)
+    if not generator.labels.columns:
+        return generator, ["latents"], [latents]
+    return SeparateLabels(generator), ["latents", "labels"], [*latents.split([generator.latent_size, generator.labels.size], 1)]
 
 
 def check_packages() -> None:
@@ -62,10 +82,14 @@ def convert(network: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], 
 
 def write_onnx(generator: GeneratorNetwork, path: Path) -> None:
     """Writes the generator as ONNX."""
-    model = convert(generator, [seeded_latents(generator, 2, 0)], ["latents"], any_batch=True)
+    network, names, inputs = separate_labels(generator, 2, 0)
+    model = convert(network.eval(), inputs, names, any_batch=True)
     model.doc_string = (
         f"latents (batch, {generator.latent_size}), {generator.latent_distribution}, to images (batch, 3, H, W), nominally in [-1, 1]"
     )
+    if generator.labels.columns:
+        values = ", ".join(f"{column.name}={value}" for column in generator.labels.columns for value in column.values)
+        model.doc_string += f"; labels (batch, {generator.labels.size}): 1 for {values}; 0 for the other values of a column"
     write_bytes(path, model.SerializeToString(deterministic=True))
 
 
@@ -74,8 +98,10 @@ def measure_difference(generator: GeneratorNetwork, path: Path) -> int:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    latents = seeded_latents(generator, COMPARED_FACES, 0)
-    found = torch.cat([torch.from_numpy(session.run(None, {"latents": part.numpy()})[0]) for part in latents.split(16)])
-    with torch.inference_mode():
-        expected = torch.cat([generator(part) for part in latents.split(16)])
-    return int((to_bytes(found).int() - to_bytes(expected).int()).abs().max())
+    network, names, inputs = separate_labels(generator, COMPARED_FACES, 0)
+    found, expected = [], []
+    for parts in zip(*(values.split(16) for values in inputs), strict=True):
+        found.append(torch.from_numpy(session.run(None, {name: part.numpy() for name, part in zip(names, parts, strict=True)})[0]))
+        with torch.inference_mode():
+            expected.append(network(*parts))
+    return int((to_bytes(torch.cat(found)).int() - to_bytes(torch.cat(expected)).int()).abs().max())

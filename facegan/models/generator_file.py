@@ -24,6 +24,7 @@ from facegan.common.config import ConfigurationError, Section, read_values
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import PrintableText, write_bytes
 from facegan.common.labels import NO_LABELS, Labels
+from facegan.common.marks import Mark
 from facegan.models.checkpoint_file import is_checkpoint, read_checkpoint
 from facegan.models.network import GeneratorNetwork
 from facegan.models.parameters import ModelParameters
@@ -48,8 +49,8 @@ class Card(BaseModel):
         images_seen: real images shown in training.
         data_fingerprint: the shards it was trained on.
         parameters_fingerprint: the parameters that trained it.
-        sha256: of the rest of the card and the tensors in the file; None before it is written, in a checkpoint (which has a hash of its
-            own), and in files of facegan 0.1.
+        sha256: of the rest of the card and the tensors in the file; None before it is written, in a checkpoint's card (the checkpoint has
+            a hash of its own), and in files of facegan 0.1. ``load_generator`` always sets it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -68,6 +69,12 @@ class Card(BaseModel):
     def parameters(self) -> ModelParameters:
         """The section ``model`` of the parameters. Raises pydantic's ValidationError where the card holds nothing of the kind."""
         return TypeAdapter(ModelParameters).validate_python({"name": self.model, **self.arguments})
+
+    @property
+    def mark(self) -> Mark:
+        """What a picture by this generator states about its origin."""
+        model = f"{self.model}, {self.resolution} px, {self.images_seen} images, parameters {self.parameters_fingerprint[:12]}"
+        return Mark(self.sha256 or "", model)
 
 
 class _CheckedCard(Section):
@@ -116,6 +123,8 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[Gene
         network, card = read_generator_from_checkpoint(path) if is_checkpoint(path) else load_network(path, build_generator)
     except OSError as error:
         raise FaceganError(f"expected to read {path}; found: {error.strerror or error}; fix that and run the same command again") from None
+    if card.sha256 is None:
+        card = card.model_copy(update={"sha256": compute_hash(card, network.state_dict())})
     return network.to(device).eval(), card
 
 

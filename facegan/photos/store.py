@@ -11,6 +11,7 @@ from typing import Protocol
 
 from facegan.common.errors import FaceganError, printable
 from facegan.photos.celeba import PARTITION, match_names, read_partition
+from facegan.photos.given import find_given
 from facegan.photos.labels import Labels, read_labels
 from facegan.photos.manifest import REMEDY, Manifest, read_files, read_manifest, restore_name
 from facegan.photos.selection import LARGEST_PHOTO_BYTES, choose_photos, find_photos, read_list
@@ -96,16 +97,19 @@ def read_one(store: Store, name: str) -> bytes:
     return content
 
 
-def open_photos(raw: Path) -> Photos:
+def open_photos(raw: Path, home: Path = Path()) -> Photos:
     """Returns the photos that the download stage left in ``raw``.
 
+    Args:
+        home: the project's folder, where a relative ``data.path`` starts.
+
     Raises:
-        FaceganError: the manifest, its archive or labels are missing or invalid, or the archive has another size.
+        FaceganError: the manifest, its folder, archive or labels are missing or invalid, or the archive has another size.
     """
     manifest = read_manifest(raw)
     labels = read_labels(raw, manifest)
     if manifest.folder is not None:
-        folder = FolderStore(Path(restore_name(manifest.folder)), read_files(raw, manifest))
+        folder = FolderStore(find_given(restore_name(manifest.folder), home, "a folder of photos"), read_files(raw, manifest))
         names, _ = find_photos(folder.list_files())  # only selected photos (and CelebA's lists) were listed
         return Photos(manifest, folder, names, labels)
     archive = raw / str(manifest.archive)

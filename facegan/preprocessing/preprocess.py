@@ -107,7 +107,9 @@ class Report:
         write_json(path, values | ({"labels": labels} if labels else {}))
 
 
-def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: int, results: Path | None = None) -> Result:
+def preprocess(
+    raw: Path, parameters: PreprocessParameters, out: Path, workers: int, results: Path | None = None, home: Path = Path()
+) -> Result:
     """Writes the shards, the report and the overview images of the photos in ``raw`` to ``out``.
 
     Of identical images only the first by name is kept. If the photos include CelebA's list of partitions, 0 is for training, and 1 and 2
@@ -116,6 +118,8 @@ def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: 
 
     With a folder for ``results``, the result for each photo is kept there: the next run with the same parameters resumes, and only photos
     with new content are decoded. The output is the same with and without it.
+
+    A relative ``data.path`` of a photo folder starts at ``home``.
 
     If this fails, ``out`` remains unchanged, and report and overview are in ``<out>-failed``.
 
@@ -126,7 +130,7 @@ def preprocess(raw: Path, parameters: PreprocessParameters, out: Path, workers: 
     failed = out.with_name(f"{out.name}-failed")
     database = None if results is None else choose_database(results, parameters)
     with lock_folder(out, "preprocesses into it"), Workers(workers) as pool:  # which start while the archive's directory is read
-        photos = open_photos(raw)
+        photos = open_photos(raw, home)
         with replace_folder(out) as folder, keep_report(folder, failed):
             report = Report()
             try:

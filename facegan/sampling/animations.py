@@ -14,11 +14,12 @@ from torch import Tensor
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import replace_file
+from facegan.common.marks import Mark, save_marked
 from facegan.common.pictures import make_grid
 from facegan.models.latents import ANY_LABEL, Given, draw_batches, seeded_latents, truncate
 from facegan.models.network import GeneratorNetwork
 from facegan.sampling import codes
-from facegan.sampling.faces import check_numbers, enlarge, generate
+from facegan.sampling.faces import UNKNOWN, check_numbers, enlarge, generate, name_face
 from facegan.sampling.parameters import SampleParameters
 
 LOOP_HARMONICS = 2
@@ -29,7 +30,7 @@ PROGRESS_FRAMES, PROGRESS_FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 100, 150
 PROGRESS_PIXELS = 640  # maximum of the longer side
 
 
-def draw_walk(generator: GeneratorNetwork, parameters: SampleParameters, out: Path, given: Given = ANY_LABEL) -> None:
+def draw_walk(generator: GeneratorNetwork, parameters: SampleParameters, out: Path, given: Given = ANY_LABEL, mark: Mark = UNKNOWN) -> None:
     """Writes walk.webp: a few faces, each on its own closed path through the latent space, with constant labels."""
     loops = draw_loops(generator, WALK_FACES, WALK_FRAMES, parameters.seed)  # (frames, faces, latent_size)
     labels = seeded_latents(generator, WALK_FACES, parameters.seed, given)[:, generator.latent_size :]
@@ -37,7 +38,8 @@ def draw_walk(generator: GeneratorNetwork, parameters: SampleParameters, out: Pa
     faces = generate(generator, truncate(generator, loops.flatten(0, 1), parameters.truncation), "walk")
     frames = (torch.stack([next(faces) for _ in range(WALK_FACES)]) for _ in range(WALK_FRAMES))
     pictures = (enlarge(make_grid(frame, WALK_COLUMNS), frame.shape[-1], WALK_FACE_PIXELS) for frame in frames)
-    save_animation(out / "walk.webp", pictures, WALK_FRAME_MILLISECONDS, quality=80)
+    mark = mark.replace(f"walk of seed {parameters.seed}, truncation {parameters.truncation}")
+    save_animation(out / "walk.webp", pictures, WALK_FRAME_MILLISECONDS, mark, quality=80)
 
 
 def draw_loops(generator: GeneratorNetwork, count: int, frames: int, seed: int) -> Tensor:
@@ -62,6 +64,7 @@ def draw_blend(
     out: Path,
     pixels: int = BLEND_FACE_PIXELS,
     given: tuple[Given, Given] = (ANY_LABEL, ANY_LABEL),
+    mark: Mark = UNKNOWN,
 ) -> Path:
     """Writes seed…_face…_to_….webp, in which one face of a seed turns into another and back, and returns its path.
 
@@ -75,7 +78,9 @@ def draw_blend(
     both = codes.encode(generator, latents.to(codes.device_of(generator)), parameters.truncation)
     faces = generate(generator, codes.walk(generator, both, BLEND_FRAMES), "blend", codes.render)
     path = out / f"seed{parameters.seed}_face{numbers[0]:04d}_to_{numbers[1]:04d}.webp"
-    save_animation(path, (enlarge(make_grid(face[None], 1), face.shape[-1], pixels) for face in faces), WALK_FRAME_MILLISECONDS, quality=80)
+    pictures = (enlarge(make_grid(face[None], 1), face.shape[-1], pixels) for face in faces)
+    mark = mark.replace("blend of two faces", *(name_face(parameters, number) for number in numbers))
+    save_animation(path, pictures, WALK_FRAME_MILLISECONDS, mark, quality=80)
     return path
 
 
@@ -85,7 +90,7 @@ def find_latent(generator: GeneratorNetwork, seed: int, number: int, given: Give
     return next(itertools.islice(batches, number // codes.FACES_AT_ONCE, None))[number % codes.FACES_AT_ONCE]
 
 
-def draw_progress(folder: Path, out: Path) -> None:
+def draw_progress(folder: Path, out: Path, mark: Mark = UNKNOWN) -> None:
     """Writes progress.gif from training's images (NUMBER.png) in ``folder``. Raises FaceganError if there are none."""
     from PIL import Image
 
@@ -101,7 +106,7 @@ def draw_progress(folder: Path, out: Path) -> None:
                 yield enlarge(np.asarray(picture.convert("RGB")), picture.width, PROGRESS_PIXELS // 2)
 
     durations = [PROGRESS_FRAME_MILLISECONDS] * (len(paths) - 1) + [LAST_FRAME_MILLISECONDS]
-    save_animation(out / "progress.gif", read(), durations)
+    save_animation(out / "progress.gif", read(), durations, mark.replace("progress of the training"))
 
 
 def choose_evenly(count: int, most: int) -> list[int]:
@@ -109,10 +114,11 @@ def choose_evenly(count: int, most: int) -> list[int]:
     return sorted({round(index) for index in np.linspace(0, count - 1, min(count, most))})
 
 
-def save_animation(path: Path, pictures: Iterator[np.ndarray], milliseconds: int | list[int], **options: int) -> None:
+def save_animation(path: Path, pictures: Iterator[np.ndarray], milliseconds: int | list[int], mark: Mark, **options: int) -> None:
     """Writes pictures (H, W, 3) as an endless animation, in the format given by the path's suffix, holding one picture at a time."""
     from PIL import Image
 
     images = map(Image.fromarray, pictures)
     with replace_file(path) as file:
-        next(images).save(file, format=path.suffix[1:], save_all=True, append_images=images, duration=milliseconds, loop=0, **options)
+        options |= {"save_all": True, "loop": 0}
+        save_marked(file, next(images), path.suffix[1:].upper(), mark, append_images=images, duration=milliseconds, **options)

@@ -3,15 +3,18 @@
 A code is (S, L). For a generator with styles (StyleGAN2), it contains one style per layer, after truncation. For every other generator, S
 is 1 and the only row is the latent, with its label. All edits in the studio are edits of codes.
 
-The text form is either ``seed-number-truncation`` (``7-12-0.8``: face 12 of seed 7), which denotes the same latent for every generator, or
-``~`` followed by the bytes of the code (float16, URL-safe base64), which is valid only for generators of the same shape.
+The text form is either ``seed-number-truncation`` (``7-12-0.8``: face 12 of seed 7), which denotes the same latent for every generator,
+optionally with labels (``7-12-0.8+glasses=yes``; other labels are drawn), or ``~`` followed by the bytes of the code (float16, URL-safe
+base64), which is valid only for generators of the same shape.
 """
 
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeGuard
+from urllib.parse import quote, unquote
 
 import numpy as np
 import torch
@@ -19,15 +22,16 @@ from torch import Tensor
 
 from facegan.common.devices import reproducible
 from facegan.common.errors import FaceganError
+from facegan.common.labels import check, decode, replace
 from facegan.common.pictures import to_bytes
 from facegan.models import stylegan2
-from facegan.models.latents import seeded_latents, truncate
+from facegan.models.latents import ANY_LABEL, Given, seeded_latents, truncate
 from facegan.models.network import GeneratorNetwork
 
 MOST_FACES = 256  # per seed
 HIGHEST_SEED = 2**32 - 1
 FACES_AT_ONCE = 16  # fixed: another batch size can round differently, and torch draws normal numbers in blocks of 16
-SEEDED = re.compile(r"(\d{1,10})-(\d{1,3})-(\d(?:\.\d{1,2})?)", re.ASCII)
+SEEDED = re.compile(r"(\d{1,10})-(\d{1,3})-(\d(?:\.\d{1,2})?)((?:\+[^+=\s]{1,300}=[^+=\s]{1,300})*)", re.ASCII)
 EXPECTED = "expected a face such as 7-12-0.8 (seed, number, truncation)"
 
 
@@ -69,9 +73,13 @@ def render(generator: GeneratorNetwork, codes: Tensor) -> Tensor:
         return to_bytes(synthesize(generator, codes.to(device_of(generator))))
 
 
-def draw_codes(generator: GeneratorNetwork, seed: int, count: int, truncation: float) -> Tensor:
-    """Returns the codes (count, S, L) of a seed's first faces. They are bit-identical for every ``count``."""
-    latents = seeded_latents(generator, MOST_FACES, seed)  # always all of them: another batch size can round differently
+def draw_codes(generator: GeneratorNetwork, seed: int, count: int, truncation: float, given: Given = ANY_LABEL) -> Tensor:
+    """Returns the codes (count, S, L) of a seed's first faces. They are bit-identical for every ``count``.
+
+    Args:
+        given: positions of label values by column; other labels are drawn with their frequency in the training data.
+    """
+    latents = seeded_latents(generator, MOST_FACES, seed, given)  # always all of them: another batch size can round differently
     return encode(generator, latents.to(device_of(generator)), truncation)[:count]
 
 
@@ -80,9 +88,21 @@ def device_of(generator: GeneratorNetwork) -> torch.device:
     return next(generator.parameters()).device
 
 
-def name_faces(seed: int, count: int, truncation: float) -> list[str]:
+def name_faces(seed: int, count: int, truncation: float, labels: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """Returns the text forms of a seed's first faces."""
-    return [f"{seed}-{index}-{truncation:.2f}".rstrip("0").rstrip(".") for index in range(count)]
+    names = [f"{seed}-{index}-{truncation:.2f}".rstrip("0").rstrip(".") for index in range(count)]
+    return [name + write_labels(labels) for name in names]
+
+
+def write_labels(labels: Mapping[str, str]) -> str:
+    """Returns the end of a face's text form."""
+    return "".join(f"+{quote(column, safe='')}={quote(value, safe='')}" for column, value in labels.items())
+
+
+def split_face(face: str) -> tuple[str, dict[str, str]]:
+    """Returns ``seed-number-truncation`` and the labels of a text form such as ``7-12-0.8+glasses=yes``."""
+    name, *pairs = face.split("+")
+    return name, {unquote(column): unquote(value) for column, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def write_code(code: Tensor) -> str:
@@ -98,7 +118,7 @@ def read_faces(generator: GeneratorNetwork, faces: Sequence[str]) -> Tensor:
 
 
 def read_seeded(generator: GeneratorNetwork, face: str) -> Tensor:
-    """Returns the code (1, S, L) of a face in the form ``seed-number-truncation``."""
+    """Returns the code (1, S, L) of a face in the form ``seed-number-truncation``, with or without labels."""
     match = SEEDED.fullmatch(face)
     if not match:
         raise FaceganError(f"{EXPECTED}; found {face[:40]!r}; choose a face from the wall")
@@ -106,7 +126,7 @@ def read_seeded(generator: GeneratorNetwork, face: str) -> Tensor:
     if seed > HIGHEST_SEED or index >= MOST_FACES or not 0 < truncation <= 2:
         bounds = f"a seed up to {HIGHEST_SEED}, a number below {MOST_FACES}, a truncation from 0.01 to 2"
         raise FaceganError(f"{EXPECTED}, {bounds}; found {face!r}; choose another face")
-    return draw_codes(generator, seed, index + 1, truncation)[index:]
+    return draw_codes(generator, seed, index + 1, truncation, check(split_face(face)[1], generator.labels.columns))[index:]
 
 
 def read_code(generator: GeneratorNetwork, face: str) -> Tensor:
@@ -123,6 +143,28 @@ def read_code(generator: GeneratorNetwork, face: str) -> Tensor:
         raise FaceganError("expected a face with finite numbers; found NaN or infinity; choose another face")
     code = torch.from_numpy(values.astype(np.float32)).reshape(-1, size).expand(rows, size)
     return code[None].to(device_of(generator))
+
+
+def relabel(generator: GeneratorNetwork, face: str, changes: Sequence[Given]) -> list[str]:
+    """Returns a face in text form once for each change of its labels, which keeps all others; empty if its labels are unknown.
+
+    Args:
+        changes: positions of values by column.
+    """
+    size, columns = generator.latent_size, generator.labels.columns
+    if face.startswith("~"):
+        if has_styles(generator):  # styles do not tell which part comes from labels
+            return []
+        code = read_code(generator, face)[0]  # (1, L)
+        return [write_code(torch.cat([code[:, :size], replace(code[:, size:], columns, change)], 1)) for change in changes]
+    read_seeded(generator, face)  # raises FaceganError for an invalid face
+    name, given = split_face(face)
+    seed, number, _ = name.split("-")
+    latents = seeded_latents(generator, MOST_FACES, int(seed), check(given, columns))[int(number)]
+    (labels,) = decode(latents[None, size:], columns)
+    values = {column.name: column.values for column in columns}
+    changed = [labels | {name: values[name][position] for name, position in change.items()} for change in changes]
+    return [name + write_labels(labels) for labels in changed]
 
 
 def blend(generator: GeneratorNetwork, codes: Tensor, weights: Tensor) -> Tensor:

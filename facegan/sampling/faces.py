@@ -6,15 +6,15 @@ number: its batch is always the same, whatever else is drawn. Small faces are en
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from facegan.common.errors import FaceganError
+from facegan.common.marks import Mark
 from facegan.common.pictures import make_grid, save_png
 from facegan.common.progress import Progress
 from facegan.models.latents import ANY_LABEL, Given, draw_batches, generate_images, truncate
@@ -25,8 +25,7 @@ from facegan.sampling.parameters import SampleParameters
 GRID_COLUMNS, GRID_FACES = 8, 64
 GRID_FACE_PIXELS, SINGLE_FACE_PIXELS = 64, 128  # minimum sizes
 HIGHEST_NUMBER = 999_999
-Origin = Mapping[str, str]  # facts about the generator, stored in every face's file
-NO_ORIGIN: Origin = MappingProxyType({})
+UNKNOWN = Mark()  # generated, by a generator without a file
 FACE_FILE = re.compile(r"seed\d+_face\d{4,}\.png")
 
 
@@ -35,13 +34,15 @@ def draw_faces(
     parameters: SampleParameters,
     out: Path,
     pixels: int = SINGLE_FACE_PIXELS,
-    origin: Origin = NO_ORIGIN,
     given: Given = ANY_LABEL,
+    mark: Mark = UNKNOWN,
 ) -> None:
     """Writes the first ``count`` faces as faces/seed…_face….png, and the first 64 as grid.png. Removes the faces of earlier calls.
 
     Args:
         pixels: the minimum size of single faces, reached by repeating pixels; 1 keeps the network's resolution.
+        given: positions of label values by column.
+        mark: the generator's, with these labels.
     """
     for earlier in (out / "faces").glob("*.png"):
         if FACE_FILE.fullmatch(earlier.name):
@@ -49,10 +50,12 @@ def draw_faces(
     grid = []
     for number, face in generate_numbered(generator, parameters, range(max(parameters.count, GRID_FACES)), given):
         if number < parameters.count:
-            save_face(out / "faces", face, number, parameters, pixels, origin)
+            save_face(out / "faces", face, number, parameters, pixels, mark)
         if number < GRID_FACES:
             grid.append(face)
-    save_png(out / "grid.png", enlarge(make_grid(torch.stack(grid), GRID_COLUMNS), grid[0].shape[-1], GRID_FACE_PIXELS))
+    names = [name_face(parameters, number) for number in range(GRID_FACES)]
+    picture = enlarge(make_grid(torch.stack(grid), GRID_COLUMNS), grid[0].shape[-1], GRID_FACE_PIXELS)
+    save_png(out / "grid.png", picture, mark.replace("grid", *names))
 
 
 def draw_chosen(
@@ -61,20 +64,24 @@ def draw_chosen(
     numbers: Sequence[int],
     out: Path,
     pixels: int = SINGLE_FACE_PIXELS,
-    origin: Origin = NO_ORIGIN,
     given: Given = ANY_LABEL,
+    mark: Mark = UNKNOWN,
 ) -> list[Path]:
     """Writes the faces with these numbers into a folder, keeps its other files, and returns the paths."""
     faces = generate_numbered(generator, parameters, numbers, given)
-    return [save_face(out, face, number, parameters, pixels, origin) for number, face in faces]
+    return [save_face(out, face, number, parameters, pixels, mark) for number, face in faces]
 
 
-def save_face(folder: Path, face: Tensor, number: int, parameters: SampleParameters, pixels: int, origin: Origin) -> Path:
-    """Writes one face (3, H, W). Its file name, and its PNG text in case of renaming, contain the seed and number."""
+def save_face(folder: Path, face: Tensor, number: int, parameters: SampleParameters, pixels: int, mark: Mark) -> Path:
+    """Writes one face (3, H, W). Its file name, and its mark in case of renaming, contain the seed and number."""
     path = folder / f"seed{parameters.seed}_face{number:04d}.png"
-    text = {"face": f"{parameters.seed}-{number}-{parameters.truncation:g}", **origin}  # seed, number, truncation
-    save_png(path, enlarge(make_grid(face[None], 1), face.shape[-1], pixels), text)
+    save_png(path, enlarge(make_grid(face[None], 1), face.shape[-1], pixels), mark.replace("face", name_face(parameters, number)))
     return path
+
+
+def name_face(parameters: SampleParameters, number: int) -> str:
+    """Returns a face as text: seed-number-truncation."""
+    return f"{parameters.seed}-{number}-{repr(parameters.truncation).removesuffix('.0')}"
 
 
 def generate_numbered(

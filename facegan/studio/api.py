@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse
 from torch import Tensor
 
 from facegan.common.errors import FaceganError
+from facegan.common.marks import Mark
 from facegan.common.pictures import make_grid
 from facegan.sampling import codes
 from facegan.studio import requests
@@ -88,49 +89,51 @@ def list_generators(studio: OurStudio) -> list[GeneratorInfo]:
 
 @routes.get("/wall.png", summary="The first faces of a seed as one picture", **PNG)
 def draw_wall(studio: OurStudio, query: WallQuery) -> Response:
-    return answer(write_grid(studio.draw_wall(query)), "image/png")
+    return answer(write_grid(studio.draw_wall(query), mark_wall(studio, query)), "image/png")
 
 
 @routes.get("/wall.zip", summary="The first faces of a seed, one PNG each", **ZIP)
 def save_wall(studio: OurStudio, query: WallQuery) -> Response:
-    return answer(write_faces(studio.draw_wall(query), codes.name_faces(query.seed, query.count, query.truncation)), "application/zip")
+    mark = mark_wall(studio, query)
+    return answer(write_faces(studio.draw_wall(query), list(mark.faces), mark), "application/zip")
 
 
 @routes.get("/faces.png", summary="The given faces as one picture", **PNG)
 def draw_faces(studio: OurStudio, query: FacesQuery) -> Response:
-    faces = studio.draw_faces(query)
-    return answer(write_face(faces[0]) if len(faces) == 1 else write_grid(faces), "image/png")
+    faces, mark = studio.draw_faces(query), studio.mark(query.generator, "grid" if query.face[1:] else "face", query.face)
+    return answer(write_face(faces[0], mark) if len(faces) == 1 else write_grid(faces, mark), "image/png")
 
 
 @routes.get("/faces.zip", summary="The given faces, one PNG each", **ZIP)
 def save_faces(studio: OurStudio, query: FacesQuery) -> Response:
     names = [face if codes.SEEDED.fullmatch(face) else f"made-here-{number}" for number, face in enumerate(query.face)]
-    return answer(write_faces(studio.draw_faces(query), names), "application/zip")
+    return answer(write_faces(studio.draw_faces(query), names, studio.mark(query.generator, "grid", query.face)), "application/zip")
 
 
 @routes.get("/blend.png", summary="A blend of faces; the header X-Face is the result as text", **PNG)
 def blend(studio: OurStudio, query: Annotated[requests.Blend, Query()]) -> Response:
-    return answer_face(*studio.blend(query))
+    return answer_face(studio, query, *studio.blend(query))
 
 
 @routes.get("/mix.png", summary="Style mixing: the first layers of one face, the others of a second (StyleGAN2 only)", **PNG)
 def mix(studio: OurStudio, query: Annotated[requests.Mix, Query()]) -> Response:
-    return answer_face(*studio.mix(query))
+    return answer_face(studio, query, *studio.mix(query))
 
 
 @routes.get("/move.png", summary="A face moved along the generator's directions", **PNG)
 def move(studio: OurStudio, query: Annotated[requests.Move, Query()]) -> Response:
-    return answer_face(*studio.move(query))
+    return answer_face(studio, query, *studio.move(query))
 
 
 @routes.get("/directions.png", summary=f"A face moved along each direction: one row each, {PREVIEWS} steps from -3 to 3", **PNG)
 def preview_directions(studio: OurStudio, query: Annotated[requests.Previews, Query()]) -> Response:
-    return answer(write_png(make_grid(studio.preview_directions(query).flatten(0, 1), PREVIEWS)), "image/png")
+    picture = make_grid(studio.preview_directions(query).flatten(0, 1), PREVIEWS)
+    return answer(write_png(picture, studio.mark(query.generator, "directions of a face", [query.face])), "image/png")
 
 
 @routes.get("/walk.{kind}", summary="A walk through faces as a looping animation", **files("image/webp", "image/gif"))
 def walk(studio: OurStudio, kind: Literal["webp", "gif"], query: Annotated[requests.Walk, Query()]) -> Response:
-    return answer(write_animation(studio.walk(query), kind), f"image/{kind}")
+    return answer(write_animation(studio.walk(query), kind, studio.mark(query.generator, "walk", query.face)), f"image/{kind}")
 
 
 @routes.get("/trainings", summary="Training runs: running, stopped, and the one in data/model")
@@ -204,6 +207,11 @@ def answer(content: bytes, media_type: str, **headers: str) -> Response:
     return Response(content, media_type=media_type, headers={"Cache-Control": "no-store", **headers})
 
 
-def answer_face(face: Tensor, text: str) -> Response:
+def answer_face(studio: Studio, query: requests.Request, face: Tensor, text: str) -> Response:
     """Returns a face (3, H, W) in uint8 as a picture, with its text in a header."""
-    return answer(write_face(face), "image/png", **{"X-Face": text})
+    return answer(write_face(face, studio.mark(query.generator, "face", [text])), "image/png", **{"X-Face": text})
+
+
+def mark_wall(studio: Studio, query: requests.Wall) -> Mark:
+    """Returns the mark of a wall."""
+    return studio.mark(query.generator, "grid", query.name_faces())

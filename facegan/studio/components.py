@@ -14,7 +14,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from facegan.common.errors import FaceganError
+from facegan.common.marks import Mark
 from facegan.common.pictures import make_grid
+from facegan.sampling.codes import split_face
 from facegan.studio import requests
 from facegan.studio.pictures import as_uri, choose_columns, write_png
 
@@ -44,6 +46,7 @@ def text(content: str = "", **options: Any) -> gr.HTML:
 def show_faces(
     faces: Tensor,
     names: Sequence[str],
+    mark: Mark | None,
     picked: Sequence[str] | None = None,
     captions: Sequence[str] = (),
     labels: Sequence[str] = (),
@@ -53,6 +56,7 @@ def show_faces(
 
     Args:
         names: each face as text.
+        mark: of the picture; None: photos.
         picked: the faces marked as picked; None: faces cannot be picked here.
         captions, labels: the text below each face, and its description for screen readers.
         address: replaces the page's address.
@@ -61,7 +65,7 @@ def show_faces(
     labels = labels or [describe_face(name) for name in names]
     captions = captions or [""] * len(names)
     value: Grid = {
-        "sheet": as_uri(write_png(make_grid(faces, columns))),
+        "sheet": as_uri(write_png(make_grid(faces, columns), mark)),
         "columns": columns,
         "size": faces.shape[-1],
         "faces": [{"face": name, "label": label, "caption": caption} for name, label, caption in zip(names, labels, captions, strict=True)],
@@ -80,8 +84,9 @@ def describe_face(name: str) -> str:
     """Returns a face's description for screen readers."""
     if name.startswith("~"):
         return "a face made here"
+    name, labels = split_face(name)
     seed, index, truncation = name.split("-")
-    return f"face {index} of seed {seed}, truncation {truncation}"
+    return f"face {index} of seed {seed}, truncation {truncation}" + "".join(f", {column} {value}" for column, value in labels.items())
 
 
 def offer_faces(faces: Sequence[str], selected: str) -> gr.Dropdown:

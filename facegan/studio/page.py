@@ -62,7 +62,7 @@ class Page:
     def show(self, generator: str, faces: Sequence[str], **options: Any) -> Grid:
         """Returns the grid of faces given as text."""
         drawn = self.studio.draw_faces(requests.Faces(generator=generator, face=list(faces)))
-        return show_faces(drawn, faces, **options)
+        return show_faces(drawn, faces, self.studio.mark(generator, "grid", faces), **options)
 
     def show_tray(self, generator: str, picks: object) -> Grid:
         """Returns the tray's value."""

@@ -33,12 +33,12 @@ class Batches:
         columns: of the labels.
         order: "shuffled" uses a new permutation for each epoch; "in_order" uses the order of the files.
         seed: of the permutations.
-        device: of the batches. The complete data set is copied there if it fits into half of the free memory; otherwise it stays mapped,
-            and batches are read one at a time, the next one by a thread while the device computes.
+        device: of the batches. The complete data set is copied to a GPU if it fits into half of its free memory; otherwise it stays
+            mapped, which processes share, and batches are read one at a time, the next one by a thread while the device computes.
     """
 
     def __init__(self, shards: list[Tensor], labels: Tensor, columns: Sequence[Column], order: str, seed: int, device: torch.device):
-        self.labels, self.columns = labels, columns
+        self.columns = columns
         self.count = sum(len(shard) for shard in shards)
         self.order = order
         self.seed = seed
@@ -46,7 +46,8 @@ class Batches:
         self.permutations: dict[int, Tensor] = {}  # of the last two epochs
         self.ahead: list[tuple[Tensor, Future[Tensor]]] = []  # indices, and their images
         size = sum(shard.nbytes for shard in shards)
-        self.resident = size <= SHARE_OF_MEMORY * free_memory(device)
+        self.resident = device.type != "cpu" and size <= SHARE_OF_MEMORY * free_memory(device)
+        self.labels = labels.to(device) if self.resident else labels
         if self.resident:
             self.images = torch.empty((self.count, *shards[0].shape[1:]), dtype=torch.uint8, device=device)  # (N, 3, H, W)
             for place, shard in zip(self.images.split([len(shard) for shard in shards]), shards, strict=True):
@@ -69,13 +70,13 @@ class Batches:
     def take(self, indices: Tensor) -> Tensor:
         """Returns the images (B, 3, H, W) in uint8 at these indices, on the training device."""
         if self.resident:
-            return self.images.index_select(0, indices.to(self.device))  # 20 times as fast on a CPU as self.images[indices]
+            return self.images.index_select(0, indices.to(self.device))
         found = next((images for place, images in self.ahead if torch.equal(place, indices)), None)
         return (found.result() if found else self._read(indices)).to(self.device, non_blocking=True)
 
     def take_labels(self, indices: Tensor) -> Tensor:
         """Returns the one-hot labels (B, values) of the images at these indices, on the training device."""
-        return encode(self.labels[indices.cpu()], self.columns).to(self.device)
+        return encode(self.labels[indices.to(self.labels.device)], self.columns).to(self.device)
 
     def read_ahead(self, choose: Callable[[], list[Tensor]]) -> None:
         """Starts to read the next images, if they have to be read.
@@ -88,6 +89,8 @@ class Batches:
 
     def _read(self, indices: Tensor) -> Tensor:
         """Returns the images (B, 3, H, W) at these indices in main memory, pinned if they go to a GPU."""
+        if len(self.shards) == 1 and self.device.type == "cpu":
+            return self.shards[0].index_select(0, indices)  # 20 times as fast as self.shards[0][indices]
         shard_of = torch.bucketize(indices, self.starts[1:], right=True)
         picked = torch.empty((len(indices), *self.shards[0].shape[1:]), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         for shard in shard_of.unique().tolist():

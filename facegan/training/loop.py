@@ -11,7 +11,6 @@ from collections.abc import Callable
 import torch
 
 from facegan.common.errors import FaceganError
-from facegan.common.pictures import save_png
 from facegan.common.progress import Progress
 from facegan.common.shards import open_split, read_index, read_labels
 from facegan.common.signals import Interrupted, Interruption
@@ -32,7 +31,7 @@ from facegan.training.history import (
     is_row_due,
 )
 from facegan.training.microbatch import fit
-from facegan.training.outcome import describe_row, draw_picture, write_outcome
+from facegan.training.outcome import describe_row, save_picture, write_outcome
 from facegan.training.parameters import TrainParameters
 from facegan.training.processes import World
 from facegan.training.resume import Folders, restore, rewind, wait_for_lock
@@ -151,7 +150,7 @@ def run_loop(trainer: Trainer, run: RunFolder | None, checkpointer: Checkpointer
             rewind(trainer, run, progress)
             continue
         if run and picture_due:
-            save_png(run.picture(trainer.images_seen), draw_picture(trainer))
+            save_picture(run.picture(trainer.images_seen), trainer)
         if run:
             checkpointer.save(run, is_good=picture_due)
         if signal:

@@ -24,6 +24,11 @@ def draw_picture(trainer: Trainer) -> np.ndarray:
     return make_grid(faces, columns=math.ceil(math.sqrt(len(faces))))
 
 
+def save_picture(path: Path, trainer: Trainer) -> None:
+    """Writes the progress picture."""
+    save_png(path, draw_picture(trainer), trainer.make_card(trainer.images_seen).mark.replace("progress of the training"))
+
+
 def write_outcome(trainer: Trainer, run: RunFolder, model: Path, metrics: Path) -> None:
     """Writes the metrics, and replaces the model's folder in one step, so nothing of another run stays."""
     with replace_folder(model) as folder:
@@ -33,7 +38,7 @@ def write_outcome(trainer: Trainer, run: RunFolder, model: Path, metrics: Path) 
         (folder / "progress").mkdir()
         for path in run.pictures(trainer.images_seen):
             shutil.copyfile(path, folder / "progress" / path.name)
-        save_png(folder / "progress" / run.picture(trainer.images_seen).name, draw_picture(trainer))
+        save_picture(folder / "progress" / run.picture(trainer.images_seen).name, trainer)
         write_sealed_json(folder / "training.json", describe_training(trainer))
         if trainer.best:
             best = min(trainer.scores, key=lambda row: row["score"])

@@ -9,13 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from facegan.common.errors import FaceganError
-from facegan.common.pictures import save_png
 from facegan.common.progress import Progress
 from facegan.common.signals import Interrupted, Interruption
 from facegan.models.generator_file import write_card
 from facegan.training.checkpoint import RunFolder
 from facegan.training.history import complete, count_end, is_due, is_over
-from facegan.training.outcome import draw_picture, write_outcome
+from facegan.training.outcome import save_picture, write_outcome
 from facegan.training.processes import World
 from facegan.training.trainer import COLUMNS, Trainer
 
@@ -74,7 +73,7 @@ def restore(trainer: Trainer, run: RunFolder | None, accept_code_change: bool) -
                 run.keep_as_good()  # a kill may have come between the checkpoint and this
         else:
             print(run.describe_others() or f"a new run; checkpoints in {run.path}", flush=True)
-            save_png(run.picture(0), draw_picture(trainer))
+            save_picture(run.picture(0), trainer)
             run.save(trainer.state_dict())
             run.keep_as_good()
     share_state(trainer)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from strange_values import VALUES, examples, spoil
 
 from facegan.common.errors import FaceganError
+from facegan.common.files import compute_fingerprint
 from facegan.common.shards import SPLITS, Index, ShardWriter, open_split, read_index, read_labels
 
 
@@ -62,6 +63,15 @@ def test_a_strange_index_with_the_right_fingerprint_is_read_or_told(folder, good
     except ValidationError:
         return
     check(folder, content | {"fingerprint": index.compute_fingerprint()})
+
+
+def test_escape_codes_in_the_index_are_rejected(folder, good):
+    for name in ("filter", "crop", "source_fingerprint"):
+        content = good | {name: "\x1b[2J"}
+        content["fingerprint"] = compute_fingerprint({key: value for key, value in content.items() if key != "format"})
+        (folder / "index.json").write_text(json.dumps(content))
+        with pytest.raises(FaceganError, match="expected printable text"):
+            read_index(folder)
 
 
 @examples(30)

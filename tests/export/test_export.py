@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,12 +14,14 @@ import pytest
 import torch
 import yaml
 from browsers import HOW, visit
+from marked_pictures import read_source_type, read_xmp
 from PIL import Image
 from projects import ROOT, environment, run_stage
 from small_generators import SMALL, build_small, write_small
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file, write_sealed_json
+from facegan.common.labels import decode
 from facegan.common.pictures import to_bytes
 from facegan.export.card import read_facts, write_card
 from facegan.export.folder import export
@@ -27,13 +30,18 @@ from facegan.models.generator_file import load_generator
 from facegan.models.latents import seeded_latents
 from facegan.sampling.codes import draw_codes, encode, synthesize
 from facegan.sampling.directions import find_directions, move, name_direction
+from facegan.sampling.parameters import SampleParameters
+from facegan.sampling.verification import verify
 
 onnx = pytest.importorskip("onnx", reason=f"exports need their packages; {HOW}")
 pytest.importorskip("onnxscript", reason=f"exports need their packages; {HOW}")
 onnxruntime = pytest.importorskip("onnxruntime", reason=f"exports need their packages; {HOW}")
 
 
-@pytest.fixture(scope="module", params=SMALL)
+LABELLED = [f"{name}+labels" for name in ("dcgan", "r3gan", "resnet", "stylegan2")]
+
+
+@pytest.fixture(scope="module", params=[*SMALL, *LABELLED])
 def exported(request, tmp_path_factory):
     """The exported folder of one model, and its generator."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -52,10 +60,12 @@ def test_onnx_draws_the_same_pictures(exported):
     assert str(ROOT).encode() not in content and b"stack_trace" not in content and b".py" not in content  # no path of this machine
     session = onnxruntime.InferenceSession(folder / "generator.onnx", providers=["CPUExecutionProvider"])
     latents = seeded_latents(generator, 64, 5)  # not the ones that the export compares
+    size, labels = generator.latent_size, generator.labels.size
     with torch.inference_mode():
         expected = to_bytes(generator(latents))
     for batch in (64, 1, 7):
-        found = to_bytes(torch.from_numpy(session.run(["images"], {"latents": latents[:batch].numpy()})[0]))
+        inputs = {"latents": latents[:batch, :size].numpy()} | ({"labels": latents[:batch, size:].numpy()} if labels else {})
+        found = to_bytes(torch.from_numpy(session.run(["images"], inputs)[0]))
         assert (found.int() - expected[:batch].int()).abs().max() <= 1
     assert expected.float().std() > 20  # a difference would be visible
 
@@ -76,16 +86,20 @@ def test_plain_torch_draws_the_same_pictures(exported):
     assert imports == ["base64", "zlib", "torch"]
     space = {}
     exec(source, space)
-    latents = space["draw_latents"](5, seed=9)
-    assert torch.equal(latents, seeded_latents(generator, 5, 9))
+    latents, expected = space["draw_latents"](5, seed=9), seeded_latents(generator, 5, 9)
+    assert torch.equal(latents, expected[:, : generator.latent_size])
+    labels = [space["choose_labels"](5, hair="grey")] if generator.labels.size else []
     with torch.inference_mode():
-        assert torch.equal(space["forward"](generator.state_dict(), latents), generator(latents))
+        expected = generator(torch.cat([latents, *labels], 1))
+        assert torch.equal(space["forward"](generator.state_dict(), latents, *labels), expected)
+    if labels:
+        assert decode(labels[0], generator.labels.columns) == [{"glasses": "no", "hair": "grey"}] * 5
 
 
 def test_the_page_draws_the_same_pictures_offline(exported, browser):
     folder, generator = exported
     assert "</script><b>" not in (folder / "page.html").read_text()
-    code = seeded_latents(generator, 1, 3)
+    code, size = seeded_latents(generator, 1, 3), generator.latent_size
     shift = find_directions(generator)[:2].sum(0)
     with torch.inference_mode():
         moved = move(encode(generator, code, 0.7), shift[None], torch.ones(1, 1))
@@ -94,7 +108,8 @@ def test_the_page_draws_the_same_pictures_offline(exported, browser):
         visitor.page.wait_for_selector("#many[data-filled=yes]")
         for picture, arguments in zip(expected, ((1, [0.0] * len(shift)), (0.7, shift.tolist())), strict=True):
             found = visitor.page.evaluate(
-                "async ([z, t, s]) => Array.from((await facegan.draw(z, t, s)).pixels)", [code[0].tolist(), *arguments]
+                "async ([z, t, s, l]) => Array.from((await facegan.draw(z, t, s, l)).pixels)",
+                [code[0, :size].tolist(), *arguments, code[0, size:].tolist()],
             )
             pixels = torch.tensor(found).reshape(*picture.shape[1:], 4)[:, :, :3].permute(2, 0, 1)
             assert (pixels - picture.int()).abs().max() <= 3  # half precision
@@ -125,6 +140,9 @@ def test_the_pages_sliders_and_buttons_work(browser, tmp_path):
             page.get_by_role("button", name="Save as PNG").click()
         saving.value.save_as(tmp_path / "saved.png")
         assert Image.open(tmp_path / "saved.png").size == (512, 512)
+        mark = read_xmp((tmp_path / "saved.png").read_bytes())
+        assert mark["DigitalSourceType"].endswith("/trainedAlgorithmicMedia") and re.fullmatch(r"page-\d+", mark["faces"])
+        assert mark["generator"] == load_generator(tmp_path / "generator.safetensors")[1].sha256
     with visit(
         browser, "file:", f"{tmp_path / 'page.html'}#42", width=390, height=844, offline=True
     ) as visitor:  # the same link on a phone
@@ -142,14 +160,17 @@ def test_the_scripts_draw_faces_without_facegan(tmp_path, name):
         "import runpy; runpy.run_path(sys.argv[0])"
     )
     for script, other in (("draw_torch.py", "numpy"), ("draw_onnx.py", "torch")):
-        assert len((tmp_path / "out" / script).read_text().splitlines()) <= 12
+        assert len((tmp_path / "out" / script).read_text().splitlines()) <= 16
         command = [sys.executable, "-c", hidden, script, other]
         subprocess.run(command, cwd=tmp_path / "out", env=environment(PYTHONPATH="."), check=True, capture_output=True)
     with torch.inference_mode():
         generator, _ = load_generator(model)
         expected = to_bytes(generator(seeded_latents(generator, 16, 0)[:8]))
     for number, face in enumerate(expected):
-        assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / f"torch{number}.png")).transpose(2, 0, 1), face.numpy())
+        drawn = tmp_path / "out" / f"torch{number}.png"
+        assert np.array_equal(np.asarray(Image.open(drawn)).transpose(2, 0, 1), face.numpy())
+        assert verify(drawn, model, [], SampleParameters(seed=0, count=1, truncation=1.0))[1][-1].startswith("recognised: identical")
+        assert read_source_type((tmp_path / "out" / f"onnx{number}.png").read_bytes()) == "trainedAlgorithmicMedia"
         assert Image.open(tmp_path / "out" / f"onnx{number}.png").size == face.shape[:0:-1]
 
 

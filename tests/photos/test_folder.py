@@ -21,7 +21,7 @@ def write(folder: Path, *names: str) -> Path:
 
 
 def take(home: Path, path: str = "mine", source: str = "folder") -> Photos:
-    return open_photos(fill_raw(home, source, path))
+    return open_photos(fill_raw(home, source, path), home)
 
 
 def refuse(home: Path, **data) -> str:

@@ -57,6 +57,14 @@ def test_training_says_what_to_set(tmp_path):
     assert result.stderr.count("\n") == 1, result.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v has no effect")
+def test_a_limit_of_address_space_is_reported_in_one_line():
+    limited = ["sh", "-c", 'ulimit -v 400000; exec "$0" "$@"', sys.executable, "stages/train.py", "--dry-run"]
+    result = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: expected enough memory") and result.stderr.count("\n") == 1, result.stderr
+
+
 def test_what_apples_gpus_lack_goes_to_the_cpu():
     """PyTorch reads this variable while it is imported, so it has to be set before, in every stage."""
     for stage in sorted((ROOT / "stages").glob("*.py")):

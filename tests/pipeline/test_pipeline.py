@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from import_closure import ROOT
+from marked_pictures import read_source_type
 from projects import run_stage
 from warm_python import make_python
 
@@ -85,6 +86,14 @@ def test_all_documented_outputs_exist(project):
         assert (project / name).is_file(), name
     assert len(list((project / "data/samples/faces").glob("*.png"))) == 10
     assert len(list((project / ".checkpoints").glob("*/finished/*/state.ckpt"))) == 1
+
+
+def test_generated_pictures_are_marked_and_photos_are_not(project):
+    kinds = {path: read_source_type(path.read_bytes()) for path in (project / "data").rglob("*.png")}
+    photos = {project / "data/shards/preview.png", project / "data/samples/losses.png"}
+    composites = {path for path, kind in kinds.items() if kind == "compositeWithTrainedAlgorithmicMedia"}
+    assert composites == {project / "data/evaluation/neighbours.png"}
+    assert {path for path, kind in kinds.items() if not kind} == photos and len(kinds) > 12
 
 
 def test_nothing_changed_nothing_runs(project):

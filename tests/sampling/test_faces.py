@@ -9,6 +9,7 @@ from projects import ROOT
 from small_generators import choose, make_generator, read_all
 
 from facegan.common.errors import FaceganError
+from facegan.common.marks import Mark, read_mark
 from facegan.common.pictures import save_png
 from facegan.models.generator_file import load_generator
 from facegan.sampling.animations import draw_walk
@@ -58,9 +59,8 @@ def test_seed_and_number_determine_a_face(tmp_path):
 
 
 def test_face_file_names_its_origin(tmp_path):
-    (path,) = draw_chosen(make_generator(), choose(seed=3, truncation=0.7), [12], tmp_path, origin={"generator": "dcgan, 32 px"})
-    with Image.open(path) as picture:
-        assert picture.text == {"face": "3-12-0.7", "generator": "dcgan, 32 px"}
+    (path,) = draw_chosen(make_generator(), choose(seed=3, truncation=0.7), [12], tmp_path, mark=Mark("ab12", "dcgan, 32 px"))
+    assert read_mark(path) == Mark("ab12", "dcgan, 32 px", "face", ("3-12-0.7",))
 
 
 def test_chosen_faces_are_added_to_the_folder(tmp_path):

@@ -11,6 +11,7 @@ from small_generators import choose, make_generator, save_small_generator
 
 import facegan
 from facegan.common.errors import FaceganError
+from facegan.common.marks import read_mark
 from facegan.sampling.faces import draw_faces
 
 
@@ -27,6 +28,17 @@ def test_faces_are_those_of_the_stage(generator, tmp_path, count):
     assert len(faces) == count and generator.card.images_seen == 1000
     for number, face in enumerate(faces):
         assert np.array_equal(face, Image.open(tmp_path / f"faces/seed1_face{number:04d}.png"))
+
+
+def test_saved_face_is_marked_even_after_changes(generator, tmp_path):
+    face = generator.faces(seed=1, count=3)[2]
+    for name, picture in (("face.png", face), ("face.jpg", face.resize((100, 100))), ("face.webp", face.crop((1, 1, 20, 20)))):
+        facegan.save(picture, tmp_path / name)
+        assert read_mark(tmp_path / name) == generator.card.mark.replace("face", "1-2-1")
+    with pytest.raises(FaceganError, match=r"expected a path that ends in one of .*; found face\.bmp"):
+        facegan.save(face, tmp_path / "face.bmp")
+    with pytest.raises(FaceganError, match="found a picture without a mark"):
+        facegan.save(Image.new("RGB", (8, 8)), tmp_path / "photo.png")
 
 
 def test_invalid_count_is_reported(generator):

@@ -232,8 +232,10 @@ def test_invalid_report_file_is_reported(tmp_path, pictures, sources, content):
 
 
 def test_untrusted_text_is_escaped(tmp_path, pictures, sources):
-    change(sources.training, parameters={"train": {"<script>alert(1)</script>": "<img src=http://example.org>"}})
-    _, page = write(tmp_path, pictures, sources)
+    change(sources.training, parameters={"train": {"<script>alert(1)</script>": "<img src=http://example.org>", "\x1b[2J": "\x1b[2J"}})
+    change(sources.evaluation / "report.json", protocol={"fingerprint": "\x1b[2J", "generated": 1, "real": 1, "extractor": "\x1b[2J"})
+    text, page = write(tmp_path, pictures, sources)
+    assert "\x1b" not in text and text.count("\\x1b[2J") >= 4
     assert "script" not in page.tags and all(url.startswith("data:") for url in page.urls)
     assert "<img src=http://example.org>" in page.text
 

@@ -1,11 +1,13 @@
 """The stage sample, run as a process."""
 
+import base64
 import os
 import re
 import shutil
 
 import numpy as np
 import pytest
+from marked_pictures import read_source_type, read_xmp
 from PIL import Image
 from projects import ROOT, run_script
 from small_generators import choose, make_card, make_generator, read_all, save_small_generator
@@ -57,6 +59,27 @@ def test_stage_draws_everything_in_the_pipeline(drawn):
     assert "How the training went" in (project / "data/samples/report.html").read_text()
 
 
+def test_every_picture_is_marked_and_the_chart_is_not(drawn):
+    made = read_all(drawn[0] / "data/samples")
+    generator = load_generator(drawn[0] / "data/model/generator.safetensors")[1].sha256
+    for name in (*FACES, "grid.png", "progress.gif", "walk.webp"):
+        assert read_source_type(made[name]) == "trainedAlgorithmicMedia" and read_xmp(made[name])["generator"] == generator
+    assert read_xmp(made["grid.png"])["faces"].split() == [f"0-{number}-1" for number in range(64)]
+    assert read_xmp(made["losses.png"]) == {}
+    embedded = re.findall(r'src="data:image/(?!svg)[a-z]+;base64,([^"]+)"', made["report.html"].decode())
+    assert [read_source_type(base64.b64decode(picture)) for picture in embedded] == 3 * ["trainedAlgorithmicMedia"]
+
+
+def test_stage_verifies_its_own_pictures(drawn, tmp_path):
+    project, _ = drawn
+    shutil.copy(project / "data/samples/faces/seed0_face0003.png", tmp_path / "renamed.png")
+    result = run_stage(project, "--verify", tmp_path / "renamed.png")
+    assert result.returncode == 0 and "0-3-1" in result.stdout and "identical" in result.stdout, result.stdout + result.stderr
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "photo.png")
+    result = run_stage(project, "--verify", tmp_path / "photo.png", "--model", project / "data/model", "--count", 20)
+    assert result.returncode == 1 and "no mark" in result.stdout and "not recognised" in result.stdout and not result.stderr
+
+
 def test_chart_library_is_what_the_page_of_dvc_loads(drawn):
     library = (drawn[0] / "data/samples/vega.js").read_text()
     assert "window.vegaEmbed=" in library and len(library) < 2_000_000
@@ -73,7 +96,7 @@ def test_stage_needs_only_a_model_and_removes_outputs_of_another(drawn, tmp_path
     assert result.returncode == 0, result.stderr
     made = [f"faces/seed7_face{number:04d}.png" for number in range(4)]
     assert sorted(read_all(tmp_path / "faces")) == [*made, "grid.png", "report.html", "walk.webp"]
-    draw_faces(make_generator(), choose(seed=7, count=4), tmp_path / "here")
+    draw_faces(make_generator(), choose(seed=7, count=4), tmp_path / "here", mark=load_generator(tmp_path / "other.safetensors")[1].mark)
     assert (tmp_path / "here/grid.png").read_bytes() == (tmp_path / "faces/grid.png").read_bytes()
 
 

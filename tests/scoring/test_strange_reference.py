@@ -70,6 +70,14 @@ def test_invalid_reference_is_read_or_reported(folder, parts, data):
     )
 
 
+@pytest.mark.parametrize("name", ["data", "filter", "split", "extractor", "weights_sha256", "resize", "structure"])
+def test_escape_codes_in_the_protocol_are_rejected(tmp_path, name):
+    reference = make_reference()
+    write_reference(tmp_path, dataclasses.replace(reference, protocol=dataclasses.replace(reference.protocol, **{name: "\x1b[2J"})))
+    with pytest.raises(FaceganError, match="expected printable text"):
+        read_reference(tmp_path)
+
+
 @examples(100)
 @given(data=st.data())
 def test_invalid_features_with_the_right_hash_are_read_or_reported(folder, parts, data):

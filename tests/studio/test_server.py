@@ -14,9 +14,13 @@ import numpy as np
 import pytest
 import torch
 from browsers import HOW, serve
+from marked_pictures import read_source_type, read_xmp
 from PIL import Image
 from projects import ROOT, environment
 from small_generators import SMALL, write_small
+
+from facegan.sampling.parameters import SampleParameters
+from facegan.sampling.verification import verify
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,21 @@ def test_archives_and_animations_are_complete(address):
         _, headers, body = request(f"{address}/api/walk.{kind}?{query(face=['3-0-1', '3-1-1', '3-2-1'], frames=5)}")
         assert headers["Content-Type"] == f"image/{kind}"
         assert Image.open(io.BytesIO(body)).n_frames == 15
+
+
+def test_downloads_are_marked_and_verified(address, project, tmp_path):
+    _, headers, blended = request(f"{address}/api/blend.png?{query(face=['3-0-1', '3-1-1'], weight=[0.5, 0.5])}")
+    expected = {"blend.png": (blended, [headers["X-Face"]])}
+    for name, faces in (("wall.png", ["3-0-1", "3-1-1", "3-2-1"]), ("faces.png", ["5-7-0.8"]), ("walk.gif", ["3-0-1", "3-1-1"])):
+        values = query(seed=3, count=3) if name == "wall.png" else query(face=faces)
+        expected[name] = request(f"{address}/api/{name}?{values}")[2], faces
+    archive = zipfile.ZipFile(io.BytesIO(request(f"{address}/api/wall.zip?{query(seed=3, count=2)}")[2]))
+    expected |= {name: (archive.read(name), [name.removesuffix(".png")]) for name in archive.namelist()}
+    for name, (content, faces) in expected.items():
+        assert read_source_type(content) == "trainedAlgorithmicMedia" and read_xmp(content)["faces"].split() == faces
+        (tmp_path / name).write_bytes(content)
+        search = SampleParameters(seed=0, count=1, truncation=1.0)
+        assert verify(tmp_path / name, None, [project / "data/model/generator.safetensors"], search)[0], name
 
 
 def test_a_face_made_by_one_call_can_be_used_in_the_next(address):

@@ -1,29 +1,34 @@
-"""On a GPU, a step with a CUDA graph is bit-identical to the same step without one.
+"""A step from a CUDA graph is bit-identical to the same step without one, and a step that is not is found and runs eagerly.
 
-Without a GPU these tests are skipped; tests/training/test_capturable.py checks what can be checked without one.
+Without a GPU, the first test runs on a simulated one (``tests/simulated_cuda.py``), with fewer steps.
 """
+
+import contextlib
 
 import pytest
 import torch
+from simulated_cuda import simulated_cuda
 
+from facegan.models.resnet import Discriminator
 from facegan.training.hardware import Hardware, choose_hardware
-from presets import KINDS, PRESETS, Constant, make_small_trainer
+from presets import KINDS, PRESETS, Constant, make_small_trainer, run_steps
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="requires a CUDA GPU")
-BATCH = 8
-STEPS = 34  # with lazy penalties: two with a penalty, and those between them
+HAS_GPU = torch.cuda.is_available()
+BATCH = 8 if HAS_GPU else 4
+STEPS = 34 if HAS_GPU else 3
 
 
 @pytest.fixture
 def hardware():
-    yield choose_hardware("cuda", "auto")
+    with contextlib.nullcontext() if HAS_GPU else simulated_cuda():
+        yield choose_hardware("cuda", "auto")
     torch.use_deterministic_algorithms(False)
     torch.backends.cudnn.deterministic = False
 
 
 def train(preset, hardware):
     """Returns the tensors after steps in which every rate changes."""
-    trainer = make_small_trainer(preset, hardware, BATCH)
+    trainer = make_small_trainer(preset, hardware, BATCH, penalty_interval=2 if PRESETS[preset]["train"]["penalty_interval"] > 1 else 1)
     adaptive = PRESETS[preset]["train"]["augment_strength"] == "adaptive"
     for step in range(STEPS):
         rate = 1e-3 / (1 + step)
@@ -32,7 +37,7 @@ def train(preset, hardware):
         trainer.schedule = Constant(**rates, gamma=1 + step, strength=strength, ema_decay=1 - rate)
         trainer.train_step()
     assert (trainer.graphs is not None) == hardware.uses_graph
-    assert not hardware.uses_graph or (trainer.graphs.graphs and not trainer.graphs.has_failed)
+    assert not hardware.uses_graph or (trainer.graphs.graphs and not trainer.graphs.problem)
     if PRESETS[preset]["model"]["name"] == "r3gan":
         assert any(getattr(module, "groups", 1) > 1 for module in trainer.discriminator.modules())
     return {name: value.cpu() for name, value in trainer.tensors().items()}
@@ -43,3 +48,32 @@ def test_graph_equals_eager_execution(preset, hardware):
     eager = train(preset, Hardware(hardware.device, hardware.precision, allows_graph=False))
     for name, value in train(preset, hardware).items():
         torch.testing.assert_close(value, eager[name], rtol=0, atol=0, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def spoil(monkeypatch, factor):
+    """Multiplies the logits of call ``n`` of the discriminator by ``factor(n)``."""
+    forward, calls = Discriminator.forward, []
+
+    def spoiled(*arguments):
+        calls.append(1)
+        return forward(*arguments) * factor(len(calls))
+
+    monkeypatch.setattr(Discriminator, "forward", spoiled)
+
+
+@pytest.mark.parametrize(
+    ("factor", "problem"),
+    [
+        (lambda call: 1 + call / 100, " differs by up to "),  # a number of the host that changes
+        (lambda call: float("nan"), " is not finite"),
+    ],
+)
+def test_a_wrong_first_step_is_reported_and_runs_eagerly(monkeypatch, capsys, factor, problem):
+    with simulated_cuda():
+        hardware = Hardware(torch.device("cuda"), torch.float32)
+        spoil(monkeypatch, factor)
+        trainer = make_small_trainer("demo", hardware, BATCH)
+        run_steps(trainer, 2)
+    assert trainer.graphs.problem and trainer.images_seen == 2 * BATCH
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1 and "(generator." in printed and problem in printed

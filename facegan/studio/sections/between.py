@@ -58,21 +58,21 @@ def build(page: Page) -> None:
         if len(faces) < 2:
             return show_hint(""), ""
         face, name = page.studio.blend(requests.Blend(generator=generator, face=faces, weight=list(values[: len(faces)])))
-        return show_faces(face[None], [name]), name
+        return show_faces(face[None], [name], page.studio.mark(generator, "face", [name])), name
 
     def mix(generator: str, picks: object, layer: int) -> tuple[Grid, str]:
         faces = page.drawable_picks(generator, picks)[:2]
         if len(faces) < 2 or page.studio.describe(generator)["layers"] == 1:
             return show_hint(""), ""
         face, name = page.studio.mix(requests.Mix(generator=generator, face=faces, layer=layer))
-        return show_faces(face[None], [name]), name
+        return show_faces(face[None], [name], page.studio.mark(generator, "face", [name])), name
 
     def walk(generator: str, picks: object, frames: int) -> str:
         faces = page.drawable_picks(generator, picks)
         if len(faces) < 2:
             return hint(NOT_ENOUGH)
         request = requests.Walk(generator=generator, face=faces, frames=frames)
-        uri = as_uri(write_animation(page.studio.walk(request), "webp"), "image/webp")
+        uri = as_uri(write_animation(page.studio.walk(request), "webp", page.studio.mark(generator, "walk", faces)), "image/webp")
         if all(codes.SEEDED.fullmatch(face) for face in faces):
             saving = [
                 link(f"api/walk.{kind}", f"Save as {kind.upper()}", f"walk.{kind}", **request.model_dump()) for kind in ("webp", "gif")

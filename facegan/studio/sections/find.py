@@ -1,5 +1,6 @@
 """Find me: the generator's face most similar to a photo, found by gradient descent while the visitor watches."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def build(page: Page) -> None:
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         picture, crop = page.studio.read_target(generator, content, straighten)
-        return show_faces(picture[None], [""], labels=["the photo"], captions=["photo"]), "", hint(crop), picture.numpy()
+        return show_faces(picture[None], [""], None, labels=["the photo"], captions=["photo"]), "", hint(crop), picture.numpy()
 
     def search(generator: str, picture: object) -> Iterator[tuple[Any, ...]]:
         if not isinstance(picture, np.ndarray):
@@ -48,7 +49,9 @@ def build(page: Page) -> None:
             return
         photo = torch.from_numpy(picture)
         for found, face, name in page.studio.find(generator, photo):
-            drawn = show_faces(torch.stack([photo, face]), ["", name], labels=["the photo", "the found face"], captions=["photo", "found"])
+            mark = page.studio.mark(generator, "a photo and the face found for it", [name])
+            mark, both = dataclasses.replace(mark, composite=True), torch.stack([photo, face])
+            drawn = show_faces(both, ["", name], mark, labels=["the photo", "the found face"], captions=["photo", "found"])
             yield (
                 drawn,
                 name,

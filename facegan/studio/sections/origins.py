@@ -41,7 +41,7 @@ def build(page: Page) -> None:
         return [
             offered,
             describe(found),
-            show_faces(drawn[None], [face]),
+            show_faces(drawn[None], [face], page.studio.mark(generator, "face", [face])),
             show_photos(found.train, found.train_distances, "training"),
             show_photos(found.holdout, found.holdout_distances, "held-out"),
         ]
@@ -65,4 +65,4 @@ def show_photos(pictures: Tensor, distances: list[float], kind: str) -> Grid:
     if not len(pictures):
         return show_hint("none")
     labels = [f"{kind} photo at distance {distance:.1f}" for distance in distances]
-    return show_faces(pictures, [""] * len(pictures), captions=[f"{distance:.1f}" for distance in distances], labels=labels)
+    return show_faces(pictures, [""] * len(pictures), None, captions=[f"{distance:.1f}" for distance in distances], labels=labels)

@@ -71,7 +71,8 @@ def draw(page: Page, run: Run, seed: int) -> Grid:
     if run.generator is None:
         return show_hint("Its generator is not on this machine; get it with dvc fetch or dvc exp apply.")
     request = requests.Wall(generator=run.name, seed=seed, count=FACES)
-    return show_faces(page.studio.draw_wall(request), codes.name_faces(request.seed, FACES, 1.0))
+    names = codes.name_faces(request.seed, FACES, 1.0)
+    return show_faces(page.studio.draw_wall(request), names, page.studio.mark(request.generator, "grid", names))
 
 
 def show_scores(a: Run, b: Run) -> str:
