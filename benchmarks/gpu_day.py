@@ -129,7 +129,7 @@ def run_part(part: Part, output: Path, limit: float) -> str:
         try:
             status = process.wait(limit)
         except subprocess.TimeoutExpired:
-            return f"stopped: it did not end within {limit:.0f} s"
+            return f"stopped: it did not end within {limit:.3g} s"
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
