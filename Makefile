@@ -60,7 +60,7 @@ lint: .venv/installed-dev
 	.venv/bin/pip install -q --disable-pip-version-check -r requirements.txt -c constraints.txt
 	touch $@
 
-.venv/installed-%: requirements-%.txt requirements/%.txt .venv/installed
+.venv/installed-%: requirements-%.txt requirements/%.txt requirements/optional.txt .venv/installed
 	.venv/bin/pip install -q --disable-pip-version-check -r $< -c constraints.txt
 	touch $@
 

@@ -2,6 +2,7 @@
 
     python stages/train.py               # what dvc repro runs: data/shards to data/model
     python stages/train.py --dry-run     # prints networks, steps, estimated time and memory; needs no data, writes nothing
+    python stages/train.py --self-test   # whether training works on this device, and how fast; for reports of problems
     python stages/train.py --finish      # writes generator, pictures and metrics of a stopped run's last checkpoint
 
 Reads the sections `model` and `train` of params.yaml. Writes generator.safetensors, discriminator.safetensors and progress pictures to
@@ -41,12 +42,16 @@ def main(arguments: argparse.Namespace) -> None:
         print(*remove_checkpoints(arguments.checkpoints) or ["no checkpoints"], sep="\n")
         return
     parameters = read_parameters(arguments.params)
-    alone = arguments.dry_run or arguments.finish
+    alone = arguments.dry_run or arguments.finish or arguments.self_test
     if parameters.train.processes > 1 and not is_launched() and not alone:
         check_processes(parameters.train.processes, parameters.train.device)
         sys.exit(launch(parameters.train.processes))
     hardware = choose_hardware(parameters.train.device, parameters.train.precision, parameters.train.cuda_graph)
     train_parameters = resolve_start(parameters.train)
+    if arguments.self_test:
+        from facegan.training.self_test import self_test
+
+        sys.exit(0 if self_test(parameters.model, train_parameters, parameters.preprocess.resolution, hardware) else 1)
     folders = Folders(arguments.shards, arguments.model, arguments.metrics, arguments.checkpoints)
     if arguments.dry_run:
         from facegan.training.dry_run import dry_run
@@ -115,6 +120,7 @@ if __name__ == "__main__":
     parser.add_argument("--accept-code-change", action="store_true", help="resume a run although the code has changed since it started")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--dry-run", action="store_true", help="print what would happen, and exit")
+    instead.add_argument("--self-test", action="store_true", help="train for some seconds and print whether that works here, and how fast")
     removes = "remove all checkpoints except those of running trainings, and list them; stopped runs then start over"
     instead.add_argument("--remove-checkpoints", action="store_true", help=removes)
     instead.add_argument("--finish", action="store_true", help="write the results of a stopped run's last checkpoint, without training")

@@ -1,11 +1,13 @@
 """A CUDA GPU simulated on the CPU, so that lines that only CUDA reaches are executed, with real numbers.
 
-Within ``simulated_cuda`` PyTorch reports a GPU. Tensors for it are created on the CPU. A capture records every operation, and a replay
-repeats the record on the same tensors, as a CUDA graph does: numbers of the host are constants in it, and reading a tensor fails.
+Within ``simulated_cuda`` PyTorch reports a GPU. Its tensors are in main memory, and fail in an operation with others. A capture records
+every operation, and a replay repeats the record on the same tensors, as a CUDA graph does: numbers of the host are constants in it, and
+reading a tensor fails.
 """
 
 import contextlib
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -19,23 +21,60 @@ from torch.utils._pytree import tree_leaves, tree_map
 MEMORY = 8 << 30  # bytes of the simulated GPU
 WAITS = ("_local_scalar_dense", "nonzero", "equal", "masked_select")  # operations whose result the host waits for
 CPU = torch.device("cpu")
+MAY_MIX = ("to", "copy_", "_foreach_copy_", "__get__", "__set__", "__getitem__", "__setitem__", "_has_compatible_shallow_copy_type")
 AUTOCAST, GENERATOR = torch.autocast, torch.Generator
 
 
-def redirect(value: Any) -> Any:
-    """Returns the CPU for a CUDA device; everything else unchanged."""
-    is_device = isinstance(value, torch.device) or (isinstance(value, str) and value.startswith("cuda"))
-    return CPU if is_device and torch.device(value).type == "cuda" else value
-
-
 class OnTheCPU(TorchFunctionMode):
-    """Creates tensors for the GPU on the CPU."""
+    """Creates tensors for the GPU on the CPU, remembers which they are, and fails if an operation mixes them with others."""
+
+    def __init__(self):
+        super().__init__()
+        self.storages: dict[int, Any] = {}
+
+    def is_on_gpu(self, tensor: Tensor) -> bool:
+        return tensor.untyped_storage()._cdata in self.storages
+
+    def put_on_gpu(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.storages:
+            self.storages[storage._cdata] = weakref.finalize(storage, self.storages.pop, storage._cdata, None)
 
     def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if function is torch.device:
-            return function(*args, **(kwargs or {}))
         kwargs = {name: value for name, value in (kwargs or {}).items() if name != "pin_memory"}
-        return function(*map(redirect, args), **{name: redirect(value) for name, value in kwargs.items()})
+        name = getattr(function, "__name__", "")
+        if function is torch.device or name in ("untyped_storage", "_parse_to"):
+            return function(*args, **kwargs)
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        on_gpu = [self.is_on_gpu(tensor) for tensor in tensors]
+        if function == Tensor.device.__get__ and any(on_gpu):
+            return torch.device("cuda", 0)
+        if function == Tensor.is_cuda.__get__:
+            return any(on_gpu)
+        named = [torch.device(value) for value in (*args, *kwargs.values()) if is_device(value)]
+        target = named[0].type if named else "cpu" if name == "cpu" else "cuda" if name == "cuda" else None
+        if any(on_gpu) and name in ("numpy", "__array__"):
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+        others = [tensor for tensor, here in zip(tensors, on_gpu, strict=True) if not here and tensor.ndim]
+        in_backward = torch._C._current_graph_task_id() != -1  # its gradients come from C++, and so from no call that was seen
+        if any(on_gpu) and others and name not in MAY_MIX and not in_backward:
+            raise RuntimeError(f"Expected all tensors to be on the same device, but {name} found at least two devices, cuda:0 and cpu!")
+        result = function(*map(redirect, args), **{key: redirect(value) for key, value in kwargs.items()})
+        if target and tensors and isinstance(result, Tensor) and (target == "cuda") != on_gpu[0]:
+            result = result.clone()  # PyTorch returns the same tensor if nothing is to be moved
+        if target == "cuda" or (target is None and any(on_gpu)):
+            for leaf in tree_leaves(result):
+                if isinstance(leaf, Tensor):
+                    self.put_on_gpu(leaf)
+        return result
+
+
+def redirect(value: Any) -> Any:
+    return CPU if is_device(value) else value
+
+
+def is_device(value: Any) -> bool:
+    return isinstance(value, torch.device) or (isinstance(value, str) and value.split(":")[0] in ("cuda", "cpu"))
 
 
 class Generator(GENERATOR):
@@ -87,7 +126,7 @@ class Graph:
 
     def replay(self) -> None:
         """Runs the recorded operations again, and writes their results to the same tensors."""
-        with torch.no_grad():
+        with torch.no_grad(), torch._C.DisableTorchFunction():
             for operation, args, kwargs, result in self.record:
                 repeated = operation(*args, **kwargs)
                 returns = operation._schema.returns
@@ -160,8 +199,7 @@ def simulated_cuda(gpus: int = 1, capability: tuple[int, int] = (9, 0)) -> Itera
             stack.enter_context(mock.patch.object(torch.cuda, name, replacement))
         stack.enter_context(mock.patch.object(torch, "autocast", lambda device, *args, **kwargs: AUTOCAST("cpu", *args, **kwargs)))
         stack.enter_context(mock.patch.object(torch, "Generator", Generator))
-        # PyTorch's RMSprop, which can be captured on a GPU alone
+        # which asks CUDA whether a capture is under way
         stack.enter_context(mock.patch.object(torch.optim.Optimizer, "_accelerator_graph_capture_health_check", lambda optimizer: None))
-        stack.enter_context(mock.patch("torch.optim.rmsprop._get_capturable_supported_devices", lambda: ["cpu"]))
         stack.enter_context(OnTheCPU())
         yield

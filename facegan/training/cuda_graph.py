@@ -39,15 +39,15 @@ class StepGraphs:
         self.run_eagerly, self.tensors, self.clear, self.generators, self.world = run_eagerly, tensors, clear, generators, world
         self.graphs: dict[bool, torch.cuda.CUDAGraph] = {}
         self.inputs: list[Tensor] = []
-        self.has_failed = False
+        self.problem = ""  # why steps run eagerly
 
     def run(self, inputs: list[Tensor], penalize: bool) -> None:
         """Runs a step with these inputs, from its graph if possible."""
-        if not self.has_failed and penalize not in self.graphs:
+        if not self.problem and penalize not in self.graphs:
             self.inputs = self.inputs or [torch.empty_like(images) for images in inputs]
             self._copy(inputs)
             self._try_to_capture(penalize)
-        if self.has_failed:
+        if self.problem:
             self.run_eagerly(inputs, penalize)
         else:
             self._copy(inputs)
@@ -68,7 +68,7 @@ class StepGraphs:
             for generator, state in zip(self.generators, states, strict=True):
                 generator.set_state(state)
 
-        reason, expected = "", {}
+        reason, expected = "", dict[str, Tensor]()
         try:
             self.graphs[penalize], expected = self._capture(penalize)
         except torch.OutOfMemoryError:
@@ -82,15 +82,15 @@ class StepGraphs:
         restore()
         if not failures:
             self.graphs[penalize].replay()
-            reason = find_difference(self.tensors(), expected)
+            if difference := find_difference(self.tensors(), expected):
+                reason = f"is not the same from its CUDA graph as without, or not finite ({difference})"
             (failures,) = self.world.agree(int(bool(reason)))
             restore()
         if failures:
-            self.has_failed = True
+            self.problem = reason or "failed as a CUDA graph in another process"
             self.graphs.clear()
             if reason or self.world.is_main:
-                reason = reason or "failed as a CUDA graph in another process"
-                print(f"a step {reason}; continuing without graphs: slower, same result", flush=True)
+                print(f"a step {self.problem}; continuing without graphs: slower, same result", flush=True)
 
     def _copy_tensors(self) -> dict[str, Tensor]:
         return {name: value.clone() for name, value in self.tensors().items()}
@@ -121,17 +121,12 @@ class StepGraphs:
 
 
 def find_difference(found: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
-    """Returns what is wrong with a step from its graph, naming the first tensor that is not finite or not the same; empty if nothing is.
-
-    Args:
-        found, expected: the tensors after the step from its graph, and after the eager step.
-    """
+    """Returns a text about the first tensor whose values are not finite or not the same; empty if there is none."""
     for name, value in expected.items():
         if not value.isfinite().all():
-            return f"gives values in {name} that are not finite, also without its graph"
+            return f"{name} is not finite"
         if not torch.equal(found[name], value):
-            difference, size = (found[name] - value).abs().max().item(), value.abs().max().item()
-            return f"from its CUDA graph gives another {name} than without (by up to {difference:.3g} of {size:.3g})"
+            return f"{name} differs by up to {(found[name] - value).abs().max().item():.3g} of {value.abs().max().item():.3g}"
     return ""
 
 

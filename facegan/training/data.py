@@ -38,7 +38,7 @@ class Batches:
     """
 
     def __init__(self, shards: list[Tensor], labels: Tensor, columns: Sequence[Column], order: str, seed: int, device: torch.device):
-        self.labels, self.columns = labels, columns
+        self.columns = columns
         self.count = sum(len(shard) for shard in shards)
         self.order = order
         self.seed = seed
@@ -47,6 +47,7 @@ class Batches:
         self.ahead: list[tuple[Tensor, Future[Tensor]]] = []  # indices, and their images
         size = sum(shard.nbytes for shard in shards)
         self.resident = device.type != "cpu" and size <= SHARE_OF_MEMORY * free_memory(device)
+        self.labels = labels.to(device) if self.resident else labels
         if self.resident:
             self.images = torch.empty((self.count, *shards[0].shape[1:]), dtype=torch.uint8, device=device)  # (N, 3, H, W)
             for place, shard in zip(self.images.split([len(shard) for shard in shards]), shards, strict=True):
@@ -75,7 +76,7 @@ class Batches:
 
     def take_labels(self, indices: Tensor) -> Tensor:
         """Returns the one-hot labels (B, values) of the images at these indices, on the training device."""
-        return encode(self.labels[indices.cpu()], self.columns).to(self.device)
+        return encode(self.labels[indices.to(self.labels.device)], self.columns).to(self.device)
 
     def read_ahead(self, choose: Callable[[], list[Tensor]]) -> None:
         """Starts to read the next images, if they have to be read.

@@ -10,7 +10,7 @@ from projects import make_shards
 from facegan.common.shards import open_split
 from facegan.training.data import Batches, derive_seed
 
-CPU = torch.device("cpu")
+CPU, NO_LABELS = torch.device("cpu"), torch.empty(50, 0, dtype=torch.uint8)
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def shards():
 
 
 def indices(shards, images_seen, batch=7, order="shuffled", seed=3):
-    return Batches(shards, order, seed, CPU).choose(images_seen, batch).tolist()
+    return Batches(shards, NO_LABELS, (), order, seed, CPU).choose(images_seen, batch).tolist()
 
 
 def test_each_epoch_has_every_image_once_in_another_order(shards):
@@ -30,7 +30,7 @@ def test_each_epoch_has_every_image_once_in_another_order(shards):
 
 
 def test_batch_depends_only_on_seed_and_images_seen(shards):
-    one = Batches(shards, "shuffled", 3, CPU)
+    one = Batches(shards, NO_LABELS, (), "shuffled", 3, CPU)
     chosen = [one.choose(seen, 7).tolist() for seen in range(0, 350, 7)]
     assert chosen[33] == indices(shards, 33 * 7)
     assert chosen[33] != indices(shards, 33 * 7, seed=4)
@@ -52,12 +52,12 @@ def test_in_order_follows_the_files(shards):
 def test_images_are_the_chosen_ones(shards):
     chosen = torch.tensor([49, 0, 20, 19, 39, 40, 0])
     for parts in (shards, [torch.cat(shards)]):
-        assert Batches(parts, "shuffled", 0, CPU).take(chosen)[:, 0, 0, 0].tolist() == chosen.tolist()
+        assert Batches(parts, NO_LABELS, (), "shuffled", 0, CPU).take(chosen)[:, 0, 0, 0].tolist() == chosen.tolist()
 
 
 def test_next_batch_is_read_ahead_and_is_the_same(shards, monkeypatch):
     images = torch.cat(shards)
-    mapped = Batches(shards, "shuffled", 0, CPU)
+    mapped = Batches(shards, NO_LABELS, (), "shuffled", 0, CPU)
     reads = []
     read = mapped._read
     monkeypatch.setattr(mapped, "_read", lambda indices: reads.append(threading.current_thread().name) or read(indices))
@@ -69,7 +69,7 @@ def test_next_batch_is_read_ahead_and_is_the_same(shards, monkeypatch):
 
 
 def test_error_while_reading_ahead_is_raised(shards):
-    mapped = Batches(shards, "shuffled", 0, CPU)
+    mapped = Batches(shards, NO_LABELS, (), "shuffled", 0, CPU)
     mapped.read_ahead(lambda: [torch.tensor([1000])])
     with pytest.raises(IndexError):
         mapped.take(torch.tensor([1000]))
@@ -78,7 +78,7 @@ def test_error_while_reading_ahead_is_raised(shards):
 def test_images_are_read_from_shards(tmp_path):
     make_shards(tmp_path, count=20)
     images = open_split(tmp_path / "data" / "shards", "train")
-    assert Batches(images, "in_order", 0, CPU).take(torch.arange(18)).shape == (18, 3, 32, 32)
+    assert Batches(images, NO_LABELS, (), "in_order", 0, CPU).take(torch.arange(18)).shape == (18, 3, 32, 32)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux reports a process's own memory")
@@ -88,7 +88,7 @@ def test_processes_share_the_images_in_memory(tmp_path):
 
     make_shards(tmp_path, count=3000, resolution=64)
     images, before = open_split(tmp_path / "data" / "shards", "train"), own_megabytes()
-    batches = Batches(images, "shuffled", 0, CPU)
+    batches = Batches(images, NO_LABELS, (), "shuffled", 0, CPU)
     for seen in range(0, 2700, 50):
         batches.take(batches.choose(seen, 50))
     assert own_megabytes() - before < 10  # of 33

@@ -37,7 +37,7 @@ def train(preset, hardware):
         trainer.schedule = Constant(**rates, gamma=1 + step, strength=strength, ema_decay=1 - rate)
         trainer.train_step()
     assert (trainer.graphs is not None) == hardware.uses_graph
-    assert not hardware.uses_graph or (trainer.graphs.graphs and not trainer.graphs.has_failed)
+    assert not hardware.uses_graph or (trainer.graphs.graphs and not trainer.graphs.problem)
     if PRESETS[preset]["model"]["name"] == "r3gan":
         assert any(getattr(module, "groups", 1) > 1 for module in trainer.discriminator.modules())
     return {name: value.cpu() for name, value in trainer.tensors().items()}
@@ -64,8 +64,8 @@ def spoil(monkeypatch, factor):
 @pytest.mark.parametrize(
     ("factor", "problem"),
     [
-        (lambda call: 1 + call / 100, "from its CUDA graph gives another generator."),  # a number of the host that changes
-        (lambda call: float("nan"), "that are not finite, also without its graph"),
+        (lambda call: 1 + call / 100, " differs by up to "),  # a number of the host that changes
+        (lambda call: float("nan"), " is not finite"),
     ],
 )
 def test_a_wrong_first_step_is_reported_and_runs_eagerly(monkeypatch, capsys, factor, problem):
@@ -74,6 +74,6 @@ def test_a_wrong_first_step_is_reported_and_runs_eagerly(monkeypatch, capsys, fa
         spoil(monkeypatch, factor)
         trainer = make_small_trainer("demo", hardware, BATCH)
         run_steps(trainer, 2)
-    assert trainer.graphs.has_failed and trainer.images_seen == 2 * BATCH
+    assert trainer.graphs.problem and trainer.images_seen == 2 * BATCH
     printed = capsys.readouterr().out
-    assert printed.count("\n") == 1 and problem in printed
+    assert printed.count("\n") == 1 and "(generator." in printed and problem in printed

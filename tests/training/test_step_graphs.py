@@ -72,7 +72,7 @@ def test_failed_capture_changes_nothing(break_capture, capsys):
     break_capture(broken_capture)
     found, trainer = train(Captured(CPU.device, CPU.precision))
     assert_equal(found, expected)
-    assert trainer.graphs.has_failed
+    assert trainer.graphs.problem
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1
     assert "operation failed due to a previous error during capture" in printed
@@ -105,7 +105,7 @@ def test_failed_capture_without_a_gpu_changes_nothing(capsys):
     expected, _ = train(CPU)
     found, trainer = train(Captured(CPU.device, CPU.precision))
     assert_equal(found, expected)
-    assert trainer.graphs.has_failed
+    assert trainer.graphs.problem
     assert "could not be captured" in capsys.readouterr().out
 
 
