@@ -47,7 +47,6 @@ LEFT_OUT = {
     r"pip install|-m venv|^pip ": "installs packages",
     r"make studio|make export": "needs the studio's environment; tests/studio and tests/export",
     r"make (docs|test|lint)": "run by .ci/run",
-    r"--label": "needs CelebA's attributes; tests/pipeline and tests/sampling",
     r"--finish": "needs a stopped run; tests/training/test_continue.py",
     r"git init|core\.no_scm|PYTHON=|exp apply": "for other situations than a clone",
 }
