@@ -11,7 +11,7 @@ export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 TOO_OLD = "error: expected Python 3.11 or newer; found %d.%d; name another: make PYTHON=python3.12"
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit($(TOO_OLD) % sys.version_info[:2])'
 
-.PHONY: demo faces studio export docs docs-check test test-studio lint
+.PHONY: demo faces studio tensorboard export docs docs-check test test-studio lint
 
 # Draws cartoon faces, trains a GAN on them, samples and scores it, in minutes on two cores. A downloaded ZIP has no Git repository, so
 # DVC is configured to work without one.
@@ -30,6 +30,10 @@ faces: .venv/installed
 # Opens a page to watch trainings and explore generators: make studio PORT=8000
 studio: .venv-studio/installed
 	.venv-studio/bin/python -m facegan.studio --port $(PORT)
+
+# Opens TensorBoard on the event files of running and earlier trainings, which are written where it was installed: make tensorboard PORT=6006
+tensorboard: .venv/installed-dev
+	$(ACTIVATE) && tensorboard --logdir .checkpoints --port $(PORT)
 
 # Exports the generator in data/model as a folder to publish: ONNX, a standalone page, a model card
 export: .venv-studio/installed

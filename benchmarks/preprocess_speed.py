@@ -63,7 +63,7 @@ SETTINGS = {
 }
 PORTRAITS = {(225, 275): 600, (4032, 3024): 60}  # width and height, and how many
 DISTINCT_PORTRAITS = 12  # then repeated, each with different bytes appended
-SINGLE_IMAGES, SINGLE_SECONDS = 5_000, 20  # long enough to average out short variations of speed
+SINGLE_IMAGES = 5_000
 SECONDS_BETWEEN_READINGS = 1.0  # a reading takes 6 ms of one core
 
 
@@ -120,7 +120,7 @@ def make_archive(raw: Path, images: int, size: tuple[int, int] | None) -> None:
     write_manifest(raw, Manifest(**place, images=images, license="drawn for a benchmark", limit=None))
 
 
-def measure_single(raw: Path, settings: dict[str, Any]) -> tuple[float, float]:
+def measure_single(raw: Path, settings: dict[str, Any], duration: float) -> tuple[float, float]:
     """Returns how many photos/s this process decodes, crops and resizes from memory, and the CPU ms per photo."""
     parameters = PreprocessParameters(**settings)
     with zipfile.ZipFile(raw / "photos.zip") as archive:
@@ -130,14 +130,14 @@ def measure_single(raw: Path, settings: dict[str, Any]) -> tuple[float, float]:
     for done, photo in enumerate(itertools.cycle(photos), start=1):
         read_photo("photo", photo, parameters)
         seconds = time.perf_counter() - started
-        if seconds > SINGLE_SECONDS:
+        if seconds > duration:
             return done / seconds, 1000 * (time.process_time() - cpu_started) / done
 
 
-def measure_together(raw: Path, settings: dict[str, Any]) -> float:
+def measure_together(raw: Path, settings: dict[str, Any], duration: float) -> float:
     """Returns the photos/s of one such process per core in parallel."""
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-        return sum(speed for speed, _ in pool.map(measure_single, [raw] * os.cpu_count(), [settings] * os.cpu_count()))
+        return sum(speed for speed, _ in pool.map(measure_single, *([value] * os.cpu_count() for value in (raw, settings, duration))))
 
 
 def measure_stage(raw: Path, images: int, folder: Path, settings: dict[str, Any]) -> tuple[float, float]:
@@ -176,7 +176,7 @@ def describe(values: list[float]) -> str:
     return f"{statistics.median(values):,.2f} ({min(values):,.2f} to {max(values):,.2f})"
 
 
-def main(cases: list[tuple[int, tuple[int, int] | None]], repeats: int) -> None:
+def main(cases: list[tuple[int, tuple[int, int] | None]], repeats: int, duration: float) -> None:
     """Measures and prints the tables.
 
     Args:
@@ -198,13 +198,13 @@ def main(cases: list[tuple[int, tuple[int, int] | None]], repeats: int) -> None:
             settings = SETTINGS if size is None else SETTINGS | {"crop": "face"}
             raw = Path(folder) / f"raw{images}"
             make_archive(raw, images, size)
-            single, together, stage, memory = [measure_single(raw, settings)], [measure_together(raw, settings)], [], []
+            single, together, stage, memory = [measure_single(raw, settings, duration)], [measure_together(raw, settings, duration)], [], []
             for _ in range(repeats):
                 speed, peak = measure_stage(raw, images, Path(folder), settings)
                 stage.append(speed)
                 memory.append(peak)
-                together.append(measure_together(raw, settings))
-                single.append(measure_single(raw, settings))
+                together.append(measure_together(raw, settings, duration))
+                single.append(measure_single(raw, settings, duration))
             speeds, cpu = zip(*single, strict=True)
             of_single = [speed / cores / mean for speed, mean in zip(stage, average_neighbours(speeds), strict=True)]
             of_together = [speed / mean for speed, mean in zip(stage, average_neighbours(together), strict=True)]
@@ -223,9 +223,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, nargs="+", default=[10_000, 100_000], help="numbers of photos (default: 10000 100000)")
     parser.add_argument("--repeats", type=int, default=3, help="number of measurements each (default: 3)")
+    # the default is long enough to average out short variations of speed
+    parser.add_argument("--seconds", type=float, default=20, help="seconds per measurement of one process (default: 20)")
     parser.add_argument("--faces", action="store_true", help="find and align the faces of portraits instead")
     chosen = parser.parse_args()
     main(
         [(images, size) for size, images in PORTRAITS.items()] if chosen.faces else [(images, None) for images in chosen.images],
         chosen.repeats,
+        chosen.seconds,
     )

@@ -168,7 +168,10 @@ def score(arguments: argparse.Namespace, project: Path, preset: str, seed: int) 
             project, "evaluate", path, "--model", run / "model/generator.safetensors", "--metrics", report, "--out", run / "evaluation"
         )
     generator, _ = load_generator(run / "model/generator.safetensors")
-    return json.loads(report.read_text()) | {
+    complete = json.loads((run / "evaluation/report.json").read_text())
+    return complete["generated"] | {
+        "protocol": complete["protocol"],
+        "floor": complete["floor"],
         "train": json.loads((run / "train.json").read_text()),
         "parameters": count_parameters(generator),
     }

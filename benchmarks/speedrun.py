@@ -82,6 +82,7 @@ class Track(NamedTuple):
 TRACKS = {
     "avatars32": Track(32, False, (240, 220, 200, 180, 160, 140, 120, 100, 80, 60)),
     "avatars64": Track(64, False, (240, 220, 200, 180, 160, 140, 120, 100, 80, 60)),
+    "avatars64_gpu": Track(64, False, (240, 220, 200, 180, 160, 140, 120, 100, 80, 60), "cuda"),
     "celeba32": Track(32, True, (240, 200, 160, 120, 100, 80, 60, 40, 30)),
     "celeba64": Track(64, True, (240, 200, 160, 140, 120, 100, 80, 60, 40)),
     "celeba64_gpu": Track(64, True, (100, 80, 60, 40, 30, 20, 15), "cuda"),

@@ -327,11 +327,21 @@ def name_machine(hardware: Hardware) -> str:
     return f"{device}, facegan in {precision}, PyTorch {torch.__version__}, Python {platform.python_version()}, commit {commit}"
 
 
-def main(device: str, source: Path | None, rounds: int, seconds: float) -> None:
+def make_small(case: Case) -> Case:
+    """Returns the case with a small network and batch, to try this script."""
+    network, parameters = case.network.model_copy(update={"width": 8}), case.parameters.model_copy(update={"batch": 8})
+    return dataclasses.replace(case, resolution=32, network=network, parameters=parameters)
+
+
+def main(device: str, source: Path | None, rounds: int, seconds: float, small: bool = False) -> None:
     """Measures and prints the table."""
+    global PHOTOS, MATRIX_SIZES, COPY_BYTES, WARM_UP_SECONDS
+    if small:
+        PHOTOS, MATRIX_SIZES, COPY_BYTES, WARM_UP_SECONDS = 40, (256,), 1 << 20, 0.0
     hardware = choose_hardware(device, "auto")
     print(f"{name_machine(hardware)}, n = {rounds} rounds of {seconds:g} seconds, median (smallest to largest)", flush=True)
-    rows = [measure_case(case, source, hardware, rounds, seconds) for case in make_cases()]
+    cases = map(make_small, make_cases()) if small else make_cases()
+    rows = [measure_case(case, source, hardware, rounds, seconds) for case in cases]
     print("\n| network | batch | tutorial, images/s | facegan, images/s | ratio | tutorial waits | facegan waits | share of the limit |")
     print("|---|---|---|---|---|---|---|---|")
     print("\n".join(rows))
@@ -343,5 +353,6 @@ if __name__ == "__main__":
     parser.add_argument("--shards", type=Path, help="shards to take the images from (default: drawn images)")
     parser.add_argument("--rounds", type=int, default=5, help="number of rounds (default: 5)")
     parser.add_argument("--seconds", type=float, default=6, help="seconds per round (default: 6)")
+    parser.add_argument("--small", action="store_true", help="small networks and few photos, to try the script")
     chosen = parser.parse_args()
-    main(chosen.device, chosen.shards, chosen.rounds, chosen.seconds)
+    main(chosen.device, chosen.shards, chosen.rounds, chosen.seconds, chosen.small)

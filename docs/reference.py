@@ -201,7 +201,12 @@ def write_python() -> str:
     from facegan.sampling.library import FaceGenerator
 
     lines = ["# Python API", "", "    pip install .", "", "```python", *inspect.getdoc(facegan).split("\n\n")[1].splitlines(), "```"]
-    for name, thing in {"facegan.load": facegan.load, "FaceGenerator": FaceGenerator, "FaceGenerator.faces": FaceGenerator.faces}.items():
+    for name, thing in {
+        "facegan.load": facegan.load,
+        "facegan.save": facegan.save,
+        "FaceGenerator": FaceGenerator,
+        "FaceGenerator.faces": FaceGenerator.faces,
+    }.items():
         signature = re.sub(r"<class '([\w.]+)'>|facegan\.sampling\.library\.", r"\1", str(inspect.signature(thing)))
         lines += ["", f"## {name}", "", "```python", f"{name}{signature}", "```", "", "```text", inspect.getdoc(thing), "```"]
     return "\n".join(lines) + "\n"

@@ -4,16 +4,21 @@ import importlib
 import re
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from projects import ROOT
 
-from facegan.common.config import read_yaml
+from facegan.parameters import Parameters
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PRESETS = [read_yaml(path) for path in (ROOT / "presets").glob("*.yaml")]
-PARAMETERS = {f"{section}.{key}" for preset in PRESETS for section, values in preset.items() for key in values}
+PARAMETERS = {
+    f"{section}.{name}"
+    for section, field in Parameters.model_fields.items()
+    for kind in get_args(field.annotation) or (field.annotation,)
+    for name in kind.model_fields
+}
 SECTIONS = {name.split(".")[0] for name in PARAMETERS}
 FOLDERS = "facegan|stages|docs|tests|benchmarks|presets|pretrained|start|\\.dvc"
 GENERATED = {f"reference/{name}.md" for name in ("parameters", "presets", "commands", "files", "python", "http")}  # by docs/reference.py
