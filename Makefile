@@ -11,7 +11,7 @@ export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 TOO_OLD = "error: expected Python 3.11 or newer; found %d.%d; name another: make PYTHON=python3.12"
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit($(TOO_OLD) % sys.version_info[:2])'
 
-.PHONY: demo faces studio export test test-studio lint
+.PHONY: demo faces studio tensorboard export docs docs-check test test-studio lint
 
 # Draws cartoon faces, trains a GAN on them, samples and scores it, in minutes on two cores. A downloaded ZIP has no Git repository, so
 # DVC is configured to work without one.
@@ -31,9 +31,22 @@ faces: .venv/installed
 studio: .venv-studio/installed
 	.venv-studio/bin/python -m facegan.studio --port $(PORT)
 
+# Opens TensorBoard on the event files of running and earlier trainings, which are written where it was installed: make tensorboard PORT=6006
+tensorboard: .venv/installed-dev
+	$(ACTIVATE) && tensorboard --logdir .checkpoints --port $(PORT)
+
 # Exports the generator in data/model as a folder to publish: ONNX, a standalone page, a model card
 export: .venv-studio/installed
 	.venv-studio/bin/python stages/export.py
+
+# Builds the documentation, which works offline: site/index.html
+docs: .venv/installed-docs
+	$(ACTIVATE) && NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	@echo "site/index.html"
+
+# Runs the commands of the README and the tutorials in a fresh clone, shortened: about 15 minutes
+docs-check: .venv/installed-dev
+	$(ACTIVATE) && python docs/check.py
 
 test: .venv/installed-dev
 	$(ACTIVATE) && OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
@@ -51,7 +64,7 @@ lint: .venv/installed-dev
 	.venv/bin/pip install -q --disable-pip-version-check -r requirements.txt -c constraints.txt
 	touch $@
 
-.venv/installed-%: requirements-%.txt requirements/%.txt .venv/installed
+.venv/installed-%: requirements-%.txt requirements/%.txt requirements/optional.txt .venv/installed
 	.venv/bin/pip install -q --disable-pip-version-check -r $< -c constraints.txt
 	touch $@
 

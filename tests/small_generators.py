@@ -9,11 +9,14 @@ from PIL import Image
 from pydantic import TypeAdapter
 from torch import nn
 
+from facegan.common.labels import NO_LABELS, encode, summarize
 from facegan.models.generator_file import Card, save_generator
 from facegan.models.latents import draw_latents
+from facegan.models.network import GeneratorNetwork
 from facegan.models.parameters import DCGANParameters, ModelParameters
 from facegan.models.registry import MODELS, build_generator
 from facegan.sampling.parameters import SampleParameters
+from presets import COLUMNS
 
 # 20, not 16: torch draws normal numbers in blocks of 16, and an incomplete block depends on the total number.
 PARAMETERS = DCGANParameters(name="dcgan", width=4, latent_size=20, discriminator_norm="batch")
@@ -80,26 +83,41 @@ assert SMALL.keys() == MODELS.keys(), "a new model needs a small generator here"
 
 
 def build_small(name: str = "dcgan", seed: int = 0) -> tuple[nn.Module, Card]:
-    """Returns a generator in evaluation mode, without zero weights and with calibrated batch norms, and its card."""
+    """Returns a generator in evaluation mode, without zero weights and with calibrated batch norms, and its card.
+
+    Args:
+        name: of the model; followed by "+labels", a labelled one.
+    """
+    name, _, labelled = name.partition("+")
+    labels = summarize(COLUMNS, torch.tensor([[0, 0], [0, 0], [1, 2], [0, 1]])) if labelled else NO_LABELS
     resolution, arguments = SMALL[name]
     model = TypeAdapter(ModelParameters).validate_python({"name": name, **arguments})
     random = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        network = build_generator(model, resolution)
+        network = build_generator(model, resolution, labels)
         for parameter in network.parameters():
             if not parameter.any() and parameter.dim() != 1:  # weights initialised to zero; biases may stay zero
                 parameter.normal_(0, 0.3, generator=random)
         for _ in range(50):
-            network.train()(draw_latents(network, 16, random), network.draw_noise(16, random, torch.float32))
-        scale = network.eval()(draw_latents(network, 64, random)).std()
+            network.train()(draw_inputs(network, 16, random), network.draw_noise(16, random, torch.float32))
+        scale = network.eval()(draw_inputs(network, 64, random)).std()
         if name == "stylegan2":
             last = [layer.convolution for layer in network.to_rgb]
         else:
             last = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)][-1:]
         for layer in last:
             layer.weight.mul_(0.5 / scale)  # so that the faces are neither grey nor clipped
-    return network.eval(), make_card(1000, model, resolution)
+    return network.eval(), make_card(1000, model, resolution).model_copy(update={"labels": labels if labelled else None})
+
+
+def draw_inputs(network: GeneratorNetwork, count: int, random: torch.Generator) -> torch.Tensor:
+    """Returns latents (count, input_size), with labels of equal frequency."""
+    positions = (
+        torch.stack([torch.arange(count) % len(column.values) for column in network.labels.columns], 1) if network.labels.size else None
+    )
+    latents = draw_latents(network, count, random)
+    return latents if positions is None else torch.cat([latents, encode(positions, network.labels.columns)], 1)
 
 
 def write_small(path: Path, name: str = "dcgan", seed: int = 0) -> Path:

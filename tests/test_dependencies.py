@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 from import_closure import ROOT, import_closure
 
-PIPELINE, STUDIO, DEV = "requirements.txt", "requirements/studio.txt", "requirements/dev.txt"
+PIPELINE, STUDIO, OPTIONAL, DEV, DOCS = "requirements.txt", *(f"requirements/{name}.txt" for name in ("studio", "optional", "dev", "docs"))
 FOLDERS = {
-    "facegan": [PIPELINE],
+    "facegan": [PIPELINE, OPTIONAL],
     "facegan/export": [PIPELINE, STUDIO],
     "facegan/studio": [PIPELINE, STUDIO],
     "stages": [PIPELINE],
+    "docs": [PIPELINE, DOCS],
     "benchmarks": [PIPELINE, STUDIO, DEV],
-    "tests": [PIPELINE, STUDIO, DEV],
+    "tests": [PIPELINE, STUDIO, OPTIONAL, DEV],
 }
 DISTRIBUTIONS = packages_distributions()
 OWN_MODULES = {"facegan", "benchmarks"} | {
-    path.stem for folder in ("stages", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py")
+    path.stem for folder in ("stages", "benchmarks", "tests", "docs") for path in (ROOT / folder).rglob("*.py")
 }
 
 
@@ -65,9 +66,16 @@ def test_facegan_load_needs_only_the_package_dependencies():
 
 
 def test_every_dependency_of_pipeline_and_development_is_pinned():
-    assert read_requirements(PIPELINE) | read_requirements(DEV) <= read_requirements("constraints.txt")
+    pinned = read_requirements(PIPELINE) | read_requirements(OPTIONAL) | read_requirements(DEV) | read_requirements(DOCS)
+    assert pinned <= read_requirements("constraints.txt")
 
 
 def test_the_documentation_has_one_row_per_dependency():
     rows = re.findall(r"^\| ([a-z][a-z0-9-]+) \| [0-9].*\|$", (ROOT / "docs/dependencies.md").read_text(), re.MULTILINE)
-    assert sorted(rows) == sorted(read_requirements(PIPELINE) | read_requirements(STUDIO) | read_requirements(DEV))
+    assert sorted(rows) == sorted(
+        read_requirements(PIPELINE)
+        | read_requirements(STUDIO)
+        | read_requirements(OPTIONAL)
+        | read_requirements(DEV)
+        | read_requirements(DOCS)
+    )

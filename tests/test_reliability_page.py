@@ -1,4 +1,4 @@
-"""docs/reliability.md names tests that there are."""
+"""docs/measurements/reliability.md names tests that there are."""
 
 import re
 
@@ -6,7 +6,7 @@ from import_closure import ROOT
 
 ROWS = [
     line
-    for line in (ROOT / "docs/reliability.md").read_text().splitlines()
+    for line in (ROOT / "docs/measurements/reliability.md").read_text().splitlines()
     if line.startswith("| ") and ": " in line and not line.startswith("| fault")
 ]
 

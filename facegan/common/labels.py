@@ -108,11 +108,17 @@ def replace(numbers: Tensor, columns: Sequence[Column], given: Mapping[str, int]
     return result
 
 
+def find_positions(numbers: Tensor, columns: Sequence[Column]) -> Tensor:
+    """Returns labels (N, columns), positions of values, of one-hot numbers (N, values of all columns); of a blend, the largest."""
+    import torch
+
+    return torch.stack([part.argmax(1) for part in numbers.split([len(column.values) for column in columns], 1)], 1)
+
+
 def decode(numbers: Tensor, columns: Sequence[Column]) -> list[dict[str, str]]:
     """Returns the values of one-hot numbers (N, values of all columns), by column; of a blend, the largest."""
-    parts = numbers.split([len(column.values) for column in columns], 1)
-    best = [part.argmax(1).tolist() for part in parts]
-    return [{column.name: column.values[rows[n]] for column, rows in zip(columns, best, strict=True)} for n in range(len(numbers))]
+    rows = find_positions(numbers, columns).tolist()
+    return [{column.name: column.values[place] for column, place in zip(columns, row, strict=True)} for row in rows]
 
 
 def draw(labels: Labels, given: Mapping[str, int], count: int, random: Generator) -> Tensor:

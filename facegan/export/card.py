@@ -20,6 +20,7 @@ from facegan.models.generator_file import Card
 SOURCES = {
     "avatars": "cartoon faces drawn by python-avatars",
     "kaggle": "the Kaggle data set [{path}](https://www.kaggle.com/datasets/{path})",
+    "huggingface": "the Hugging Face data set {path}",
     "folder": "photos from the user's own folder",
     "archive": "photos from the user's own archive",
 }

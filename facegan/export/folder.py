@@ -1,5 +1,6 @@
 """Writes the folder of an exported generator, ready for the Hugging Face hub."""
 
+import dataclasses
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ MARK = {mark!r}  # that a picture was generated, in XMP
 
 with torch.inference_mode():
     latents = generator.draw_latents(count=16, seed=0)[:8]  # drawn 16 at a time, as by facegan
-    faces = generator.forward(load_file("generator.safetensors"), latents)
+    faces = generator.forward(load_file("generator.safetensors"), latents{labels})
 for number, face in enumerate(((faces + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1)):
     chunks = PngImagePlugin.PngInfo()
     chunks.add_itxt("XML:com.adobe.xmp", MARK.replace("NUMBER", str(number)))
@@ -43,7 +44,7 @@ chunks = PngImagePlugin.PngInfo()
 chunks.add_itxt("XML:com.adobe.xmp", {mark!r})  # that a picture was generated
 session = onnxruntime.InferenceSession("generator.onnx")
 latents = numpy.random.default_rng(seed=0).{draw}.astype("float32")  # other faces than facegan's for a seed
-faces = session.run(None, {{"latents": latents}})[0]
+{labels}faces = session.run(None, {{"latents": latents{and_labels}}})[0]
 for number, face in enumerate(((faces + 1) * 127.5).round().clip(0, 255).astype("uint8").transpose(0, 2, 3, 1)):
     Image.fromarray(face).save(f"onnx{{number}}.png", pnginfo=chunks)
 """
@@ -69,12 +70,16 @@ def export(model: Path, folder: Path, project: Path) -> list[str]:
     if model.resolve() != (folder / "generator.safetensors").resolve():
         write_bytes(folder / "generator.safetensors", model.read_bytes())
     write_text(folder / "generator.py", write_code(generator, card.model))
-    write_text(folder / "draw_torch.py", DRAW_TORCH.format(mark=card.mark.replace("face", "0-NUMBER-1").write_xmp()))
-    draw, mark = (
-        DRAWS[str(generator.latent_distribution)].format(size=generator.latent_size),
-        card.mark.replace("face drawn by draw_onnx.py"),
-    )
-    write_text(folder / "draw_onnx.py", DRAW_ONNX.format(draw=draw, mark=mark.write_xmp()))
+    columns = generator.labels.columns
+    labels = {column.name: column.values[column.counts.index(max(column.counts))] for column in columns}  # the most frequent values
+    mark = dataclasses.replace(card.mark, labels=labels)
+    choose = ", generator.choose_labels(8)" if columns else ""
+    write_text(folder / "draw_torch.py", DRAW_TORCH.format(mark=mark.replace("face", "0-NUMBER-1").write_xmp(), labels=choose))
+    draw = DRAWS[str(generator.latent_distribution)].format(size=generator.latent_size)
+    row = [int(value == labels[column.name]) for column in columns for value in column.values]
+    given = {"labels": f'labels = numpy.tile(numpy.array({row}, "float32"), (8, 1))  # {labels}\n', "and_labels": ', "labels": labels'}
+    given = given if columns else dict.fromkeys(given, "")
+    write_text(folder / "draw_onnx.py", DRAW_ONNX.format(draw=draw, mark=mark.replace("face drawn by draw_onnx.py").write_xmp(), **given))
     write_onnx(generator, folder / "generator.onnx")
     difference = measure_difference(generator, folder / "generator.onnx")
     if difference > LARGEST_DIFFERENCE:

@@ -212,6 +212,7 @@ function makeNetwork(graph, weights) {
     return out;
   }
 
+  const row = (data) => ({shape: [1, data.length], data});
   const operations = {
     Conv: convolve, ConvTranspose: convolveTransposed, Gemm: gemm, MatMul: matmul, Transpose: transpose, Reshape: reshape, Unsqueeze: unsqueeze, Gather: gather,
     ReduceMean: (x, settings) => reduce(x, settings, true), ReduceSum: (x, settings) => reduce(x, settings, false), BatchNormalization: normalize, Resize: resize,
@@ -220,6 +221,8 @@ function makeNetwork(graph, weights) {
     Tanh: (x) => map(x, Math.tanh), Sqrt: (x) => map(x, Math.sqrt), Reciprocal: (x) => map(x, (value) => 1 / value), Identity: ([x]) => x,
     Add: (x) => combine(x, (a, b) => a + b), Sub: (x) => combine(x, (a, b) => a - b), Mul: (x) => combine(x, (a, b) => a * b),
     Div: (x) => combine(x, (a, b) => a / b), Pow: (x) => combine(x, (a, b) => a ** b),
+    // of rows (1, N), which is what latents and labels are
+    Concat: (x) => row(x.flatMap(({data}) => Array.from(data))), Slice: ([x, start, end]) => row(x.data.slice(start.data[0], end.data[0])),
     Expand: ([x, shape]) => combine([x, tensor(broadcast(x.shape, Array.from(shape.data)))], (value) => value),
   };
 

@@ -7,7 +7,7 @@ let network;
 onmessage = ({data}) => {
   if (data.graph) { network = makeNetwork(data.graph, data.weights); return; }
   const size = data.latents.length, began = performance.now();
-  const out = network({latents: {shape: [1, size], data: data.latents}, truncation: {shape: [1, 1], data: [data.truncation]}, shift: {shape: [1, size], data: data.shift}});
+  const out = network({latents: {shape: [1, size], data: data.latents}, truncation: {shape: [1, 1], data: [data.truncation]}, shift: {shape: [1, size], data: data.shift}, labels: {shape: [1, data.labels.length], data: data.labels}});
   const [, , height, width] = out.shape, pixels = new Uint8ClampedArray(4 * height * width);
   for (let p = 0; p < height * width; p++) {
     for (let c = 0; c < 3; c++) pixels[4 * p + c] = Math.round((out.data[c * height * width + p] + 1) * 127.5);
@@ -72,10 +72,23 @@ function addSlider(name, low, high, value) {
 const truncation = addSlider('Truncation', 0.05, 1.5, 1);
 const amounts = content.names.map((name) => addSlider(name, -content.reach, content.reach, 0));
 
+const chosen = content.labels.map(({name, values, start}) => {  // a list for each column of labels
+  const label = document.createElement('label'), words = document.createElement('span'), select = document.createElement('select');
+  words.textContent = name;
+  select.append(...values.map((value) => new Option(value)));
+  select.selectedIndex = start;
+  select.addEventListener('change', () => { draw(); fill(); });
+  label.append(words, select);
+  sliders.append(label);
+  return select;
+});
+const nameLabels = () => content.labels.map(({name}, i) => `+${encodeURIComponent(name)}=${encodeURIComponent(chosen[i].value)}`).join('');
+const readLabels = () => chosen.flatMap((select) => Array.from(select.options, (_, i) => Number(i === select.selectedIndex)));
+
 function makeQuestion(latents) {
   const shift = new Array(content.latent_size).fill(0);
   content.directions.forEach((direction, i) => direction.forEach((value, j) => { shift[j] += Number(amounts[i].value) * value; }));
-  return {latents, truncation: Number(truncation.value), shift};
+  return {latents, truncation: Number(truncation.value), shift, labels: readLabels()};
 }
 
 let latest = 0, drawing = false, again = false;
@@ -99,7 +112,9 @@ function choose(number) {
   return draw();
 }
 
+let filling = 0;
 async function fill() {
+  const mine = ++filling;
   many.replaceChildren();
   for (let i = 1; i <= 12; i++) {
     const button = document.createElement('button'), canvas = document.createElement('canvas'), number = (seed + 7919 * i) % 1e9;
@@ -107,7 +122,8 @@ async function fill() {
     button.append(canvas);
     button.addEventListener('click', () => choose(number));
     many.append(button);
-    const {pixels} = await ask({latents: drawLatent(number), truncation: 1, shift: new Array(content.latent_size).fill(0)});
+    const {pixels} = await ask({latents: drawLatent(number), truncation: 1, shift: new Array(content.latent_size).fill(0), labels: readLabels()});
+    if (mine !== filling) return;  // the labels have changed since
     paint(canvas, pixels);
   }
   many.dataset.filled = 'yes';
@@ -118,7 +134,7 @@ document.getElementById('middle').addEventListener('click', () => {
   for (const input of [truncation, ...amounts]) { input.value = input.dataset.middle; input.dispatchEvent(new Event('input')); }
 });
 async function addMark(png) {  // → the picture with a text chunk that states that it was generated, after its header of 33 bytes
-  const text = new TextEncoder().encode(`iTXtXML:com.adobe.xmp\0\0\0\0\0${content.mark.replace('SEED', seed)}`);
+  const text = new TextEncoder().encode(`iTXtXML:com.adobe.xmp\0\0\0\0\0${content.mark.replace('SEED', seed + nameLabels())}`);
   const chunk = new Uint8Array(text.length + 8), view = new DataView(chunk.buffer);
   let crc = -1;
   for (const byte of text) {
@@ -138,5 +154,5 @@ document.getElementById('save').addEventListener('click', () => {
   context.drawImage(face, 0, 0, large.width, large.height);
   large.toBlob(async (png) => Object.assign(link, {href: URL.createObjectURL(await addMark(png)), download: `face-${seed}.png`}).click());
 });
-window.facegan = {draw: (latents, strength = 1, shift = new Array(content.latent_size).fill(0)) => ask({latents, truncation: strength, shift})};
+window.facegan = {draw: (latents, strength = 1, shift = new Array(content.latent_size).fill(0), labels = readLabels()) => ask({latents, truncation: strength, shift, labels})};
 choose(seed).then(fill);

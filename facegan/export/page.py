@@ -32,17 +32,18 @@ STATIC = Path(__file__).parent
 
 
 class PageNetwork(nn.Module):
-    """The generator as a function of a latent (1, L), the truncation (1, 1) and a shift (1, L) of its code along directions."""
+    """The generator as a function of a latent (1, L), the truncation (1, 1), a shift (1, L) of its code along directions, and labels."""
 
     def __init__(self, generator: GeneratorNetwork):
         super().__init__()
         self.generator: Any = generator
 
-    def forward(self, latents: Tensor, truncation: Tensor, shift: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, truncation: Tensor, shift: Tensor, labels: Tensor | None = None) -> Tensor:
+        end = [] if labels is None else [labels]
         if not codes.has_styles(self.generator):
-            return self.generator(latents * truncation + shift)
-        average = self.generator.average_style
-        styles = average + (self.generator.mapping(latents) - average) * truncation + shift  # (1, L)
+            return self.generator(torch.cat([latents * truncation + shift, *end], 1) if end else latents * truncation + shift)
+        average, latents = self.generator.average_style, torch.cat([latents, *end], 1) if end else latents
+        styles = average + (self.generator.map_latents(latents) - average) * truncation + shift  # (1, L)
         return self.generator.synthesize(styles.expand(codes.count_rows(self.generator), -1, -1))
 
 
@@ -56,13 +57,11 @@ def write_page(path: Path, generator: GeneratorNetwork, card: Card, names: dict[
     Raises:
         FaceganError: missing packages, or a network with an operation that the interpreter does not implement.
     """
-    latents = seeded_latents(generator, 1, 0)
-    model = convert(
-        PageNetwork(generator).eval(),
-        [latents, torch.ones(1, 1), torch.zeros_like(latents)],
-        ["latents", "truncation", "shift"],
-        any_batch=False,
-    )
+    latents, *labels = (part for part in seeded_latents(generator, 1, 0).split([generator.latent_size, generator.labels.size], 1))
+    labels = labels if generator.labels.columns else []
+    inputs = [latents, torch.ones(1, 1), torch.zeros_like(latents), *labels]
+    names_of_inputs = ["latents", "truncation", "shift", "labels"][: len(inputs)]
+    model = convert(PageNetwork(generator).eval(), inputs, names_of_inputs, any_batch=False)
     interpreter = (STATIC / "interpreter.js").read_text()
     known = re.findall(r"\b([A-Z]\w+): ", interpreter[interpreter.index("const operations") :])
     unknown = ", ".join(sorted({node.op_type for node in model.graph.node} - set(known)))
@@ -78,6 +77,10 @@ def write_page(path: Path, generator: GeneratorNetwork, card: Card, names: dict[
         "distribution": generator.latent_distribution,
         "directions": [[round(value, 5) for value in direction] for direction in directions.tolist()],
         "reach": REACH,
+        "labels": [
+            {"name": column.name, "values": column.values, "start": generator.labels.combinations[0][number]}
+            for number, column in enumerate(generator.labels.columns)
+        ],
         "mark": card.mark.replace("face drawn by page.html", "page-SEED").write_xmp(),
         "names": [names.get(number, f"Direction {number + 1}") for number in range(len(directions))],
     }

@@ -21,17 +21,25 @@ SUFFIXES = {
 }
 FORMATS = {suffix: format for format, suffixes in SUFFIXES.items() for suffix in suffixes}
 
+ARCHIVES = (  # longest suffix first
+    *(".tar.bz2", ".tar.zst", ".parquet", ".tar.gz", ".tar.xz"),
+    *(".tbz2", ".tar", ".tgz", ".txz", ".zip"),
+)
+FIRST_BYTES = {
+    b"\xff\xd8": ".jpg",
+    b"\x89PNG": ".png",
+    b"RIFF": ".webp",
+    b"GIF8": ".gif",
+    b"BM": ".bmp",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+}
+
 UNPACK = "unpack it, and set data.source to folder and data.path to the unpacked photos"
 GET_AGAIN = "open its address in a browser, and download the file itself"
 OTHER_FILES = (  # offset, first bytes, description, what to do
-    (0, b"\x1f\x8b", "a gzip file, such as .tar.gz or .tgz", UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
     (0, b"Rar!\x1a\x07", "a RAR archive", UNPACK),
-    (0, b"\xfd7zXZ\0", "an xz file, such as .tar.xz", UNPACK),
-    (0, b"BZh", "a bzip2 file, such as .tar.bz2", UNPACK),
-    (0, b"\x28\xb5\x2f\xfd", "a Zstandard file, such as .tar.zst", UNPACK),
-    (257, b"ustar", "a tar archive", UNPACK),
-    (0, b"PAR1", "a Parquet file", "extract its images into a folder, and set data.source to folder"),
     (0, b"version https://git-lfs", "a Git LFS pointer, not the file", "run `git lfs pull` in its repository"),
     (0, b"<!doctype html", "an HTML page, not the file", GET_AGAIN),
     (0, b"<html", "an HTML page, not the file", GET_AGAIN),
@@ -45,3 +53,8 @@ def describe_other_file(content: bytes) -> tuple[str, str] | None:
         (found, remedy) for offset, magic, found, remedy in OTHER_FILES if content.startswith(magic, offset) or start.startswith(magic)
     )
     return next(matching, None)
+
+
+def find_suffix(content: bytes) -> str:
+    """Returns the suffix for an image without a file name; the reader does not rely on it."""
+    return next((suffix for magic, suffix in FIRST_BYTES.items() if content.startswith(magic)), ".jpg")

@@ -139,7 +139,11 @@ def encode_values(column: str, texts: Sequence[str]) -> tuple[tuple[str, ...], l
             print(f"data.labels: {printable(column)}: {printable(', '.join(others))} is read as {printable(first)}", flush=True)
     values = sorted((same[0] for same in spellings.values()), key=sort_key(spellings))
     if not 2 <= len(values) <= MOST_VALUES:
-        found = f"one: {values[0]}" if len(values) == 1 else f"{len(values):,}: {', '.join(values[:8])}, …"
+        found = (
+            f"one: {values[0]}, in the {len(texts):,} photos with a value in every column"
+            if len(values) == 1
+            else f"{len(values):,}: {', '.join(values[:8])}, …"
+        )
         remedy = "remove the column from data.labels" + ("" if len(values) == 1 else ", or group its values")
         raise FaceganError(f"data.labels: expected 2 to {MOST_VALUES} values of {printable(column)}; found {found}; {remedy}")
     positions = {value.casefold(): position for position, value in enumerate(values)}

@@ -22,8 +22,8 @@ class Manifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     ``files.json`` and the total size of the listed files.
     """
 
-    source: Literal["avatars", "kaggle", "folder", "archive"]
-    path: str | None  # data.path as given in the parameters
+    source: Literal["avatars", "kaggle", "folder", "archive", "huggingface"]
+    path: str | None  # data.path as given in the parameters; of the Hugging Face hub with the commit
     archive: Literal["photos.zip"] | None  # file name in data/raw
     folder: str | None  # data.path, encoded by ``escape_name``; a relative path starts at the project's folder, which may be moved
     sha256: Sha256

@@ -13,9 +13,9 @@ class DataParameters(Section):
     """The source and the selection of photos.
 
     Attributes:
-        source: avatars (drawn by the program), kaggle, folder or archive.
-        path: Kaggle's ``owner/dataset``, the folder, the zip file, or a folder of zip files; relative paths start at the project
-            folder.
+        source: avatars (drawn by the program), kaggle, huggingface, folder or archive.
+        path: ``owner/dataset`` (Kaggle; Hugging Face, also with ``@revision``), the folder, the archive (zip, tar or
+            Parquet), or a folder of archives; relative paths start at the project folder.
         count: number of avatars.
         only: a pattern for the photos' names, such as ``img_align_celeba/**``; ``*`` also matches slashes; null: all photos.
         where: required values in CelebA's attribute list, such as ``{Smiling: 1, Male: -1}``; null: no condition.
@@ -23,7 +23,7 @@ class DataParameters(Section):
         labels: the columns of labels to learn, such as ``[Smiling, Eyeglasses]``; see ``facegan.photos.labels``; null: none.
     """
 
-    source: Literal["avatars", "kaggle", "folder", "archive"]
+    source: Literal["avatars", "kaggle", "folder", "archive", "huggingface"]
     path: str | None
     count: Annotated[WholeNumber, Ge(1), Le(1_000_000)]
     only: str | None
@@ -33,7 +33,12 @@ class DataParameters(Section):
 
     def problems(self) -> Iterator[str]:
         """Yields a problem if the path is missing or does not fit the source."""
-        needed = {"kaggle": "Kaggle's owner/dataset", "folder": "a folder of photos", "archive": "a zip file"}.get(self.source)
+        needed = {
+            "kaggle": "Kaggle's owner/dataset",
+            "folder": "a folder of photos",
+            "archive": "an archive",
+            "huggingface": "owner/dataset of the hub",
+        }.get(self.source)
         if needed and not self.path:
             yield f"path: expected {needed} for the source {self.source}; found null; set data.path"
         yield from find_path_problems("path", self.path)

@@ -69,19 +69,23 @@ def find_photos(files: Iterable[tuple[str, int]], with_labels: bool = False) -> 
     photos: set[str] = set()
     skipped: Counter[str] = Counter()
     for name, size in files:
-        if not is_visible(name):
-            skipped[HIDDEN] += 1
-        elif is_list(name, with_labels):
+        if is_list(name, with_labels):
             continue
-        elif not is_photo(name):
-            skipped[PurePosixPath(name).suffix.lower() or "no suffix"] += 1
-        elif not size:
-            skipped[EMPTY] += 1
-        elif size > LARGEST_PHOTO_BYTES:
-            skipped[TOO_LARGE] += 1
+        reason = find_reason(name, size)
+        if reason:
+            skipped[reason] += 1
         else:
             photos.add(name)
     return sorted(photos), skipped
+
+
+def find_reason(name: str, size: int) -> str | None:
+    """Returns why a file (size in bytes) is not read as a photo, or None for a photo."""
+    if not is_visible(name):
+        return HIDDEN
+    if not is_photo(name):
+        return PurePosixPath(name).suffix.lower() or "no suffix"
+    return EMPTY if not size else TOO_LARGE if size > LARGEST_PHOTO_BYTES else None
 
 
 def read_list(files: Iterable[tuple[str, int]], read: Callable[[str], bytes], names: tuple[str, ...]) -> tuple[str, bytes] | None:

@@ -147,7 +147,7 @@ def read_table(path: Path) -> tuple[list[str], np.ndarray, int]:
         found, remedy = describe_other_archive(path) or unknown
         raise FaceganError(f"expected a zip archive in {path}; found {found}; {remedy}") from None
     rows = sorted(range(len(names)), key=names.__getitem__)  # stable: of equal names the later one comes last
-    rows = [row for row, after in zip(rows, [*rows[1:], -1], strict=True) if after < 0 or names[row] != names[after]]
+    rows = [row for row, after in zip(rows, [*rows, -1][1:], strict=True) if after < 0 or names[row] != names[after]]
     return [names[row] for row in rows], np.frombuffer(packed, MEMBER)[rows], len(names) - len(rows)
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from facegan.common.devices import reproducible
 from facegan.common.errors import FaceganError
-from facegan.common.labels import check
+from facegan.common.labels import check, decode, replace
 from facegan.common.pictures import to_bytes
 from facegan.models import stylegan2
 from facegan.models.latents import ANY_LABEL, Given, seeded_latents, truncate
@@ -91,8 +91,12 @@ def device_of(generator: GeneratorNetwork) -> torch.device:
 def name_faces(seed: int, count: int, truncation: float, labels: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """Returns the text forms of a seed's first faces."""
     names = [f"{seed}-{index}-{truncation:.2f}".rstrip("0").rstrip(".") for index in range(count)]
-    suffix = "".join(f"+{quote(column, safe='')}={quote(value, safe='')}" for column, value in labels.items())
-    return [name + suffix for name in names]
+    return [name + write_labels(labels) for name in names]
+
+
+def write_labels(labels: Mapping[str, str]) -> str:
+    """Returns the end of a face's text form."""
+    return "".join(f"+{quote(column, safe='')}={quote(value, safe='')}" for column, value in labels.items())
 
 
 def split_face(face: str) -> tuple[str, dict[str, str]]:
@@ -139,6 +143,28 @@ def read_code(generator: GeneratorNetwork, face: str) -> Tensor:
         raise FaceganError("expected a face with finite numbers; found NaN or infinity; choose another face")
     code = torch.from_numpy(values.astype(np.float32)).reshape(-1, size).expand(rows, size)
     return code[None].to(device_of(generator))
+
+
+def relabel(generator: GeneratorNetwork, face: str, changes: Sequence[Given]) -> list[str]:
+    """Returns a face in text form once for each change of its labels, which keeps all others; empty if its labels are unknown.
+
+    Args:
+        changes: positions of values by column.
+    """
+    size, columns = generator.latent_size, generator.labels.columns
+    if face.startswith("~"):
+        if has_styles(generator):  # styles do not tell which part comes from labels
+            return []
+        code = read_code(generator, face)[0]  # (1, L)
+        return [write_code(torch.cat([code[:, :size], replace(code[:, size:], columns, change)], 1)) for change in changes]
+    read_seeded(generator, face)  # raises FaceganError for an invalid face
+    name, given = split_face(face)
+    seed, number, _ = name.split("-")
+    latents = seeded_latents(generator, MOST_FACES, int(seed), check(given, columns))[int(number)]
+    (labels,) = decode(latents[None, size:], columns)
+    values = {column.name: column.values for column in columns}
+    changed = [labels | {name: values[name][position] for name, position in change.items()} for change in changes]
+    return [name + write_labels(labels) for labels in changed]
 
 
 def blend(generator: GeneratorNetwork, codes: Tensor, weights: Tensor) -> Tensor:

@@ -42,6 +42,10 @@ RECALL = "The share of real images that are similar to generated images: does th
 DENSITY = "Like precision, but less affected by outliers: how many real images are similar to a generated one. About 1 for real images."
 COVERAGE = "Like recall, but less affected by outliers: the share of real images with a generated image as a near neighbour. From 0 to 1."
 INCEPTION = "How confident and varied a classifier's predictions for the generated images are. It ignores real images; prefer other scores."
+LABELS = (
+    "Do generated faces show their labels? A classifier, trained on real images, recognises them in this share; rare values count as much "
+    "as frequent ones. For real images it is the share that the same classifier recognises, and before training what guessing gets."
+)
 KINDS = (
     Kind(("fd_pixels16",), "Structure and variety", "lower", STRUCTURE, is_main=True),
     Kind(("precision_pixels16",), "Share that looks real, in structure", "higher", PRECISION_STRUCTURE),
@@ -52,6 +56,7 @@ KINDS = (
     Kind(("recall",), "Recall", "higher", RECALL),
     Kind(("density",), "Density", "higher", DENSITY),
     Kind(("coverage",), "Coverage", "higher", COVERAGE),
+    Kind(("label_accuracy",), "Labels that are shown", "higher", LABELS),
     Kind(("inception_score",), "Inception score", "higher", INCEPTION),
 )
 

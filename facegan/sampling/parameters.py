@@ -11,7 +11,7 @@ class SampleParameters(Section):
     """What to draw.
 
     Attributes:
-        seed: of the latents.
+        seed: random seed of the faces; the same seed gives the same faces.
         count: number of single faces.
         truncation: values below 1 move latents or styles toward their mean, for more typical and less varied faces.
     """

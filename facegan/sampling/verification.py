@@ -150,7 +150,7 @@ def draw(generator: GeneratorNetwork, faces: Sequence[str], labels: Mapping[str,
         for number, image in generate_numbered(generator, parameters, list(names), given, quiet=True):
             yield names[number], image.permute(1, 2, 0).numpy()
     for face in faces:
-        if face.startswith("~"):
+        if face.startswith("~") or "+" in face:  # a code, or a seeded face with labels
             yield face, codes.render(generator, codes.read_faces(generator, [face]))[0].permute(1, 2, 0).cpu().numpy()
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from facegan.common.errors import FaceganError, printable
+from facegan.common.labels import find_positions
 from facegan.common.shards import Split
 from facegan.models.generator_file import Card
 from facegan.models.latents import generate_images, seeded_latents
@@ -22,6 +23,7 @@ from facegan.models.registry import build_generator, describe_model
 from facegan.scoring import structure
 from facegan.scoring.extractors import BATCH, Extractor, name_frechet
 from facegan.scoring.face_share import measure_face_share, watch_for_faces
+from facegan.scoring.label_accuracy import LABEL_ACCURACY, METHOD, measure_label_accuracy
 from facegan.scoring.memorisation import CHANCE, Memorisation, draw_sheet, measure_memorisation
 from facegan.scoring.neighbourhoods import find_neighbours
 from facegan.scoring.parameters import FEWEST_IMAGES, EvaluateParameters
@@ -41,7 +43,8 @@ def evaluate(
     """Returns a report on ``parameters.images`` generated faces, and their features (images, D).
 
     The report contains the scores by name, their intervals for another seed, the scores of real images against other real images (the
-    floor) and of an untrained generator, the memorisation test, the share of images with a face, and the protocol.
+    floor) and of an untrained generator, the memorisation test, the share of images with a face, the label accuracy of a labelled
+    generator, and the protocol.
 
     Raises:
         FaceganError: the reference was made with another extractor or other weights, or from images of another size than the generator's.
@@ -66,6 +69,15 @@ def evaluate(
     if share := measure_face_share(faces, reference, shards):
         report["share_with_face"] = dataclasses.asdict(share)
     protocol = Protocol(**dataclasses.asdict(reference.protocol), generated=parameters.images, seed=parameters.seed)
+    if columns := generator.labels.columns:
+        latents = seeded_latents(generator, parameters.images, parameters.seed)
+        labels = find_positions(latents[:, generator.latent_size :], columns)
+        if accuracy := measure_label_accuracy(features, labels, columns, reference, shards):
+            for part, key in (("generated", "generated"), ("floor", "real"), ("untrained", "guessing"), ("another_seed_95", "margin")):
+                report[part] = report[part] | ({LABEL_ACCURACY: accuracy[key]} if key in accuracy else {})
+            report["labels"] = accuracy["columns"]
+            method = f"{METHOD}; {accuracy['fitted_on']} training images; mean of {', '.join(accuracy['columns'])}"
+            protocol = dataclasses.replace(protocol, labels=method)
     return round_numbers(report | {"protocol": protocol.as_plain()}), features.network
 
 
@@ -108,13 +120,15 @@ def summarise(report: Report, space: str) -> Report:
         metrics |= {"memorised": test["detected"], "memorised_p": test["combined_chance"]}
     elif "memorisation_untested" in report:
         metrics["memorised"] = describe_memorisation(report)
+    ends = {LABEL_ACCURACY: scores, f"{LABEL_ACCURACY}_real": report.get("floor", {})}
+    metrics |= {name: values[LABEL_ACCURACY] for name, values in ends.items() if LABEL_ACCURACY in values}
     return dict(sorted(metrics.items())) | {"protocol": report["protocol"]["fingerprint"]}
 
 
 def describe(report: Report, space: str) -> str:
-    """Returns the scores, the memorisation test, the share of images with a face, and a note on other training data, one line each."""
-    lines = (describe_scores(report, space), introduce_memorisation(report), describe_faces(report), describe_data(report))
-    return "\n".join(filter(None, lines))
+    """Returns the scores, the label accuracy, the memorisation test, the share of images with a face, and a note on other training data."""
+    parts = (describe_scores(report, space), describe_labels(report), introduce_memorisation(report))
+    return "\n".join(filter(None, (*parts, describe_faces(report), describe_data(report))))
 
 
 def describe_scores(report: Report, space: str) -> str:
@@ -124,8 +138,9 @@ def describe_scores(report: Report, space: str) -> str:
         "structure and variety": name_frechet(structure.NAME),
         "share that looks real": f"precision_{structure.NAME}",
         "share of the real variety": f"recall_{structure.NAME}",
+        "labels that are shown": LABEL_ACCURACY,
     }
-    return "\n".join(f"{title}: {describe_score(report, name)}" for title, name in names.items())
+    return "\n".join(f"{title}: {describe_score(report, name)}" for title, name in names.items() if name in report["generated"])
 
 
 def describe_score(report: Report, name: str) -> str:
@@ -134,6 +149,15 @@ def describe_score(report: Report, name: str) -> str:
     listed = ", ".join(f"{title} {value:.4g}" for title, value in ends.items() if value is not None)
     text = f"{name} {report['generated'][name]:.4g}, another seed within ±{report['another_seed_95'][name]:.2g}"
     return f"{text} ({listed})" if listed else text
+
+
+def describe_labels(report: Report) -> str:
+    """Returns the label accuracy of each column, on one line; empty without labels."""
+    columns = []
+    for name, part in report.get("labels", {}).items():
+        real = f"real images {part['real']:.2f}, " if "real" in part else ""
+        columns.append(f"{printable(name)} {part['generated']:.2f} ({real}guessing {part['guessing']:.2f})")
+    return f"labels recognised in generated images: {', '.join(columns)}" if columns else ""
 
 
 def describe_memorisation(report: Report) -> str:

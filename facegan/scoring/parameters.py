@@ -19,9 +19,9 @@ class EvaluateParameters(Section):
     Attributes:
         extractor: the feature space; see ``facegan.scoring.extractors.EXTRACTORS``.
         weights: a local file with the extractor's weights; null: the published weights.
-        images: number of generated images, and of real images.
+        images: number of generated images, and of real images; scores with different numbers are not comparable.
         memorisation_images: number of training images in the nearest-neighbour search; null: all.
-        seed: of the generated images.
+        seed: random seed of the generated images.
     """
 
     extractor: ExtractorName

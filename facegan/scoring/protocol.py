@@ -66,11 +66,14 @@ class PictureProtocol(RealProtocol):
     @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits: a hash of all fields."""
-        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(self._fields(), sort_keys=True).encode()).hexdigest()[:12]
 
     def as_plain(self) -> dict[str, Any]:
-        """Returns the fingerprint and the fields, as values that JSON can hold."""
-        return {"fingerprint": self.fingerprint, **dataclasses.asdict(self)}
+        """Returns the fingerprint and the fields, as values that JSON can hold; ``labels`` only if there are any."""
+        return {"fingerprint": self.fingerprint, **self._fields()}
+
+    def _fields(self) -> dict[str, Any]:
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "labels" or value}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,9 +85,11 @@ class Protocol(PictureProtocol):
         truncation: of the latents; 1 is none.
         averaged: whether the weights are the moving average (EMA), which generator.safetensors holds.
         rounding: how the generator's output is converted to uint8.
+        labels: how the label accuracy is measured; empty without labels.
     """
 
     seed: int
     truncation: float = 1.0
     averaged: bool = True
     rounding: str = ROUNDING
+    labels: str = ""

@@ -214,4 +214,4 @@ def answer_face(studio: Studio, query: requests.Request, face: Tensor, text: str
 
 def mark_wall(studio: Studio, query: requests.Wall) -> Mark:
     """Returns the mark of a wall."""
-    return studio.mark(query.generator, "grid", codes.name_faces(query.seed, query.count, query.truncation))
+    return studio.mark(query.generator, "grid", query.name_faces())

@@ -16,6 +16,7 @@ from torch import Tensor
 from facegan.common.errors import FaceganError
 from facegan.common.marks import Mark
 from facegan.common.pictures import make_grid
+from facegan.sampling.codes import split_face
 from facegan.studio import requests
 from facegan.studio.pictures import as_uri, choose_columns, write_png
 
@@ -83,8 +84,9 @@ def describe_face(name: str) -> str:
     """Returns a face's description for screen readers."""
     if name.startswith("~"):
         return "a face made here"
+    name, labels = split_face(name)
     seed, index, truncation = name.split("-")
-    return f"face {index} of seed {seed}, truncation {truncation}"
+    return f"face {index} of seed {seed}, truncation {truncation}" + "".join(f", {column} {value}" for column, value in labels.items())
 
 
 def offer_faces(faces: Sequence[str], selected: str) -> gr.Dropdown:

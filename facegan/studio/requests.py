@@ -7,7 +7,7 @@ import pydantic
 from pydantic import Field
 
 from facegan.common.errors import printable
-from facegan.sampling.codes import HIGHEST_SEED, MOST_FACES
+from facegan.sampling.codes import HIGHEST_SEED, MOST_FACES, name_faces
 from facegan.sampling.directions import COUNT, REACH
 
 MAX_PICKED = 8
@@ -26,6 +26,9 @@ Amount = Annotated[float, Field(ge=-2 * REACH, le=2 * REACH, allow_inf_nan=False
 Weight = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+Label = Annotated[str, Field(max_length=1000, pattern="^[^=]+=", description="a label that all faces have, such as glasses=yes")]
+
+
 class Request(pydantic.BaseModel):
     """A request to one generator."""
 
@@ -39,6 +42,16 @@ class Wall(Request):
     seed: Seed = 0
     count: Count = 64
     truncation: Truncation = 1.0
+    label: Annotated[list[Label], Field(max_length=100)] = []
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels, as values by column."""
+        return dict(label.split("=", 1) for label in self.label)
+
+    def name_faces(self) -> list[str]:
+        """Returns the faces as text."""
+        return name_faces(self.seed, self.count, self.truncation, self.labels)
 
 
 class Faces(Request):

@@ -10,6 +10,7 @@ from torch import Tensor
 from facegan.common.devices import reproducible
 from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file
+from facegan.common.labels import check
 from facegan.common.marks import Mark
 from facegan.common.pictures import from_bytes, to_bytes
 from facegan.models.network import GeneratorNetwork
@@ -18,6 +19,7 @@ from facegan.models.registry import count_parameters
 from facegan.parameters import read_parameters
 from facegan.sampling import codes
 from facegan.sampling.directions import COUNT, REACH, find_directions, move, name_direction, read_names
+from facegan.sampling.label_sheet import choose_rows
 from facegan.studio import requests
 from facegan.studio.exports import Exported, Exports
 from facegan.studio.finding import Found, find, open_features
@@ -52,7 +54,23 @@ class Studio:
     def draw_wall(self, request: requests.Wall) -> Tensor:
         """Returns faces (N, 3, H, W) in uint8."""
         with self.use(request.generator) as loaded:
-            return draw(loaded.network, codes.draw_codes(loaded.network, request.seed, request.count, request.truncation))
+            given = check(request.labels, loaded.network.labels.columns)
+            return draw(loaded.network, codes.draw_codes(loaded.network, request.seed, request.count, request.truncation, given))
+
+    def list_labels(self, generator: str) -> list[str]:
+        """Returns the labels that faces can have, such as ``glasses=yes``; none for an unlabelled generator."""
+        with self.use(generator) as loaded:
+            return [f"{column.name}={value}" for column in loaded.network.labels.columns for value in column.values]
+
+    def relabel(self, request: requests.Previews) -> tuple[list[str], list[str]]:
+        """Returns the same face as text with each value of each label, and a caption for each; none if its labels are unknown."""
+        with self.use(request.generator) as loaded:
+            labels = loaded.network.labels
+            rows = choose_rows(labels)
+            values = {column.name: column.values for column in labels.columns}
+            captions = [f"{name} = {values[name][position]}" for name, position in rows]
+            faces = codes.relabel(loaded.network, request.face, [{name: position} for name, position in rows]) if rows else []
+            return faces, captions[: len(faces)]
 
     def draw_faces(self, request: requests.Faces) -> Tensor:
         """Returns faces (N, 3, H, W) in uint8."""

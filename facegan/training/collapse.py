@@ -3,7 +3,7 @@
 There are two signs, each of which must last: a saturated discriminator (it separates real from generated images with such certainty that
 the generator no longer learns), or lost diversity (the generator generates one image). A bad phase is not a collapse: the tutorials'
 DCGAN saturates in its first epoch and recovers. Single rows fluctuate, so the signs are read from a running mean. The thresholds were
-chosen on recorded runs of both kinds; docs/training.md shows them, and tests/training/recorded_runs contains them.
+chosen on recorded runs of both kinds; docs/measurements/training.md shows them, and tests/training/recorded_runs contains them.
 """
 
 import dataclasses

@@ -1,7 +1,8 @@
 """The dry run: networks, images, steps, estimated time and memory of a training run, without running it.
 
 A few steps and one picture are measured, and multiplied by their number in the run; where a step takes seconds, a smaller batch is measured
-and scaled up. So the answer comes within a minute, and writes nothing. docs/training.md compares its estimates with complete runs.
+and scaled up. So the answer comes within a minute, and writes nothing. docs/measurements/training.md compares its estimates with complete
+runs.
 """
 
 import itertools

@@ -17,6 +17,7 @@ from facegan.common.signals import Interrupted, Interruption
 from facegan.models.parameters import ModelParameters
 from facegan.training.agreement import check_agreement
 from facegan.training.checkpoint import Checkpointer, RunFolder
+from facegan.training.events import Events
 from facegan.training.hardware import Hardware
 from facegan.training.history import (
     JUDGED,
@@ -108,9 +109,13 @@ def train(trainer: Trainer, run: RunFolder | None, folders: Folders, checkpoint_
             wait_for_lock(trainer.world, run, interruption)
             restore(trainer, run, accept_code_change)
             checkpointer = Checkpointer(trainer, checkpoint_seconds)
+            folder = run.path / "tensorboard" if run else None
             total, done = count_end(trainer.parameters), trainer.images_seen
-            with Progress("training", total, "images", done, quiet=not trainer.world.is_main) as progress:
-                run_loop(trainer, run, checkpointer, interruption, progress)
+            with (
+                Events(folder, trainer) as events,
+                Progress("training", total, "images", done, quiet=not trainer.world.is_main) as progress,
+            ):
+                run_loop(trainer, run, checkpointer, interruption, progress, events)
         complete(trainer)
         if run:
             run.keep_as_finished(trainer.images_seen)
@@ -121,7 +126,14 @@ def train(trainer: Trainer, run: RunFolder | None, folders: Folders, checkpoint_
             run.release()
 
 
-def run_loop(trainer: Trainer, run: RunFolder | None, checkpointer: Checkpointer, interruption: Interruption, progress: Progress) -> None:
+def run_loop(
+    trainer: Trainer,
+    run: RunFolder | None,
+    checkpointer: Checkpointer,
+    interruption: Interruption,
+    progress: Progress,
+    events: Events,
+) -> None:
     """Trains until all images have been shown.
 
     Raises:
@@ -141,6 +153,7 @@ def run_loop(trainer: Trainer, run: RunFolder | None, checkpointer: Checkpointer
             progress.annotate(describe_row(row))
         if trainer.quick_score and parameters.score_every_images and is_due(trainer, parameters.score_every_images):
             add_score(trainer)
+        events.update(trainer)
 
         picture_due = is_due(trainer, parameters.progress_images)
         signal, checkpoint_due = trainer.world.agree(interruption.check(), int(checkpointer.is_checkpoint_due()))
@@ -151,6 +164,7 @@ def run_loop(trainer: Trainer, run: RunFolder | None, checkpointer: Checkpointer
             continue
         if run and picture_due:
             save_picture(run.picture(trainer.images_seen), trainer)
+            events.add_picture(trainer.images_seen, run.picture(trainer.images_seen))
         if run:
             checkpointer.save(run, is_good=picture_due)
         if signal:

@@ -28,19 +28,32 @@ class TrainParameters(Section):
 
     Attributes:
         objective: the losses of both networks; see ``facegan.training.losses``.
-        penalty, gamma: the gradient penalty and its weight ("auto": from resolution and data).
-        penalty_interval, penalty_stride: the penalty is computed in every n-th step, for every n-th image.
-        optimizer, lr, discriminator_lr_ratio, betas, clip_value: the discriminator's learning rate is lr times the ratio; betas are Adam's,
-            the second one a number or a pair; rmsprop follows Keras, including its decay of the rate; gradients are clipped to ±clip_value.
-        batch, images: real images per step, and in total.
+        penalty: the penalty on the discriminator's gradient: r1 at real images, r1_r2 at real and generated ones, wgan_gp between them.
+        gamma: the weight of the penalty ("auto": from the resolution and the number of images).
+        penalty_interval: the penalty is computed in every n-th step, with n times the weight; larger is cheaper.
+        penalty_stride: the penalty is computed for every n-th image of each step; larger is cheaper.
+        optimizer: adam, or rmsprop as in Keras, including its decay of the rate.
+        lr: learning rate of the generator.
+        discriminator_lr_ratio: the discriminator's learning rate is ``lr`` times this ratio.
+        betas: Adam's two decay rates; the second one is a number or a pair.
+        clip_value: gradients are clipped to ±clip_value (null: not).
+        schedule_images: length of the schedules of all pairs (null: no pairs).
+        batch: real images per step.
+        images: real images shown in total; time is proportional to it.
         start_from: the model folder of an earlier run whose networks are loaded first (null: random weights).
-        fresh_batch: the generator's update uses its own images.
-        order, flip: of the training images.
-        augment, augment_strength: augmentation of what the discriminator sees; see ``facegan.training.augmentation``.
+        fresh_batch: the generator's update uses its own images, not those of the discriminator's update; slower.
+        order: order of the training images.
+        flip: half of the training images are mirrored.
+        augment: augmentation of what the discriminator sees: none, full, or names separated by commas; see
+            ``facegan.training.augmentation``.
+        augment_strength: the probability of each transformation, or adaptive.
         ema_halflife_images: the moving average halves the weight of the past in this number of images.
         progress_images: images between two progress pictures.
         score_every_images: images between two quick scores (null: none); the best-scoring weights are kept next to the last.
-        seed, device, precision, processes: how it runs.
+        seed: random seed of the training.
+        device: where to compute ("auto": a GPU if there is one).
+        precision: number format of convolutions ("auto": bf16 if the hardware supports it).
+        processes: processes on this machine, one per GPU; each takes an equal part of the batch.
         microbatch: images that the networks process at the same time ("auto": as many as fit into a GPU's memory).
         cuda_graph: whether a CUDA GPU replays steps from graphs ("auto") or runs them eagerly ("off").
         on_collapse: whether a collapse stops the training or is only reported.

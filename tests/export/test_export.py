@@ -21,6 +21,7 @@ from small_generators import SMALL, build_small, write_small
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file, write_sealed_json
+from facegan.common.labels import decode
 from facegan.common.pictures import to_bytes
 from facegan.export.card import read_facts, write_card
 from facegan.export.folder import export
@@ -37,7 +38,10 @@ pytest.importorskip("onnxscript", reason=f"exports need their packages; {HOW}")
 onnxruntime = pytest.importorskip("onnxruntime", reason=f"exports need their packages; {HOW}")
 
 
-@pytest.fixture(scope="module", params=SMALL)
+LABELLED = [f"{name}+labels" for name in ("dcgan", "r3gan", "resnet", "stylegan2")]
+
+
+@pytest.fixture(scope="module", params=[*SMALL, *LABELLED])
 def exported(request, tmp_path_factory):
     """The exported folder of one model, and its generator."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -56,10 +60,12 @@ def test_onnx_draws_the_same_pictures(exported):
     assert str(ROOT).encode() not in content and b"stack_trace" not in content and b".py" not in content  # no path of this machine
     session = onnxruntime.InferenceSession(folder / "generator.onnx", providers=["CPUExecutionProvider"])
     latents = seeded_latents(generator, 64, 5)  # not the ones that the export compares
+    size, labels = generator.latent_size, generator.labels.size
     with torch.inference_mode():
         expected = to_bytes(generator(latents))
     for batch in (64, 1, 7):
-        found = to_bytes(torch.from_numpy(session.run(["images"], {"latents": latents[:batch].numpy()})[0]))
+        inputs = {"latents": latents[:batch, :size].numpy()} | ({"labels": latents[:batch, size:].numpy()} if labels else {})
+        found = to_bytes(torch.from_numpy(session.run(["images"], inputs)[0]))
         assert (found.int() - expected[:batch].int()).abs().max() <= 1
     assert expected.float().std() > 20  # a difference would be visible
 
@@ -80,16 +86,20 @@ def test_plain_torch_draws_the_same_pictures(exported):
     assert imports == ["base64", "zlib", "torch"]
     space = {}
     exec(source, space)
-    latents = space["draw_latents"](5, seed=9)
-    assert torch.equal(latents, seeded_latents(generator, 5, 9))
+    latents, expected = space["draw_latents"](5, seed=9), seeded_latents(generator, 5, 9)
+    assert torch.equal(latents, expected[:, : generator.latent_size])
+    labels = [space["choose_labels"](5, hair="grey")] if generator.labels.size else []
     with torch.inference_mode():
-        assert torch.equal(space["forward"](generator.state_dict(), latents), generator(latents))
+        expected = generator(torch.cat([latents, *labels], 1))
+        assert torch.equal(space["forward"](generator.state_dict(), latents, *labels), expected)
+    if labels:
+        assert decode(labels[0], generator.labels.columns) == [{"glasses": "no", "hair": "grey"}] * 5
 
 
 def test_the_page_draws_the_same_pictures_offline(exported, browser):
     folder, generator = exported
     assert "</script><b>" not in (folder / "page.html").read_text()
-    code = seeded_latents(generator, 1, 3)
+    code, size = seeded_latents(generator, 1, 3), generator.latent_size
     shift = find_directions(generator)[:2].sum(0)
     with torch.inference_mode():
         moved = move(encode(generator, code, 0.7), shift[None], torch.ones(1, 1))
@@ -98,7 +108,8 @@ def test_the_page_draws_the_same_pictures_offline(exported, browser):
         visitor.page.wait_for_selector("#many[data-filled=yes]")
         for picture, arguments in zip(expected, ((1, [0.0] * len(shift)), (0.7, shift.tolist())), strict=True):
             found = visitor.page.evaluate(
-                "async ([z, t, s]) => Array.from((await facegan.draw(z, t, s)).pixels)", [code[0].tolist(), *arguments]
+                "async ([z, t, s, l]) => Array.from((await facegan.draw(z, t, s, l)).pixels)",
+                [code[0, :size].tolist(), *arguments, code[0, size:].tolist()],
             )
             pixels = torch.tensor(found).reshape(*picture.shape[1:], 4)[:, :, :3].permute(2, 0, 1)
             assert (pixels - picture.int()).abs().max() <= 3  # half precision

@@ -92,6 +92,10 @@ def test_wrong_end_record_is_reported(tmp_path, offset, format, value, problem):
     assert problem in refuse(edit(path, path.read_bytes().rindex(b"PK\x05\x06") + offset, format, value))
 
 
+def test_empty_archive_has_no_files(tmp_path):
+    assert ZipStore(write_zip(tmp_path / "a.zip", {})).names == []
+
+
 def test_overlapping_members_are_rejected(tmp_path):
     """A few kilobytes that are shared by all entries could expand to terabytes."""
     path = write_zip(tmp_path / "a.zip", PHOTOS)

@@ -1,7 +1,7 @@
 """Shards, extractors and references for the tests of scoring."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,19 @@ def open_lite() -> Extractor:
     return open_extractor("efficientnet_lite0", device="cpu")
 
 
-def write_shards(folder: Path, train: Iterable[np.ndarray], holdout: Iterable[np.ndarray] = ()) -> Index:
-    """Writes shards of images (3, H, W) in uint8."""
-    train = list(train)
-    with ShardWriter(folder, train[0].shape[-1]) as writer:
+def write_shards(
+    folder: Path,
+    train: Iterable[np.ndarray],
+    holdout: Iterable[np.ndarray] = (),
+    columns: Mapping[str, Sequence[str]] | None = None,
+    labels: Iterable[Sequence[int]] = (),
+) -> Index:
+    """Writes shards of images (3, H, W) in uint8, with the labels of all of them, in the same order."""
+    train, rows = list(train), iter(labels)
+    with ShardWriter(folder, train[0].shape[-1], columns=columns) as writer:
         for split, images in (("train", train), ("holdout", holdout)):
             for image in images:
-                writer.add(split, image)
+                writer.add(split, image, next(rows, ()))
         return writer.finish(crop="none", filter="lanczos", source_fingerprint="drawn")
 
 

@@ -16,6 +16,7 @@ from facegan.common.config import read_yaml
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import from_bytes
 from facegan.models.generator_file import Card, save_generator
+from facegan.models.network import GeneratorNetwork
 from facegan.models.parameters import DCGANParameters
 from facegan.models.registry import build_generator
 from facegan.scoring.evaluate import describe_data, evaluate
@@ -72,7 +73,7 @@ def test_another_seed_is_within_the_interval():
         assert widths[name] < 8 * values.std(), name  # not much wider than 2.8 deviations, which contain 95% of the differences
 
 
-class Replay(torch.nn.Module):
+class Replay(GeneratorNetwork):
     """A generator that returns given images with a little noise; the latents select the image."""
 
     latent_size, latent_distribution = 40, "normal"

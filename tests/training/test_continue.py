@@ -139,7 +139,7 @@ def test_generator_can_be_loaded_from_a_checkpoint(runs):
     runs.train(images=SHORT)
     (state,) = runs.folders.checkpoints.glob("*/finished/*/state.ckpt")
     (generator, card), (other, expected) = load_generator(state), load_generator(runs.folders.model / "generator.safetensors")
-    assert card == expected.model_copy(update={"sha256": None}) and card.images_seen == SHORT
+    assert card == expected and card.images_seen == SHORT
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in generator.state_dict().items())
 
 

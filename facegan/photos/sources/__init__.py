@@ -1,4 +1,4 @@
-"""Sources of photos: drawn avatars, Kaggle, a local folder, zip archives.
+"""Sources of photos: drawn avatars, Kaggle, the Hugging Face hub, a local folder, archives.
 
 In: the section ``data``. Out: ``data/raw`` with one archive (or, for a folder, the list of its photos) and manifest.json. Each
 source is a function ``(parameters, raw, home) -> Manifest`` that fills the empty folder ``raw``.
@@ -9,11 +9,13 @@ from pathlib import Path
 
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import lock_folder
+from facegan.photos.formats import ARCHIVES
 from facegan.photos.manifest import ARCHIVE, FILES, LABELS, MANIFEST, Manifest, write_manifest
 from facegan.photos.parameters import DataParameters
 from facegan.photos.sources.archive import take_archive
 from facegan.photos.sources.avatars import draw_avatars
 from facegan.photos.sources.folder import list_folder
+from facegan.photos.sources.huggingface import take_huggingface
 from facegan.photos.sources.kaggle import take_kaggle
 
 SOURCES: dict[str, Callable[[DataParameters, Path, Path], Manifest]] = {
@@ -21,6 +23,7 @@ SOURCES: dict[str, Callable[[DataParameters, Path, Path], Manifest]] = {
     "kaggle": take_kaggle,
     "folder": list_folder,
     "archive": take_archive,
+    "huggingface": take_huggingface,
 }
 
 
@@ -45,12 +48,12 @@ def download(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
 
 def describe_no_photos(manifest: Manifest) -> str:
     """Returns, for an error message, what was found instead of photos, and what to do."""
-    if ".zip" not in manifest.left_out:
+    if not any(kind in ARCHIVES or kind in (".gz", ".xz", ".zst") for kind in manifest.left_out):
         return f"none (searched for .jpg, .png and similar), only {manifest.describe_left_out() or 'nothing'}; check data.path"
     if manifest.archive is None:
-        return "a zip file, not photos; set data.source to archive, and data.path to that zip file, or to the folder that contains several"
+        return "an archive, not photos; set data.source to archive, and data.path to that archive, or to the folder that contains several"
     return (
-        "a zip file inside the zip file; unpack it, and set data.path to the inner zip file, "
+        "an archive inside the archive; unpack it, and set data.path to the inner archive, "
         "or data.source to folder and data.path to the unpacked photos"
     )
 

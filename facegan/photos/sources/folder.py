@@ -12,6 +12,7 @@ from zipfile import is_zipfile
 
 from facegan.common.errors import FaceganError, printable
 from facegan.common.progress import Progress
+from facegan.photos.formats import ARCHIVES
 from facegan.photos.given import find_given
 from facegan.photos.labels import choose_labelled_photos, write_labels
 from facegan.photos.manifest import Manifest, escape_name, write_files
@@ -33,7 +34,8 @@ def list_folder(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
     """
     folder = find_given(str(parameters.path), home, "a folder of photos")
     if not folder.is_dir():
-        found = "a zip file; set data.source to archive" if is_zipfile(folder) else "a file; set data.path to the folder that contains it"
+        is_archive = is_zipfile(folder) or folder.name.lower().endswith(ARCHIVES)
+        found = "an archive; set data.source to archive" if is_archive else "a file; set data.path to the folder that contains it"
         raise FaceganError(f"data.path: expected a folder of photos at {printable(str(folder))}; found {found}")
     not_entered: Counter[str] = Counter()
     found_files = list(walk(folder, not_entered))

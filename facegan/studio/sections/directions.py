@@ -8,11 +8,12 @@ import gradio as gr
 from facegan.sampling.directions import COUNT, LONGEST_NAME, REACH
 from facegan.studio import requests
 from facegan.studio.components import QUIET, Grid, face_grid, offer_faces, report_errors, show_faces
-from facegan.studio.page import Page, add_pick
+from facegan.studio.page import SEND_PICKS, Page, add_pick, clean_picks
 
 ABOUT = (
     "The directions that change the generator's faces most, computed from its weights (SeFa, Shen and Zhou 2021). Move a slider or click a "
-    "preview. The name that you give to a direction is stored with the generator."
+    "preview. The name that you give to a direction is stored with the generator. If the generator has labels, the first row shows the "
+    "same face with each of them; click one to pick it."
 )
 DEFAULT_FACE = "0-0-1"
 STEPS = [f"{step:+d}" if step else "0" for step in range(-REACH, REACH + 1)]  # the captions of the previews
@@ -29,6 +30,7 @@ def build(page: Page) -> None:
             with gr.Row():
                 keep, reset = gr.Button("Pick this face", min_width=100), gr.Button("Back to 0", min_width=100)
         with gr.Column(scale=2, min_width=300):
+            relabelled = face_grid(elem_id="relabelled")
             rows = [build_row(number) for number in range(COUNT)]
     names, amounts, previews = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
 
@@ -44,7 +46,15 @@ def build(page: Page) -> None:
         ]
         shown += [{"faces": []}] * (COUNT - len(shown))
         stored = page.studio.read_names(generator)
-        return [offer_faces(faces, face), *shown, *(stored.get(number, "") for number in range(COUNT)), *move(generator, face, *values)]
+        others, captions = page.studio.relabel(requests.Previews(generator=generator, face=face))
+        labels = page.show(generator, others, picked=clean_picks(picks), captions=captions, labels=captions) if others else {"faces": []}
+        return [
+            offer_faces(faces, face),
+            labels,
+            *shown,
+            *(stored.get(number, "") for number in range(COUNT)),
+            *move(generator, face, *values),
+        ]
 
     def move(generator: str, face: str, *values: float) -> tuple[Grid, str]:
         drawn, name = page.studio.move(requests.Move(generator=generator, face=face, amount=list(values)))
@@ -55,12 +65,13 @@ def build(page: Page) -> None:
         "directions",
         update,
         [page.generator, page.picks, selected, *amounts],
-        [selected, *previews, *names, result, moved_face],
+        [selected, relabelled, *previews, *names, result, moved_face],
         also=[selected.input],
     )
     moves = [amount.change for amount in amounts]
     gr.on(moves, report_errors(move), [page.generator, selected, *amounts], [result, moved_face], trigger_mode="always_last", **QUIET)
     reset.click(lambda: [0] * COUNT, None, amounts, **QUIET)
+    relabelled.pick(None, None, page.picks, js=SEND_PICKS, trigger_mode="multiple", **QUIET)
     keep.click(add_pick, [page.picks, moved_face], page.picks, **QUIET)
     for number, (name, amount, preview) in enumerate(rows):
         preview.pick(take_step, None, amount, **QUIET)

@@ -27,14 +27,15 @@ def build(page: Page) -> None:
         count = gr.Slider(1, codes.MOST_FACES, 64, step=1, label="Faces", min_width=200)
         truncation = gr.Slider(0.05, 1.5, 1.0, step=0.05, label="Truncation (lower: more typical)", min_width=240)
         new = gr.Button("New seed", variant="primary", min_width=120, scale=0)
+    labels = gr.Dropdown([], value=[], multiselect=True, label="Labels (empty: as often as in the training data)", visible=False)
     wall = face_grid(elem_id="wall")
     saving = text(elem_id="saving")
-    inputs, outputs = [page.generator, seed, count, truncation, page.picks], [wall, saving]
+    inputs, outputs = [page.generator, seed, count, truncation, labels, page.picks], [wall, saving]
 
     @report_errors
     def draw(*values: Any) -> tuple[Grid, str]:
         request, picks = read(*values)
-        names = codes.name_faces(request.seed, request.count, request.truncation)
+        names = request.name_faces()
         mark = page.studio.mark(request.generator, "grid", names)
         grid = show_faces(page.studio.draw_wall(request), names, mark, picks, address=write_link(request, picks))
         return grid, show_links(request, picks)
@@ -45,25 +46,38 @@ def build(page: Page) -> None:
 
     @report_errors
     def restore(picks: object, request: gr.Request) -> tuple[Any, ...]:
-        wall, names = read_link(dict(request.query_params), page.studio.generators)
+        values = dict(request.query_params) | {"label": request.query_params.getlist("label")}
+        wall, names = read_link(values, page.studio.generators)
         linked = request.query_params.get("picked", "")
         picks = [face for face in linked.split(" ") if codes.SEEDED.fullmatch(face)] if linked else clean_picks(picks)
         choice = gr.Dropdown(choices=names, value=wall.generator, interactive=len(names) > 1)
-        values = (wall.seed, wall.count, wall.truncation, picks)
-        return choice, *values, *draw(wall.generator, *values)
+        chosen = (wall.seed, wall.count, wall.truncation)
+        return choice, *chosen, offer_labels(wall.generator, wall.label), picks, *draw(wall.generator, *chosen, wall.label, picks)
 
-    triggers = [seed.input, count.input, truncation.input, page.generator.input]
+    def offer_labels(generator: str, chosen: list[str]) -> gr.Dropdown:
+        """Returns the update of the labels' drop-down."""
+        known = page.studio.list_labels(generator)
+        return gr.Dropdown(known, value=[label for label in chosen if label in known], visible=bool(known))
+
+    @report_errors
+    def change_generator(generator: str, *values: Any) -> tuple[Any, ...]:
+        *numbers, _, picks = values
+        return offer_labels(generator, []), *draw(generator, *numbers, [], picks)
+
+    triggers = [seed.input, count.input, truncation.input, labels.input]
     gr.on(triggers, draw, inputs, outputs, trigger_mode="always_last", **QUIET)
+    page.generator.input(change_generator, inputs, [labels, *outputs], trigger_mode="always_last", **QUIET)
     new.click(draw_new_seed, inputs, [seed, *outputs], trigger_mode="once", **QUIET)
     wall.pick(None, None, page.picks, js=SEND_PICKS, trigger_mode="multiple", **QUIET)
     page.picks.change(report_errors(lambda *values: show_links(*read(*values))), inputs, saving, trigger_mode="always_last", **QUIET)
     page.open.change(lambda current, *values: draw(*values) if current == "wall" else gr.skip(), [page.open, *inputs], outputs, **QUIET)
-    page.blocks.load(restore, page.picks, [page.generator, seed, count, truncation, page.picks, *outputs], **QUIET)
+    page.blocks.load(restore, page.picks, [*inputs, *outputs], **QUIET)
 
 
-def read(generator: str, seed: int, count: int, truncation: float, picks: object) -> tuple[requests.Wall, list[str]]:
-    """Returns the wall that the controls describe, and the picked faces."""
-    return requests.Wall(generator=generator, seed=seed, count=count, truncation=truncation), clean_picks(picks)
+def read(generator: str, seed: int, count: int, truncation: float, labels: list[str], picks: object) -> tuple[requests.Wall, list[str]]:
+    """Returns the wall that the controls describe, and the picked faces. Of several values of one label, the last counts."""
+    last = {label.split("=", 1)[0]: label for label in labels}
+    return requests.Wall(generator=generator, seed=seed, count=count, truncation=truncation, label=list(last.values())), clean_picks(picks)
 
 
 def shareable(picks: list[str]) -> list[str]:
@@ -75,17 +89,18 @@ def write_link(wall: requests.Wall, picks: list[str]) -> str:
     """Returns a link that restores this wall and its picked faces."""
     picked = " ".join(shareable(picks))
     values = {"generator": wall.generator, "seed": wall.seed, "faces": wall.count, "truncation": f"{wall.truncation:g}"}
-    return "?" + urlencode(values | ({"picked": picked} if picked else {}))
+    return "?" + urlencode(values | ({"label": wall.label} if wall.label else {}) | ({"picked": picked} if picked else {}), doseq=True)
 
 
-def read_link(values: Mapping[str, str], generators: Generators) -> tuple[requests.Wall, list[str]]:
+def read_link(values: Mapping[str, Any], generators: Generators) -> tuple[requests.Wall, list[str]]:
     """Returns the wall that a link describes, and the known generators. Invalid parts are reported and replaced by the defaults."""
     names = list(generators.known())
     generator = values.get("generator") or generators.first()
     if generator not in names:
         gr.Warning(f"The link names a generator that does not exist here; showing {generators.first()} instead.")
         generator = generators.first()
-    given = {name: values[key] for name, key in (("seed", "seed"), ("count", "faces"), ("truncation", "truncation")) if key in values}
+    keys = {"seed": "seed", "count": "faces", "truncation": "truncation", "label": "label"}
+    given = {name: values[key] for name, key in keys.items() if key in values}
     try:
         return requests.Wall.model_validate({"generator": generator, **given}), names
     except ValidationError as error:
