@@ -57,7 +57,9 @@ def dry_run(
     labels = read_labels(folders.shards, "train") if has_data else []
 
     def make_trainer(batch: int) -> Trainer:
-        trainer = Trainer(index, images, model, parameters.model_copy(update={"batch": batch, "microbatch": "auto"}), hardware, labels=labels)
+        trainer = Trainer(
+            index, images, model, parameters.model_copy(update={"batch": batch, "microbatch": "auto"}), hardware, labels=labels
+        )
         if hardware.device.type == "cuda":
             trainer.set_microbatch(fit(trainer))
         return trainer
