@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facegan.common.config import Section, read_values, read_yaml
-from facegan.models.parameters import ModelParameters, find_conflicts
+from facegan.models.parameters import WITHOUT_LABELS, ModelParameters, find_conflicts
 from facegan.photos.parameters import DataParameters
 from facegan.preprocessing.parameters import PreprocessParameters
 from facegan.sampling.parameters import SampleParameters
@@ -28,6 +28,8 @@ class Parameters(Section):
     def problems(self) -> Iterator[str]:
         """Yields conflicts between sections."""
         yield from find_conflicts(self.model, self.preprocess.resolution, self.train.penalty_stride)
+        if self.data.labels and self.model.name in WITHOUT_LABELS:
+            yield f"data.labels: expected null for {self.model.name}, which has no labels; found {', '.join(self.data.labels)}"
 
 
 def read_parameters(path: Path) -> Parameters:

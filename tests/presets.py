@@ -45,9 +45,9 @@ COLUMNS = (
 
 
 def make_small_model(preset: str, grow_images: int) -> dict[str, Any]:
-    """Returns a preset's section ``model`` at a small width; networks that grow do so after ``grow_images`` images."""
+    """Returns a preset's section ``model`` at a small width; the demo's networks grow after ``grow_images`` images."""
     model = PRESETS[preset]["model"] | {"width": SIZES[PRESETS[preset]["model"]["name"]][0]}
-    return model | ({"grow_images": [grow_images for _ in model["grow_images"]]} if model.get("grow_images") else {})
+    return model | ({"grow_images": [grow_images]} if preset == "demo" else {})
 
 
 def change(preset: str, **sections: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,4 @@ def printable(text: str) -> str:
 
     They and bytes that are not Unicode appear as ``\\x1b``.
     """
-    if text.isprintable():  # fast, for the embedded pictures of a report
-        return text
     return "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in text)

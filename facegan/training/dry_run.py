@@ -16,7 +16,7 @@ import torch
 
 from facegan.common.devices import free_memory, measure_peak_memory_mb
 from facegan.common.progress import describe_seconds
-from facegan.common.shards import Index, Shard, open_split, read_index
+from facegan.common.shards import Index, Shard, open_split, read_index, read_labels
 from facegan.models.parameters import ModelParameters
 from facegan.models.registry import count_parameters
 from facegan.training.data import SHARE_OF_MEMORY
@@ -54,9 +54,12 @@ def dry_run(
     """
     start = time.process_time()  # starting Python and importing PyTorch takes about as long as its CPU time
     index, images, has_data = load_images(folders, resolution)
+    labels = read_labels(folders.shards, "train") if has_data else []
 
     def make_trainer(batch: int) -> Trainer:
-        trainer = Trainer(index, images, model, parameters.model_copy(update={"batch": batch, "microbatch": "auto"}), hardware)
+        trainer = Trainer(
+            index, images, model, parameters.model_copy(update={"batch": batch, "microbatch": "auto"}), hardware, labels=labels
+        )
         if hardware.device.type == "cuda":
             trainer.set_microbatch(fit(trainer))
         return trainer

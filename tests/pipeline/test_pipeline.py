@@ -128,6 +128,29 @@ def test_changed_number_reruns_its_stages_and_is_compared(project):
     run(project, "dvc", "checkout", "-q")
 
 
+def test_workflow_writes_its_comment(project):
+    workflow = read_yaml(ROOT / ".github/workflows/report.yml")
+    (script,) = (step["run"] for step in workflow["jobs"]["report"]["steps"] if step.get("name") == "Write the comment")
+    params = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(params.replace("lr: 0.002", "lr: 0.003"))
+    run(project, "env", "BASE=HEAD", "bash", "-ec", script)
+    (project / "params.yaml").write_text(params)
+    comment = (project / "report.md").read_text()
+    (project / "report.md").unlink()
+    assert (
+        re.search(r"\| params\.yaml +\| train\.lr +\| 0\.002 +\| 0\.003", comment)
+        and "![generated faces](data/samples/grid.png)" in comment
+    )
+
+
+def test_generator_is_an_artifact(project):
+    run(project, "git", "tag", "-am", "the first", "generator@v1.0.0")
+    run(project, "dvc", "artifacts", "get", ".", "generator", "-o", "found.safetensors")
+    found = project / "found.safetensors"
+    assert found.read_bytes() == (project / "data/model/generator.safetensors").read_bytes()
+    found.unlink()
+
+
 def test_the_page_of_plots_has_charts_and_pictures_and_fetches_nothing(project):
     run(project, "dvc", "plots", "show")
     page = re.sub(r"<template.*?</template>", "", (project / "dvc_plots" / "index.html").read_text(), flags=re.DOTALL)  # vega.js is missing

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 def dry_run(tmp_path_factory):
     """A copy of the project that is not writable, and the finished dry run in it."""
     project = copy_project(tmp_path_factory.mktemp("dry_run"), penalty="r1", gamma=1.0, penalty_interval=4)
-    make_shards(project)
+    make_shards(project, labelled=True)
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*") if "__pycache__" not in path.parts}
     os.chmod(project, stat.S_IRUSR | stat.S_IXUSR)
     return project, before, run_stage(project, "train", "--dry-run")
@@ -29,8 +29,8 @@ def test_it_describes_the_run(dry_run):
     lines = dict(line.split(":", 1) for line in result.stdout.splitlines() if ":" in line)
     lines = {name: text.strip() for name, text in lines.items()}
     # width 8 at 32 px: convolutions 100·32·16 + 32·16·16 + 16·8·16 + 8·3·16 and batch norms 2·(32 + 16 + 8);
-    # 3·8·16 + 8 + 8·16·16 + 16 + 16·32·16 + 32 + 32·16 + 1
-    assert lines["model"] == "dcgan at 32 px; generator 61,936 parameters, discriminator 11,193"
+    # 3·8·16 + 8 + 8·16·16 + 16 + 16·32·16 + 32 + 32·16 + 1; and two values of a label to 32·4·4 features in both
+    assert lines["model"] == "dcgan at 32 px; generator 62,960 parameters, discriminator 12,217"
     assert lines["images"] == "960, of 108 different ones (8.9 epochs)"
     assert lines["steps"] == "60 of 16 images"
     assert lines["device"] == "cpu, 1 threads"
