@@ -71,7 +71,7 @@ def test_every_dependency_of_pipeline_and_development_is_pinned():
 
 
 def test_the_documentation_has_one_row_per_dependency():
-    rows = re.findall(r"^\| ([a-z][a-z0-9-]+) \| [0-9].*\|$", (ROOT / "docs/dependencies.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| ([a-z][a-z0-9-]+) \| [0-9].*\|$", (ROOT / "docs/reference/dependencies.md").read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(
         read_requirements(PIPELINE)
         | read_requirements(STUDIO)

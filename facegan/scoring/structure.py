@@ -3,7 +3,7 @@
 Input: uint8 images (N, 3, H, W). Output: features (N, K). Each image is averaged to 16 × 16 pixels and projected onto the principal
 components of the real training images (Turk and Pentland 1991, "Eigenfaces for recognition"). A distance in this space sees where things
 are, which colours they have and how much they vary, but not sharpness or texture. Features of a network see mostly the latter, so a
-generator needs both scores; docs/scores.md has the measurements.
+generator needs both scores; docs/measurements/scores.md has the measurements.
 
 The same image always has the same features, in any batch and on any machine: averages are integers, the components are rounded to
 multiples of 2⁻²⁰, and so every product and every sum in float64 is exact, whatever the order of the additions.

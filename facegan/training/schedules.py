@@ -93,7 +93,7 @@ def value_at(setting: Setting, images_seen: int, schedule_images: int | None) ->
 
 
 def gamma_for(resolution: int, images: int, penalty: str = "r1_r2", batch: int = 256) -> Setting:
-    """Returns the weight γ of the gradient penalty for ``train.gamma: auto``; docs/models.md explains it.
+    """Returns the weight γ of the gradient penalty for ``train.gamma: auto``; docs/explanation/models.md explains it.
 
     r1_r2: the power of the resolution through R3GAN's published 2 at 64 px and 150 at 256 px, falling to a tenth; up to four times as
     much for fewer than 70,000 training images. r1: StyleGAN2-ADA's 0.0002 · resolution² / batch. wgan_gp: 10 (Gulrajani et al. 2017).
