@@ -96,12 +96,12 @@ class DiscriminatorNetwork(Network):
 
     group_images = 1
 
-    def project(self, logits: Tensor, features: Tensor, labels: Tensor | None) -> Tensor:
-        """Returns logits (B,) plus how well the last features (B, label_features) match the one-hot labels (B, values)."""
+    def project(self, logits: Tensor, features: Tensor, labels: Tensor | None, gain: float = 1.0) -> Tensor:
+        """Returns logits (B,) plus ``gain`` times how well the last features (B, label_features) match the one-hot labels (B, values)."""
         if not self.labels.columns:
             return logits
         assert labels is not None
-        return logits + (self.map_labels(labels) * features).sum(1)
+        return logits + gain * (self.map_labels(labels) * features).sum(1)
 
     def forward(self, images: Tensor, noise: Noise = (), labels: Tensor | None = None) -> Tensor:
         """Returns logits (B,) of the images (B, 3, H, W).

@@ -162,11 +162,12 @@ class Mapping(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Linear(size, size, MAPPING_RATE) for _ in range(MAPPING_LAYERS))
 
-    def forward(self, latents: Tensor, label_features: Tensor | float = 0.0) -> Tensor:
+    def forward(self, latents: Tensor, label_features: Tensor | None = None) -> Tensor:
         with full_precision(latents.device):
             values = latents.float()
             values = values * torch.rsqrt(values.square().mean(1, keepdim=True) + EPSILON)
-            values = activate(self.layers[0](values) + label_features)
+            values = self.layers[0](values)
+            values = activate(values if label_features is None else values + label_features)
             for layer in self.layers[1:]:
                 values = activate(layer(values))
             return values
@@ -222,8 +223,9 @@ class Generator(GeneratorNetwork):
 
     def map_latents(self, latents: Tensor) -> Tensor:
         """Returns a style (B, latent_size) of each latent (B, input_size)."""
-        label = self.map_labels(latents[:, self.latent_size :]) if self.labels.columns else 0.0
-        return self.mapping(latents[:, : self.latent_size], label)
+        if not self.labels.columns:
+            return self.mapping(latents)
+        return self.mapping(latents[:, : self.latent_size], self.map_labels(latents[:, self.latent_size :]))
 
     def choose_styles(self, latents: Tensor, mixing: Noise = ()) -> Tensor:
         """Returns a style per layer and image, and one for the last layer's picture: (layers + 1, B, latent_size).
@@ -238,7 +240,8 @@ class Generator(GeneratorNetwork):
         others, changes, is_mixed = mixing
         changes = torch.where(is_mixed, changes, count)
         is_other = torch.arange(count, device=latents.device)[:, None] >= changes  # (layers + 1, B)
-        others = torch.cat([others, latents[:, self.latent_size :]], 1)  # with the same labels
+        if self.labels.columns:
+            others = torch.cat([others, latents[:, self.latent_size :]], 1)  # with the same labels
         return torch.where(is_other[:, :, None], self.map_latents(others), styles)
 
     def synthesize(self, styles: Tensor, noises: Noise = ()) -> Tensor:
@@ -321,4 +324,4 @@ class Discriminator(DiscriminatorNetwork):
             features = append_deviation(features.float(), self.group_images)  # (B, width + 1, 4, 4)
             features = activate(self.last(features))
             features = activate(self.gather(features.flatten(1)))
-            return self.project(self.judge(features).flatten(), features * self.judge.gain, labels)  # (B,)
+            return self.project(self.judge(features).flatten(), features, labels, self.judge.gain)  # (B,)

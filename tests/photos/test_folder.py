@@ -114,11 +114,11 @@ def test_wrong_source_is_reported_with_the_right_one(tmp_path):
     archive = write_zip(tmp_path / "mine.zip", {"1.jpg": b"photo"}).read_bytes()
     write_zip(tmp_path / "nested.zip", {"mine.zip": archive})
     write_folder(tmp_path / "packed", {"mine.zip": archive})
-    assert "found a zip file; set data.source to archive" in refuse(tmp_path, path="mine.zip")
+    assert "found an archive; set data.source to archive" in refuse(tmp_path, path="mine.zip")
     assert "found a folder; set data.source to folder" in refuse(tmp_path, path="mine", source="archive")
     assert "found a file; set data.path to the folder that contains it" in refuse(tmp_path, path="mine/1.jpg")
-    assert "found a zip file inside the zip file; unpack it" in refuse(tmp_path, path="nested.zip", source="archive")
-    assert "found a zip file, not photos; set data.source to archive" in refuse(tmp_path, path="packed")
+    assert "found an archive inside the archive; unpack it" in refuse(tmp_path, path="nested.zip", source="archive")
+    assert "found an archive, not photos; set data.source to archive" in refuse(tmp_path, path="packed")
 
 
 @SOURCES

@@ -34,6 +34,7 @@ MOST = {
     "celeba64_dcgan": (40, 384),
     "celeba64_r3gan": (525, 2744),
     "celeba64_r3gan_hour": (525, 2744),
+    "celeba64_r3gan_labels": (525, 2744),
     "celeba64_stylegan2": (168, 2047),
     "celebahq256_stylegan2": (240, 3652),
     "demo": (209, 1055),

@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from facegan.common.devices import find_device
 from facegan.common.errors import FaceganError
+from facegan.common.labels import NO_LABELS
 from facegan.models.latents import generate_images
 from facegan.models.layers import full_precision
 from facegan.models.registry import build_discriminator
@@ -82,7 +83,7 @@ def test_a_penalty_keeps_float32_what_the_network_computed_in_it():
 class Probe(nn.Module):
     """A generator that notes how cuDNN would compute its convolutions."""
 
-    latent_size, latent_distribution = 4, "normal"
+    latent_size, latent_distribution, labels = 4, "normal", NO_LABELS
 
     def __init__(self):
         super().__init__()
