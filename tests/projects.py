@@ -22,13 +22,14 @@ SMALL_TRAIN = {"images": 960, "batch": 16, "progress_images": 80, "device": "cpu
 def copy_project(folder: Path, model: dict[str, Any] | None = None, preset: str = "celeba64_dcgan", **train: Any) -> Path:
     """Returns a copy of the project below ``folder``, with a preset's model and training, made small; ``train`` changes them further.
 
-    All other parameters are those of the demo, so that photos are drawn.
+    All other parameters are those of the demo, so that photos are drawn; there are no labels.
     """
     project = folder / "project"
     for part in ("facegan", "stages", "presets"):
         shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
     params, chosen = (read_yaml(ROOT / "presets" / f"{name}.yaml") for name in ("demo", preset))
     params |= {"model": chosen["model"], "train": chosen["train"]}
+    params["data"]["labels"] = None
     params["model"] = model or {**params["model"], "width": 8}
     params["preprocess"]["resolution"] = 32
     params["train"] |= SMALL_TRAIN | train

@@ -208,7 +208,7 @@ def test_damaged_photo_in_archive_is_reported(project):
 
 
 def read_data(**data: Any) -> DataParameters:
-    return read_preset("demo", data=data).data
+    return read_preset("demo", data={"labels": None} | data).data
 
 
 @pytest.mark.parametrize(
