@@ -153,6 +153,7 @@ def test_changed_header_or_compressed_byte_is_rejected(tmp_path):
         (gzip.compress(b""), "empty|missing"),
         (make_tar({"a.jpg": b"one"}) + make_tar({"b.jpg": b"two"}), "other data follow its end"),
     ],
+    ids=["not tar", "empty", "two archives"],
 )
 def test_other_content_is_rejected(tmp_path, content, found):
     (tmp_path / "faces.tar.gz").write_bytes(content)
