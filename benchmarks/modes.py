@@ -113,7 +113,7 @@ class Discriminator(DiscriminatorNetwork):
         super().__init__()
         self.layers = make_layers(192, 1)
 
-    def forward(self, images: Tensor, noise: Noise = ()) -> Tensor:
+    def forward(self, images: Tensor, noise: Noise = (), labels: Tensor | None = None) -> Tensor:
         return self.layers(images.flatten(1)).flatten()
 
 
@@ -131,16 +131,16 @@ def train(variant: Variant, images: int, seed: int) -> tuple[nn.Module, float]:
     def draw_real() -> Tensor:
         return digits[torch.randint(len(digits), (BATCH, 3))].squeeze(2)  # (B, 3, 8, 8)
 
-    began = time.process_time()
+    began, no_labels = time.process_time(), torch.empty(BATCH, 0)
     for _ in range(images // BATCH):
         latents = torch.randn(BATCH, LATENT_SIZE)
         with torch.no_grad():
             fake = generator(latents)
-        inputs = Inputs(draw_real(), latents, (), fake, view, view)
+        inputs = Inputs(draw_real(), no_labels, latents, (), fake, view, view)
         discriminator_loss(discriminator, game, values, game.penalty != "none", inputs).loss.backward()
         optimizers[0].step()
         optimizers[0].zero_grad()
-        inputs = Inputs(draw_real(), torch.randn(BATCH, LATENT_SIZE), (), None, view, view)
+        inputs = Inputs(draw_real(), no_labels, torch.randn(BATCH, LATENT_SIZE), (), None, view, view)
         generator_loss(generator, discriminator, game, values, inputs).loss.backward()
         optimizers[1].step()
         optimizers[1].zero_grad()

@@ -50,7 +50,7 @@ from facegan.common.errors import FaceganError  # noqa: E402
 from facegan.common.files import read_json, write_json  # noqa: E402
 from facegan.common.marks import Mark  # noqa: E402
 from facegan.common.pictures import make_grid, save_png  # noqa: E402
-from facegan.common.shards import open_split, read_index  # noqa: E402
+from facegan.common.shards import open_split, read_index, read_labels  # noqa: E402
 from facegan.models.latents import generate_images, seeded_latents  # noqa: E402
 from facegan.models.parameters import DCGANParameters  # noqa: E402
 from facegan.parameters import Parameters, read_parameters  # noqa: E402
@@ -126,10 +126,11 @@ class Clock:
         self.wall += time.perf_counter() - self.began[1]
 
 
-def make_shards(track: Track, photos: Path | None, folder: Path) -> Path:
-    """Returns the shards of the track's photos: the demo's 4,000 avatars, or the centre squares of the user's photos."""
+def make_shards(track: Track, photos: Path | None, folder: Path, recipe: str) -> Path:
+    """Returns the shards of the track's photos: the demo's 4,000 avatars with the recipe's labels, or the centres of the user's photos."""
     demo = read_parameters(ROOT / "presets/demo.yaml")
-    source = {"source": "folder" if photos.is_dir() else "archive", "path": str(photos.resolve())} if photos else {}
+    source: dict[str, Any] = {"source": "folder" if photos.is_dir() else "archive", "path": str(photos.resolve())} if photos else {}
+    source["labels"] = None if photos or recipe == TUTORIAL else read_parameters(Path(recipe)).data.labels
     download(demo.data.model_copy(update=source), folder / "raw", ROOT)
     asked = {"resolution": track.resolution, "crop": "square" if photos else "none"}
     preprocess(folder / "raw", demo.preprocess.model_copy(update=asked), folder / "shards", os.cpu_count() or 1)
@@ -151,7 +152,8 @@ class Ours:
     """A preset's training, as the stage ``train`` runs it."""
 
     def __init__(self, parameters: Parameters, shards: Path, hardware: Hardware):
-        self.trainer = Trainer(read_index(shards), open_split(shards, "train"), parameters.model, parameters.train, hardware)
+        data = read_index(shards), open_split(shards, "train")
+        self.trainer = Trainer(*data, parameters.model, parameters.train, hardware, labels=read_labels(shards, "train"))
         self.batch = parameters.train.batch
 
     def step(self) -> None:
@@ -305,7 +307,7 @@ def main(arguments: argparse.Namespace) -> None:
     record = open_record(arguments.record, arguments.track, arguments.recipe)
     commit = find_commit()  # read before the runs, because another commit may be checked out during them
     with tempfile.TemporaryDirectory() as folder:
-        shards = make_shards(track, arguments.photos if track.photos else None, Path(folder))
+        shards = make_shards(track, arguments.photos if track.photos else None, Path(folder), arguments.recipe)
         real: Tensor = torch.cat(open_split(shards, "train"))[:SCORED]
         score = QuickScore(real, SCORE_SEED, hardware.device)
         for seed in range(arguments.seeds):

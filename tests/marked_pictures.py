@@ -31,7 +31,7 @@ def find_packets(content: bytes) -> Iterator[bytes]:
                 yield content[at + 33 : at + 2 + size]
             at += 2 + size
     else:
-        assert content.startswith(b"GIF89a") and content.endswith(b";")
+        assert content.startswith((b"GIF87a", b"GIF89a")) and content.endswith(b";")
         if b"\x21\xff\x0bXMP DataXMP" in content:
             packet = content.split(b"\x21\xff\x0bXMP DataXMP")[1]
             assert packet.endswith(bytes([1, *range(255, -1, -1), 0]) + b";")

@@ -111,7 +111,9 @@ class ResNetParameters(Section):
     width: Width
     latent_size: LatentSize
     # left out where empty, so that files of networks that do not grow stay the same
-    grow_images: Annotated[tuple[Annotated[WholeNumber, Ge(0)], ...], Strict(False)] = Field((), exclude_if=lambda images: not images)
+    grow_images: Annotated[tuple[Annotated[WholeNumber, Ge(0), Le(10**12)], ...], Strict(False)] = Field(
+        (), exclude_if=lambda images: not images
+    )
 
     def problems(self) -> Iterator[str]:
         """Yields numbers of images that decrease."""

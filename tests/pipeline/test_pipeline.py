@@ -90,7 +90,7 @@ def test_all_documented_outputs_exist(project):
 
 def test_generated_pictures_are_marked_and_photos_are_not(project):
     kinds = {path: read_source_type(path.read_bytes()) for path in (project / "data").rglob("*.png")}
-    photos = {project / "data/shards/preview.png", project / "data/samples/losses.png"}
+    photos = {project / "data" / name for name in ("shards/preview.png", "shards/preview_labels.png", "samples/losses.png")}
     composites = {path for path, kind in kinds.items() if kind == "compositeWithTrainedAlgorithmicMedia"}
     assert composites == {project / "data/evaluation/neighbours.png"}
     assert {path for path, kind in kinds.items() if not kind} == photos and len(kinds) > 12

@@ -33,7 +33,7 @@ def test_folder_of_a_phone(tmp_path):
     params = read_yaml(ROOT / "presets/my_faces.yaml")
     params["preprocess"]["holdout"] = 0.3
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    raw, out = fill_raw(tmp_path, "folder", "phone"), tmp_path / "shards"
+    raw, out = fill_raw(tmp_path, "folder", str(tmp_path / "phone")), tmp_path / "shards"
     arguments = ("--params", str(tmp_path / "params.yaml"), "--raw", str(raw), "--out", str(out), "--workers", "2")
     done = complete(start_stage(ROOT, "preprocess", *arguments))
     assert (done.returncode, done.stderr) == (0, "")

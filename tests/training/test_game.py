@@ -21,14 +21,14 @@ class Linear(DiscriminatorNetwork):
         super().__init__()
         self.weight = nn.Parameter(torch.linspace(-1, 1, 12).reshape(3, 2, 2))
 
-    def forward(self, images, noise=()):
+    def forward(self, images, noise=(), labels=None):
         return (images * self.weight).sum((1, 2, 3))
 
 
 class Quadratic(Linear):
     """Its gradient is the image times its weight, so that each image has its own penalty."""
 
-    def forward(self, images, noise=()):
+    def forward(self, images, noise=(), labels=None):
         return (images.square() * self.weight).sum((1, 2, 3)) / 2
 
 
@@ -56,7 +56,7 @@ def inputs():
     random = torch.Generator().manual_seed(0)
     real, fake = torch.randn(5, 3, 2, 2, generator=random), torch.randn(5, 3, 2, 2, generator=random)
     label_noise, share = torch.rand(5, 2, generator=random), torch.rand(5, 1, 1, 1, generator=random)
-    return Inputs(real, torch.zeros(5, 1), (), fake, VIEW, VIEW, label_noise, share, VIEW)
+    return Inputs(real, torch.zeros(5, 0), torch.zeros(5, 1), (), fake, VIEW, VIEW, label_noise, share, VIEW)
 
 
 def compute(network, game, inputs, gamma=0.0, penalize=True):
