@@ -34,7 +34,7 @@ class Batches:
         order: "shuffled" uses a new permutation for each epoch; "in_order" uses the order of the files.
         seed: of the permutations.
         device: of the batches. The complete data set is copied to a GPU if it fits into half of its free memory; otherwise it stays
-            mapped, which processes share, and batches are read one at a time, the next one by a thread while the device computes.
+            mapped, which processes share, and batches are read one at a time; for a GPU, the next one by a thread while the GPU computes.
     """
 
     def __init__(self, shards: list[Tensor], labels: Tensor, columns: Sequence[Column], order: str, seed: int, device: torch.device):

@@ -187,8 +187,9 @@ class Trainer:
                 "(torch.randn, nn.Dropout, …), which would differ between microbatches and processes; see facegan/models/network.py"
             )
         self.images_seen += self.parameters.batch
-        following = torch.Generator().manual_seed(derive_seed(self.parameters.seed, self.images_seen, len(self.rewinds)))
-        self.batches.read_ahead(lambda: self._choose_images(following))
+        if self.hardware.device.type != "cpu":  # where the reader's OpenMP threads would compete with the step's, at half its speed
+            following = torch.Generator().manual_seed(derive_seed(self.parameters.seed, self.images_seen, len(self.rewinds)))
+            self.batches.read_ahead(lambda: self._choose_images(following))
         if self.parameters.augment_strength == "adaptive" and self.images_seen // self.parameters.batch % ADAPT_STEPS == 0:
             signs, steps = self.world.average(self.adaptive.clone())
             self.strength.copy_(adapt(self.strength, signs / steps, ADAPT_STEPS * self.parameters.batch))

@@ -49,7 +49,7 @@ def project(tmp_path_factory) -> Iterator[Path]:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, project / name)
     params = read_yaml(ROOT / "params.yaml")
-    params["data"]["count"] = 120
+    params["data"] |= {"count": 120, "labels": ["glasses"]}
     params["model"] = {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "spectral"}
     params["train"] |= {"images": 480, "batch": 16, "progress_images": 160}
     params["evaluate"] |= {"images": 24, "memorisation_images": 24}
