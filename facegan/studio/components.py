@@ -94,7 +94,7 @@ def offer_faces(faces: Sequence[str], selected: str) -> gr.Dropdown:
     return gr.Dropdown([(f"{number}: {describe_face(face)}", face) for number, face in enumerate(faces, 1)], value=selected)
 
 
-def link(path: str, label: str, download: str = "", **query: Any) -> str:
+def link(path: str, label: str, download: str = "", /, **query: Any) -> str:
     """Returns a link to an address of the studio."""
     address = f"{path}?{urlencode(query, doseq=True)}" if query else path
     saved = f' download="{html.escape(download)}"' if download else ""
