@@ -27,6 +27,7 @@ SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 def on_files(files: Any, config: Any) -> None:
     """Adds the generated pages to MkDocs' files."""
+    sys.path.insert(0, str(ROOT))  # MkDocs undoes changes of the path that are made while it loads this file
     from mkdocs.structure.files import File
 
     for write in (write_parameters, write_presets, write_commands, write_files, write_python, write_http):
