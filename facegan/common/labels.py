@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Len
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from facegan.common.config import suggest
 from facegan.common.errors import FaceganError
 from facegan.common.files import PrintableText
 
@@ -155,15 +155,9 @@ def check(given: Mapping[str, object], columns: Sequence[Column]) -> dict[str, i
     result = {}
     for name, value in given.items():
         if name not in names:
-            raise FaceganError(f"expected a label among {suggest(name, tuple(names))}; found {name}")
+            raise FaceganError(f"expected a label among {', '.join(names)}; found {name}{suggest(name, names)}")
         text = str(int(value)) if isinstance(value, bool) else str(value)
         if text not in names[name].values:
-            raise FaceganError(f"label {name}: expected {suggest(text, names[name].values)}; found {text}")
+            raise FaceganError(f"label {name}: expected {', '.join(names[name].values)}; found {text}{suggest(text, names[name].values)}")
         result[name] = names[name].values.index(text)
     return result
-
-
-def suggest(found: str, choices: Sequence[str]) -> str:
-    """Returns the choices as text, with the one that is spelled most like what was found."""
-    close = get_close_matches(found, choices, 1) or [choice for choice in choices if choice.lower() == found.lower()]
-    return ", ".join(choices) + (f" (did you mean {close[0]}?)" if close else "")

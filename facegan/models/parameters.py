@@ -121,7 +121,7 @@ class ResNetParameters(Section):
             yield f"grow_images: expected numbers that do not decrease; found {list(self.grow_images)}"
 
 
-WITHOUT_LABELS = ("tutorial28", "keras128")  # as they are taught
+WITHOUT_LABELS = ("tutorial28", "keras128")  # unchanged from the published tutorials
 ModelParameters = Annotated[
     DCGANParameters | Tutorial28Parameters | Keras128Parameters | R3GANParameters | StyleGAN2Parameters | ResNetParameters,
     Field(discriminator="name"),

@@ -1,7 +1,7 @@
 """Complete steps as CUDA graphs: captured once per kind of step, then replayed without work on the host.
 
 In: a function that runs a step, and every tensor that it changes. Out: the same step, from its graph. Each new graph is checked once: from
-the same state it must change every tensor to the same bytes as an eager step, all of them finite. If a capture (an old driver, a library
+the same state, its results must be finite and byte-identical to those of an eager step. If a capture (an old driver, a library
 that waits for the host) or this check fails, everything is restored, and steps run eagerly from then on.
 """
 
