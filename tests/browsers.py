@@ -59,7 +59,7 @@ def visit(browser: Any, address: str, path: str = "/", **options: Any) -> Iterat
     try:
         visitor.page.goto(address + path)
         yield visitor
-        assert not visitor.outside + visitor.errors, visitor.outside + visitor.errors
+        assert not visitor.outside + visitor.errors, (visitor.outside + visitor.errors)[:5]
     finally:
         visitor.context.close()
 

@@ -127,13 +127,15 @@ def move(studio: OurStudio, query: Annotated[requests.Move, Query()]) -> Respons
 
 @routes.get("/directions.png", summary=f"A face moved along each direction: one row each, {PREVIEWS} steps from -3 to 3", **PNG)
 def preview_directions(studio: OurStudio, query: Annotated[requests.Previews, Query()]) -> Response:
-    picture = make_grid(studio.preview_directions(query).flatten(0, 1), PREVIEWS)
+    *_, faces = studio.preview_directions(query)
+    picture = make_grid(faces, PREVIEWS)
     return answer(write_png(picture, studio.mark(query.generator, "directions of a face", [query.face])), "image/png")
 
 
 @routes.get("/walk.{kind}", summary="A walk through faces as a looping animation", **files("image/webp", "image/gif"))
 def walk(studio: OurStudio, kind: Literal["webp", "gif"], query: Annotated[requests.Walk, Query()]) -> Response:
-    return answer(write_animation(studio.walk(query), kind, studio.mark(query.generator, "walk", query.face)), f"image/{kind}")
+    *_, frames = studio.walk(query)
+    return answer(write_animation(frames, kind, studio.mark(query.generator, "walk", query.face)), f"image/{kind}")
 
 
 @routes.get("/trainings", summary="Training runs: running, stopped, and the one in data/model")

@@ -9,8 +9,9 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported, w
 import gradio as gr
 from gradio.blocks import Block
 
-from facegan.studio.components import QUIET, face_grid, report_errors, text
-from facegan.studio.page import SEND_PICKS, STORE_PICKS, Page
+from facegan.studio.components import face_grid, script, text
+from facegan.studio.page import PRIVATE, Page
+from facegan.studio.requests import MAX_PICKED
 from facegan.studio.sections import between, directions, find, origins, runs, take, wall, watch
 from facegan.studio.service import Studio
 
@@ -36,6 +37,25 @@ SHIPPED = (
 )
 
 
+PICKS = f'<div data-most="{MAX_PICKED}"><span class="line" role="status"></span><button type="button" hidden>Undo</button></div>'
+LARGE = (
+    '<dialog aria-labelledby="large-title"><h2 id="large-title"></h2><div class="picture" role="img"></div><p>'
+    '<button type="button" aria-label="previous face">←</button><button type="button" aria-label="next face">→</button>'
+    '<button type="button"></button><button type="button" aria-pressed="false">Smooth</button><a download="face.png">Save (PNG)</a>'
+    '<button type="button">Close</button></p></dialog>'
+)
+# the section in the address: "#runs"; the browser's Back and Forward return to it
+OPEN_SECTION = """(name) => {
+  if ((location.hash.slice(1) || 'wall') !== name) location.hash = name;
+  window.dispatchEvent(new Event('facegan-change'));
+}"""
+FOLLOW_ADDRESS = """() => {
+  const follow = () => document.querySelector(`#sections input[value="${location.hash.slice(1) || 'wall'}"]`)?.click();
+  window.addEventListener('hashchange', follow);
+  follow();
+}"""
+
+
 def build_page(studio: Studio) -> gr.Blocks:
     """Returns the page."""
     with gr.Blocks(title="facegan studio", analytics_enabled=False, delete_cache=(60, UPLOAD_SECONDS)) as blocks:
@@ -46,18 +66,24 @@ def build_page(studio: Studio) -> gr.Blocks:
             names = list(studio.generators.known())
             with gr.Column(min_width=220):
                 generator = gr.Dropdown(names, value=names[0] if names else None, label="Generator", interactive=True)
+        messages = gr.Column(elem_classes="messages")
+        picks = script("picks", {}, PICKS, elem_id="picks")
         tray = face_grid(elem_id="tray")
+        script("large", None, LARGE, elem_id="large")
         titles = [(title, name) for name, (title, _) in SECTIONS.items()]
         open_section = gr.Radio(titles, value="wall", show_label=False, label="Section", elem_id="sections", container=False)
-        page = Page(studio, generator, gr.BrowserState([], storage_key="facegan-picked", secret="facegan"), open_section, blocks)
+        page = Page(studio, generator, picks, open_section, picks, blocks, messages)
+        page.on([picks.input], page.show_tray, [generator, picks], [tray])
+        page.on([picks.select], lambda name: (describe(studio, name),), [generator], [about], show_progress="hidden")
+        generator.input(None, generator, picks, js="(name) => ({generator: name})", **PRIVATE)
         for name, (_, module) in SECTIONS.items():
             with gr.Column(elem_id=f"section-{name}", elem_classes="section"):
                 text(f"<p>{module.ABOUT}</p>", elem_classes="intro")
+                page.messages = gr.Column(elem_classes="messages")
+                page.section = script("section", None, f'<i data-name="{name}"></i>')
                 module.build(page)
-        gr.on([page.picks.change, generator.input], report_errors(page.show_tray), [generator, page.picks], tray, **QUIET)
-        gr.on([blocks.load, generator.change], report_errors(lambda name: describe(studio, name)), generator, about, **QUIET)
-        page.picks.change(None, page.picks, None, js=STORE_PICKS, **QUIET)
-        tray.pick(None, None, page.picks, js=SEND_PICKS, trigger_mode="multiple", **QUIET)
+        open_section.change(None, open_section, None, js=OPEN_SECTION, **PRIVATE)
+        blocks.load(None, None, None, js=FOLLOW_ADDRESS, **PRIVATE)
     for block in blocks.blocks.values():
         reject_addresses(block)
     return blocks

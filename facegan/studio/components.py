@@ -1,12 +1,9 @@
-"""Building blocks of the page: a grid of faces, links, tables, and errors reported in one line."""
+"""Building blocks of the page: a grid of faces, links, tables, messages."""
 
-import contextlib
-import functools
 import html
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 import gradio as gr
@@ -21,21 +18,19 @@ from facegan.studio import requests
 from facegan.studio.pictures import as_uri, choose_columns, write_png
 
 STATIC = Path(__file__).parent / "static"
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}  # options of most events
 Grid = dict[str, Any]  # the value of a ``face_grid``; faces.js lists its keys
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def face_grid(**options: Any) -> gr.HTML:
     """Returns a grid of faces, each a button. ``show_faces`` returns its value; its event ``pick`` contains the clicked face."""
+    return script("faces", {"faces": []}, '<div class="faces"></div>', **options)
+
+
+def script(name: str, value: object, template: str, **options: Any) -> gr.HTML:
+    """Returns a component with the behaviour in ``static/<name>.js``."""
     # not a subclass of gr.HTML: Gradio would write a .pyi file next to this module
-    return gr.HTML(
-        {"faces": []},
-        html_template='<div class="faces"></div>',
-        js_on_load=(STATIC / "faces.js").read_text(),
-        apply_default_css=False,
-        **options,
-    )
+    code = (STATIC / f"{name}.js").read_text()
+    return gr.HTML(value, html_template=template, js_on_load=code, apply_default_css=False, **options)
 
 
 def text(content: str = "", **options: Any) -> gr.HTML:
@@ -47,7 +42,7 @@ def show_faces(
     faces: Tensor,
     names: Sequence[str],
     mark: Mark | None,
-    picked: Sequence[str] | None = None,
+    click: Literal["pick", "enlarge", ""] = "enlarge",
     captions: Sequence[str] = (),
     labels: Sequence[str] = (),
     address: str = "",
@@ -55,23 +50,23 @@ def show_faces(
     """Returns the value of a ``face_grid`` for faces (N, 3, H, W) in uint8.
 
     Args:
-        names: each face as text.
+        names: each face as text, also of those that are not drawn yet.
         mark: of the picture; None: photos.
-        picked: the faces marked as picked; None: faces cannot be picked here.
+        click: what a click does.
         captions, labels: the text below each face, and its description for screen readers.
         address: replaces the page's address.
     """
-    columns = choose_columns(len(faces))
+    columns = choose_columns(len(names))
     labels = labels or [describe_face(name) for name in names]
     captions = captions or [""] * len(names)
     value: Grid = {
-        "sheet": as_uri(write_png(make_grid(faces, columns), mark)),
+        "sheet": as_uri(write_png(make_grid(faces, columns), mark)) if len(faces) else "",
         "columns": columns,
         "size": faces.shape[-1],
         "faces": [{"face": name, "label": label, "caption": caption} for name, label, caption in zip(names, labels, captions, strict=True)],
+        "drawn": len(faces),
+        "click": click,
     }
-    if picked is not None:
-        value |= {"picked": list(picked), "most_picked": requests.MAX_PICKED}
     return value | ({"address": address} if address else {})
 
 
@@ -123,8 +118,8 @@ def status(facts: Mapping[str, object]) -> str:
 
 
 def notice(message: str) -> str:
-    """Returns a highlighted sentence."""
-    return f'<p class="notice">{html.escape(message)}</p>'
+    """Returns a highlighted sentence, which screen readers announce."""
+    return f'<p class="notice" role="alert">{html.escape(message)}</p>' if message else ""
 
 
 def hint(message: str) -> str:
@@ -132,27 +127,7 @@ def hint(message: str) -> str:
     return f'<p class="hint">{html.escape(message)}</p>'
 
 
-def report_errors(function: Function) -> Function:
-    """Wraps an event's function, or generator function, so that the page shows its errors in one line."""
-
-    @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
-        with errors_on_page():
-            return function(*arguments)
-
-    @functools.wraps(function)
-    def iterate(*arguments: Any) -> Iterator[Any]:
-        with errors_on_page():
-            yield from function(*arguments)
-
-    return cast(Function, iterate if inspect.isgeneratorfunction(function) else call)
-
-
-@contextlib.contextmanager
-def errors_on_page() -> Iterator[None]:
-    """Shows a FaceganError, or an invalid request, that the block raises on the page."""
-    try:
-        yield
-    except (FaceganError, ValidationError) as error:
-        message = requests.explain(error.errors()) if isinstance(error, ValidationError) else str(error)
-        raise gr.Error(html.escape(message), title="Not possible", duration=8, print_exception=False) from None
+def describe_error(error: FaceganError | ValidationError) -> str:
+    """Returns an error as a sentence for the page."""
+    message = requests.advise(error.errors()) if isinstance(error, ValidationError) else str(error)
+    return f"{message[:1].upper()}{message[1:]}{'' if message.endswith('.') else '.'}"

@@ -63,6 +63,10 @@ class Generators:
         found |= {path.stem: path for path in sorted((self.project / "pretrained").glob("*.safetensors"))}
         return found | {run.name: run.generator for run in self.runs if run.generator and run.name != "workspace"}
 
+    def state(self) -> list[tuple[str, Path, int]]:
+        """Returns the known generators with the time of their last change: equal if their faces are."""
+        return [(name, path, path.stat().st_mtime_ns if path.is_file() else 0) for name, path in self.known().items()]
+
     def find(self, name: str) -> Path:
         """Returns the file of a generator. Raises FaceganError if the name is unknown."""
         known = self.known()

@@ -1,23 +1,23 @@
-"""State shared by the page's sections: the studio, the selected generator, the picked faces, and the open section."""
+"""State shared by the page's sections: the studio, the selected generator, the picked faces, the open section; and their events."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
+from pydantic import ValidationError
 
+from facegan.common.errors import FaceganError
 from facegan.studio import requests
-from facegan.studio.components import QUIET, Grid, describe_face, report_errors, show_faces, show_hint
+from facegan.studio.components import Grid, describe_error, describe_face, notice, show_faces, show_hint, text
 from facegan.studio.service import Studio
 
 NOTHING_PICKED = (
-    "No faces picked yet. Click faces on the wall to pick them: they stay here and are used by Between, Directions and Origins. "
-    "Click a picked face to remove it."
+    "No faces picked yet. Click faces on the wall to pick them: they stay here, also after you close the page, and are used by Between, "
+    "Directions and Origins."
 )
-
-# faces.js changes the picks in the browser: through a slow server, two quick clicks would each start from the picks before both.
-SEND_PICKS = "() => [window.faceganPicks]"
-STORE_PICKS = "(picks) => { window.faceganPicks = picks || []; }"
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 
 @dataclasses.dataclass
@@ -27,33 +27,76 @@ class Page:
     Attributes:
         studio: answers requests.
         generator: the drop-down of generators.
-        picks: the picked faces as text, stored in the visitor's browser.
+        picks: the picked faces, stored in the visitor's browser (``picks.js``); its events are ``select`` (a generator) and ``input``.
         open: the open section.
+        section: the section that is being built: its event ``input`` means that it has opened, or that generator or picks have changed
+            while it is open (``section.js``).
         blocks: the complete page.
+        messages: where the section that is being built shows its messages.
     """
 
     studio: Studio
     generator: gr.Dropdown
-    picks: gr.BrowserState
+    picks: gr.HTML
     open: gr.Radio
+    section: gr.HTML
     blocks: gr.Blocks
+    messages: gr.Column
 
-    def when(
+    def on(
         self,
-        section: str,
+        triggers: Sequence[Callable[..., Any]],
         function: Callable[..., Any],
         inputs: Sequence[gr.Component],
         outputs: Sequence[gr.Component],
-        also: Sequence[Callable[..., Any]] = (),
+        latest: bool = False,
+        busy: gr.Component | None = None,
+        stop: gr.Button | None = None,
+        **options: Any,
     ) -> None:
-        """Calls ``function`` when the section opens, and while it is open when picks, generator or an event in ``also`` change."""
+        """Calls ``function`` for the last of the triggers, and shows its errors in one line. It returns or yields the outputs' values.
 
-        @report_errors
-        def call(current: str, *values: Any) -> Any:
-            return function(*values) if current == section else gr.skip()
+        Args:
+            latest: a trigger with other inputs stops it at its next yield; it is not called again for the same inputs and generators.
+            busy: where progress is shown; by default the first output.
+            stop: a button that stops it at its next yield.
+        """
+        turn = gr.State({})
+        with self.messages:
+            message = text(elem_classes="message")
 
-        triggers = [self.open.change, self.picks.change, self.generator.input, *also]
-        gr.on(triggers, call, [self.open, *inputs], list(outputs), trigger_mode="always_last", **QUIET)
+        def call(turn: dict[str, Any], *values: Any) -> Iterator[Any]:
+            shown = (values, self.studio.generators.state())
+            if latest and turn.get("shown") == shown:
+                yield [gr.skip()] * (len(outputs) + 1)  # a generator function without a value would clear the outputs
+                return
+            turn["wanted"] = values
+            try:
+                result = function(*values)
+                for part in result if inspect.isgenerator(result) else [result]:
+                    yield *part, ""
+                    if turn["wanted"] != values:  # stopped, or no longer wanted
+                        return
+            except (FaceganError, ValidationError) as error:
+                yield *[gr.skip()] * len(outputs), notice(describe_error(error))
+                return
+            turn["shown"] = shown
+
+        now = {"concurrency_limit": None, "show_progress": "hidden", **PRIVATE}
+        if latest and inspect.isgeneratorfunction(function):
+            gr.on(triggers, lambda turn, *values: turn.update(wanted=values), [turn, *inputs], None, **now)
+        if stop:
+            stop.click(lambda turn: turn.update(wanted=None), turn, None, **now)
+        options = {
+            "trigger_mode": "always_last",
+            "show_progress": "minimal",
+            "show_progress_on": busy or next(iter(outputs), None),
+        } | options
+        gr.on(triggers, call, [turn, *inputs], [*outputs, message], **PRIVATE, **options)
+
+    def when(self, function: Callable[..., Any], *arguments: Any, also: Sequence[Callable[..., Any]] = (), **options: Any) -> None:
+        """Calls ``function`` when the section opens, and while it is open when generator, picks or an event in ``also`` change."""
+        self.on([self.section.input, *also], function, *arguments, **{"latest": True, **options})
 
     def drawable_picks(self, generator: str, picks: object) -> list[str]:
         """Returns the picked faces that the generator can draw."""
@@ -64,22 +107,19 @@ class Page:
         drawn = self.studio.draw_faces(requests.Faces(generator=generator, face=list(faces)))
         return show_faces(drawn, faces, self.studio.mark(generator, "grid", faces), **options)
 
-    def show_tray(self, generator: str, picks: object) -> Grid:
+    def show_tray(self, generator: str, picks: object) -> tuple[Grid]:
         """Returns the tray's value."""
         faces = self.drawable_picks(generator, picks)
-        if not faces:
-            return show_hint(NOTHING_PICKED)
-        labels = [f"remove {describe_face(face)}" for face in faces]
-        return self.show(generator, faces, labels=labels) | {"most_picked": requests.MAX_PICKED}
+        return (self.show(generator, faces, labels=list(map(describe_face, faces))) if faces else show_hint(NOTHING_PICKED),)
 
 
 def clean_picks(picks: object) -> list[str]:
     """Returns the picked faces that the browser sent, without invalid values."""
-    faces = picks if isinstance(picks, list) else []
+    faces = picks.get("faces") if isinstance(picks, dict) else None
+    faces = faces if isinstance(faces, list) else []
     return [face for face in faces if isinstance(face, str) and 0 < len(face) <= requests.MAX_FACE_LENGTH][: requests.MAX_PICKED]
 
 
-def add_pick(picks: object, face: str) -> Any:
-    """Returns the picks with the face added; beyond the limit the oldest is dropped. Without a new face nothing changes."""
-    faces = clean_picks(picks)
-    return [*faces, face][-requests.MAX_PICKED :] if clean_picks([face]) and face not in faces else gr.skip()
+def add_pick(generator: str, face: str) -> tuple[Any]:
+    """Returns the change of the picks that adds a face."""
+    return ({"generator": generator, "add": [face]} if face else gr.skip(),)

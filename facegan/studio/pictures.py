@@ -14,7 +14,7 @@ from facegan.common.marks import Mark, save_marked
 from facegan.common.pictures import make_grid
 from facegan.sampling.faces import enlarge
 
-SAVED_FACE_PIXELS, SAVED_GRID_FACE_PIXELS, ANIMATION_PIXELS = 128, 64, 256  # minimum sizes
+SAVED_FACE_PIXELS, ANIMATION_PIXELS = 128, 256  # minimum sizes
 FRAME_MILLISECONDS = 60
 WEBP_QUALITY = 85
 
@@ -47,7 +47,7 @@ def write_face(face: Tensor, mark: Mark) -> bytes:
 
 def write_grid(faces: Tensor, mark: Mark) -> bytes:
     """Returns faces (N, 3, H, W) in uint8 as one PNG file, enlarged by an integer factor; see ``choose_columns``."""
-    return write_png(enlarge(make_grid(faces, choose_columns(len(faces))), faces.shape[-1], SAVED_GRID_FACE_PIXELS), mark)
+    return write_png(enlarge(make_grid(faces, choose_columns(len(faces))), faces.shape[-1], SAVED_FACE_PIXELS), mark)
 
 
 def choose_columns(count: int) -> int:

@@ -10,7 +10,7 @@ from facegan.common.errors import printable
 from facegan.sampling.codes import HIGHEST_SEED, MOST_FACES, name_faces
 from facegan.sampling.directions import COUNT, REACH
 
-MAX_PICKED = 8
+MAX_PICKED = 16
 MAX_FACE_LENGTH = 40_000  # characters: 19 styles of 512 numbers take 26,000
 
 Generator = Annotated[str, Field(max_length=200, description="a generator's name, as listed by GET /api/generators; empty: the first one")]
@@ -72,7 +72,7 @@ class Blend(Request):
         if len(self.face) != len(self.weight):
             raise ValueError(f"expected as many weights as faces; found {len(self.weight)} for {len(self.face)}")
         if not any(self.weight):
-            raise ValueError("expected a weight above 0; found none")
+            raise ValueError("expected a weight above 0; found none; raise one of them")
         return self
 
 
@@ -101,6 +101,21 @@ class Previews(Request):
     """A face moved along each direction separately, from -3 to 3 standard deviations."""
 
     face: Face
+
+
+ADVICE = {
+    "seed": f"Enter a whole number from 0 to {HIGHEST_SEED:,} as the seed.",
+    "count": f"Choose from 1 to {MOST_FACES} faces.",
+    "truncation": "Choose a truncation from 0.05 to 1.5.",
+    "frames": "Choose from 2 to 48 frames.",
+    "label": "Choose labels from the list.",
+    "face": "Choose a face of this generator.",
+}
+
+
+def advise(problems: Sequence[Any]) -> str:
+    """Returns pydantic's first error as advice on what to enter."""
+    return ADVICE.get(str(problems[0]["loc"][0]) if problems[0]["loc"] else "", explain(problems))
 
 
 def explain(problems: Sequence[Any]) -> str:

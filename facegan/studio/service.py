@@ -1,5 +1,6 @@
 """The studio's functions on generators, for the page and the HTTP API: validated requests in, pictures out."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -28,6 +29,7 @@ from facegan.studio.origins import Neighbours, find_origins
 from facegan.studio.photos import read_preprocessing, read_target
 
 PREVIEWS = 7  # of each direction
+SLICE_SECONDS = 0.4  # of exclusive use of the generator; the page shows the faces drawn so far after each
 
 
 class Studio:
@@ -53,9 +55,28 @@ class Studio:
 
     def draw_wall(self, request: requests.Wall) -> Tensor:
         """Returns faces (N, 3, H, W) in uint8."""
+        *_, faces = self.stream_wall(request)
+        return faces
+
+    def stream_wall(self, request: requests.Wall) -> Iterator[Tensor]:
+        """Yields the faces (N, 3, H, W) in uint8 drawn so far, at least every ``SLICE_SECONDS``, until all are drawn."""
         with self.use(request.generator) as loaded:
             given = check(request.labels, loaded.network.labels.columns)
-            return draw(loaded.network, codes.draw_codes(loaded.network, request.seed, request.count, request.truncation, given))
+            faces = codes.draw_codes(loaded.network, request.seed, request.count, request.truncation, given)
+        return self.stream(request.generator, faces)
+
+    def stream(self, generator: str, faces: Tensor) -> Iterator[Tensor]:
+        """Yields the faces (N, 3, H, W) in uint8 of codes (N, S, L) drawn so far. In between the generator is free for other requests."""
+        drawn: list[Tensor] = []
+        parts = iter(faces.split(codes.FACES_AT_ONCE))
+        while sum(map(len, drawn)) < len(faces):
+            began = time.monotonic()
+            with self.use(generator) as loaded:
+                for part in parts:
+                    drawn.append(draw(loaded.network, part))
+                    if time.monotonic() - began > SLICE_SECONDS:
+                        break
+            yield torch.cat(drawn)
 
     def list_labels(self, generator: str) -> list[str]:
         """Returns the labels that faces can have, such as ``glasses=yes``; none for an unlabelled generator."""
@@ -95,11 +116,11 @@ class Studio:
                 raise FaceganError(f"expected a generator with styles (stylegan2); found {loaded.card.model}; blend the faces")
             return finish(loaded, codes.mix_styles(codes.read_faces(loaded.network, request.face), request.layer))
 
-    def walk(self, request: requests.Walk) -> Tensor:
-        """Returns frames (N, 3, H, W) in uint8."""
+    def walk(self, request: requests.Walk) -> Iterator[Tensor]:
+        """Yields the frames (N, 3, H, W) in uint8 drawn so far."""
         with self.use(request.generator) as loaded:
-            faces = codes.read_faces(loaded.network, request.face)
-            return draw(loaded.network, codes.walk(loaded.network, faces, request.frames))
+            frames = codes.walk(loaded.network, codes.read_faces(loaded.network, request.face), request.frames)
+        return self.stream(request.generator, frames)
 
     def move(self, request: requests.Move) -> tuple[Tensor, str]:
         """Returns a face (3, H, W) in uint8 and its text."""
@@ -109,14 +130,15 @@ class Studio:
             amounts = torch.tensor([(request.amount + [0.0] * COUNT)[: len(directions)]], device=code.device)
             return finish(loaded, move(code, directions, amounts))
 
-    def preview_directions(self, request: requests.Previews) -> Tensor:
-        """Returns faces (D, 7, 3, H, W) in uint8: for each direction the face moved by -3, …, 3 standard deviations."""
+    def preview_directions(self, request: requests.Previews) -> Iterator[Tensor]:
+        """Yields the faces (N, 3, H, W) in uint8 drawn so far of (D · 7): for each direction the face moved by -3, …, 3 deviations."""
         with self.use(request.generator) as loaded:
             code = codes.read_faces(loaded.network, [request.face])
             directions = find_directions(loaded.network)  # (D, L)
             steps = torch.linspace(-REACH, REACH, PREVIEWS, device=code.device)
             amounts = torch.einsum("p,de->dpe", steps, torch.eye(len(directions), device=code.device)).flatten(0, 1)  # (D · 7, D)
-            return draw(loaded.network, move(code, directions, amounts)).unflatten(0, (len(directions), PREVIEWS))
+            moved = move(code, directions, amounts)
+        return self.stream(request.generator, moved)
 
     def read_names(self, generator: str) -> dict[int, str]:
         """Returns the names of the generator's directions."""
@@ -167,6 +189,8 @@ class Studio:
 
     def compare_with_project(self, generator: str) -> list[str]:
         """Returns notes about files of the project that belong to another run than the generator."""
+        if not (self.project / "params.yaml").is_file():
+            return []
         with self.use(generator) as loaded:
             card = loaded.card
         try:

@@ -50,6 +50,7 @@ def address(project):
 def read_grid(page, place="#wall"):
     """Returns the faces in a grid and the hash of their pixels."""
     page.locator(f"{place} .faces button").first.wait_for()
+    page.locator(f"{place} .faces:not([data-drawn='0']):not(:has(.waiting))").wait_for()
     faces, sheet = page.evaluate(SHOWN, place)
     return faces, hashlib.sha256(bytes(sheet)).hexdigest()
 
@@ -69,14 +70,14 @@ def wait_for_picks(page, count):
 
 
 def open_section(page, name):
-    page.locator("#wall .faces button").first.wait_for(state="attached")  # earlier clicks may be lost while Gradio loads
+    page.wait_for_function("window.facegan?.generator")  # earlier clicks may be lost while Gradio loads
     page.get_by_role("radio", name=name, exact=True).check(force=True)
     page.locator(f"#section-{name.split()[0].lower()}").wait_for()
 
 
 def pick(page, *numbers):
     """Clicks faces of the wall, and waits until they are in the tray."""
-    page.locator("#wall .faces button").first.wait_for()
+    read_grid(page)
     for number in numbers:
         page.locator("#wall .faces button").nth(number).click()
     wait_for_picks(page, len(numbers))
@@ -116,12 +117,56 @@ def test_picked_faces_are_kept_and_can_be_removed(browser, address):
         wait_for_picks(page, 2)
         assert read_grid(page, "#tray") == picked
         page.locator("#tray .faces button").first.click()
+        page.get_by_role("dialog").get_by_role("button", name="Remove").click()
         wait_for_picks(page, 1)
+        page.keyboard.press("Escape")
         assert read_grid(page, "#tray")[0] == picked[0][1:]
+        page.get_by_role("button", name="Undo").click()
+        wait_for_picks(page, 2)
+        assert read_grid(page, "#tray") == picked
         for part in ("0, 4", "0, 4", "4, 7"):  # quick clicks are all counted
             page.evaluate(f"[...document.querySelectorAll('#wall .faces button')].slice({part}).forEach((button) => button.click())")
-        wait_for_picks(page, 4)
+        wait_for_picks(page, 5)
         assert page.locator('#wall [aria-pressed="true"]').count() == 3
+        wait_for_picks(visitor.page, 5)  # the other page shows them too
+        visitor.page.locator("#wall .faces button").nth(0).click()
+        wait_for_picks(page, 6)
+
+
+def test_picks_never_vanish(browser, address):
+    with visit(browser, address, "/?generator=styles&seed=4&faces=40") as visitor:
+        page = visitor.page
+        pick(page, 1, 3)
+        open_section(page, "Between")
+        page.locator("#section-between").get_by_role("button", name="Pick this face").first.click()
+        wait_for_picks(page, 3)
+        kept = read_grid(page, "#tray")[0]
+        assert kept[2].startswith("~")
+        page = visitor.context.new_page()  # a reloaded page would log its closed connection
+        page.goto(f"{address}/?generator=styles&seed=4&faces=40")
+        wait_for_picks(page, 3)
+        wall = read_grid(page)
+        page.get_by_role("button", name="New seed").click()
+        wait_for_change(page, wall)
+        page = visitor.context.new_page()
+        page.goto(f"{address}/?generator=styles&picked=5-1-1+5-999-1+4-1-1")  # a new face, an impossible one, one of the picked
+        wait_for_picks(page, 4)
+        line = page.locator("#picks .line")
+        assert "Added" in line.inner_text() and "cannot be drawn" in line.inner_text()
+        assert read_grid(page, "#tray")[0] == [*kept, "5-1-1"]
+        page.get_by_role("button", name="Undo").click()
+        wait_for_picks(page, 3)
+        read_grid(page)
+        page.evaluate("[...document.querySelectorAll('#wall .faces button')].slice(0, 20).forEach((button) => button.click())")
+        wait_for_picks(page, 16)
+        assert "did not fit" in line.inner_text()
+        assert read_grid(page, "#tray")[0][:3] == kept
+        page.get_by_label("Generator").click()
+        page.get_by_role("option", name="avatars").click()
+        page.locator("#tray .hint").wait_for()  # no picks of this generator
+        page.get_by_label("Generator").click()
+        page.get_by_role("option", name="styles").click()
+        wait_for_picks(page, 16)
 
 
 def test_downloads_are_complete(browser, address, tmp_path):
@@ -189,7 +234,7 @@ def test_a_photo_is_found_and_its_face_passed_on(browser, address, tmp_path):
         with page.expect_download() as saving:
             page.get_by_role("link", name="Save the wall").click()
         saving.value.save_as(tmp_path / "wall.png")
-        Image.open(tmp_path / "wall.png").crop((64, 0, 128, 64)).save(tmp_path / "face.png")
+        Image.open(tmp_path / "wall.png").crop((128, 0, 256, 128)).save(tmp_path / "face.png")
         open_section(page, "Find me")
         page.locator("#section-find input[type=file]").set_input_files(tmp_path / "face.png")
         page.locator("#found .faces button").first.wait_for()
@@ -267,6 +312,8 @@ def test_every_control_can_be_used_with_the_keyboard(browser, address):
         wait_for_picks(page, 1)
         assert face.evaluate("part => part === document.activeElement")  # the focus is kept
         page.locator("#tray .faces button").first.press("Space")
+        page.get_by_role("dialog").get_by_role("button", name="Remove").press("Enter")
+        page.keyboard.press("Escape")
         page.locator("#tray .hint").wait_for()
 
 

@@ -62,7 +62,7 @@ def read_picture(body):
 def test_a_wall_depends_on_its_seed_alone(address):
     status, headers, first = request(f"{address}/api/wall.png?{query(seed=3, count=9)}")
     assert (status, headers["Content-Type"]) == (200, "image/png")
-    assert read_picture(first).shape == (2 * 64, 8 * 64, 3)
+    assert read_picture(first).shape == (2 * 128, 8 * 128, 3)
     assert request(f"{address}/api/wall.png?{query(seed=3, count=9)}")[2] == first
     assert request(f"{address}/api/wall.png?{query(seed=4, count=9)}")[2] != first
 

@@ -1,14 +1,15 @@
 """Directions: the strongest directions of the generator's latent space, as sliders on a face, with previews and names."""
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
 from facegan.sampling.directions import COUNT, LONGEST_NAME, REACH
 from facegan.studio import requests
-from facegan.studio.components import QUIET, Grid, face_grid, offer_faces, report_errors, show_faces
-from facegan.studio.page import SEND_PICKS, Page, add_pick, clean_picks
+from facegan.studio.components import Grid, face_grid, offer_faces, show_faces
+from facegan.studio.page import PRIVATE, Page, add_pick
 
 ABOUT = (
     "The directions that change the generator's faces most, computed from its weights (SeFa, Shen and Zhou 2021). Move a slider or click a "
@@ -34,54 +35,45 @@ def build(page: Page) -> None:
             rows = [build_row(number) for number in range(COUNT)]
     names, amounts, previews = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
 
-    def update(generator: str, picks: object, face: str, *values: float) -> list[Any]:
-        """Lists the picked faces, and draws the previews of the selected one."""
+    def choose(generator: str, picks: object, face: str) -> tuple[Any, ...]:
+        """Lists the picked faces, and reads the directions' names."""
         faces = page.drawable_picks(generator, picks) or [DEFAULT_FACE]
-        face = face if face in faces else faces[-1]
-        drawn = page.studio.preview_directions(requests.Previews(generator=generator, face=face))
-        mark = page.studio.mark(generator, "direction of a face", [face])
-        shown: list[Grid] = [
-            show_faces(row, STEPS, mark, captions=STEPS, labels=[f"direction {number} at {step}" for step in STEPS])
-            for number, row in enumerate(drawn, 1)
-        ]
-        shown += [{"faces": []}] * (COUNT - len(shown))
         stored = page.studio.read_names(generator)
+        return offer_faces(faces, face if face in faces else faces[-1]), *(stored.get(number, "") for number in range(COUNT))
+
+    def preview(generator: str, face: str) -> Iterator[list[Grid]]:
+        """Draws the previews of the selected face."""
+        mark = page.studio.mark(generator, "direction of a face", [face])
         others, captions = page.studio.relabel(requests.Previews(generator=generator, face=face))
-        labels = page.show(generator, others, picked=clean_picks(picks), captions=captions, labels=captions) if others else {"faces": []}
-        return [
-            offer_faces(faces, face),
-            labels,
-            *shown,
-            *(stored.get(number, "") for number in range(COUNT)),
-            *move(generator, face, *values),
-        ]
+        shown = [page.show(generator, others, click="pick", captions=captions, labels=captions) if others else {"faces": []}]
+        for drawn in page.studio.preview_directions(requests.Previews(generator=generator, face=face)):
+            grids = [
+                show_faces(row, STEPS, mark, "", captions=STEPS, labels=[f"direction {number} at {step}" for step in STEPS])
+                for number, row in enumerate(drawn.split(len(STEPS)), 1)
+            ]
+            yield [*shown, *grids, *[{"faces": []}] * (COUNT - len(grids))]
 
     def move(generator: str, face: str, *values: float) -> tuple[Grid, str]:
         drawn, name = page.studio.move(requests.Move(generator=generator, face=face, amount=list(values)))
         mark = page.studio.mark(generator, "face", [name])
         return show_faces(drawn[None], [name], mark, labels=["the face, moved along the directions"]), name
 
-    page.when(
-        "directions",
-        update,
-        [page.generator, page.picks, selected, *amounts],
-        [selected, relabelled, *previews, *names, result, moved_face],
-        also=[selected.input],
-    )
-    moves = [amount.change for amount in amounts]
-    gr.on(moves, report_errors(move), [page.generator, selected, *amounts], [result, moved_face], trigger_mode="always_last", **QUIET)
-    reset.click(lambda: [0] * COUNT, None, amounts, **QUIET)
-    relabelled.pick(None, None, page.picks, js=SEND_PICKS, trigger_mode="multiple", **QUIET)
-    keep.click(add_pick, [page.picks, moved_face], page.picks, **QUIET)
-    for number, (name, amount, preview) in enumerate(rows):
-        preview.pick(take_step, None, amount, **QUIET)
-        rename = report_errors(functools.partial(rename_direction, page, number))
-        gr.on([name.submit, name.blur], rename, [page.generator, name], None, **QUIET)
+    page.when(choose, [page.generator, page.picks, selected], [selected, *names], show_progress="hidden")
+    page.when(preview, [page.generator, selected], [relabelled, *previews], also=[selected.change], busy=previews[0])
+    moves = [selected.change, *(amount.change for amount in amounts)]
+    page.when(move, [page.generator, selected, *amounts], [result, moved_face], also=moves)
+    reset.click(lambda: [0] * COUNT, None, amounts, show_progress="hidden", **PRIVATE)
+    page.on([keep.click], add_pick, [page.generator, moved_face], [page.picks], show_progress="hidden")
+    for number, (name, amount, grid) in enumerate(rows):
+        grid.pick(take_step, None, amount, show_progress="hidden", **PRIVATE)
+        rename = functools.partial(rename_direction, page, number)
+        page.on([name.submit, name.blur], rename, [page.generator, name], [], show_progress="hidden")
 
 
-def rename_direction(page: Page, number: int, generator: str, name: str) -> None:
+def rename_direction(page: Page, number: int, generator: str, name: str) -> tuple[()]:
     """Stores a direction's name."""
     page.studio.name_direction(generator, number, name)
+    return ()
 
 
 def take_step(event: gr.EventData) -> Any:

@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 import torch
 
-from facegan.studio.components import QUIET, face_grid, hint, report_errors, show_faces, show_hint, status, text
+from facegan.studio.components import face_grid, hint, show_faces, show_hint, status, text
 from facegan.studio.page import Page, add_pick
 from facegan.studio.photos import MAX_BYTES
 
@@ -58,8 +58,6 @@ def build(page: Page) -> None:
                 status({"step": f"{found.step} of {found.steps}", "difference": f"{found.error:.1f} of 255 (root mean square)"}),
             )
 
-    triggers = [photo.change, straighten.input, page.generator.input]
-    gr.on(triggers, report_errors(read), [page.generator, photo, straighten], [*outputs, target], **QUIET)
-    running = start.click(report_errors(search), [page.generator, target], outputs, concurrency_limit=2, concurrency_id="find", **QUIET)
-    stop.click(None, None, None, cancels=[running], **QUIET)
-    keep.click(add_pick, [page.picks, found_face], page.picks, **QUIET)
+    page.on([photo.change, straighten.input, page.picks.select], read, [page.generator, photo, straighten], [*outputs, target])
+    page.on([start.click], search, [page.generator, target], outputs, stop=stop, concurrency_limit=2, concurrency_id="find")
+    page.on([keep.click], add_pick, [page.generator, found_face], [page.picks], show_progress="hidden")

@@ -1,5 +1,6 @@
 """Origins: the training and held-out photos nearest to a picked face."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -23,30 +24,31 @@ def build(page: Page) -> None:
         with gr.Column(scale=1, min_width=180):
             grid = face_grid(elem_classes="one")
         with gr.Column(scale=3, min_width=280):
-            text("<h3>Nearest training photos</h3>")
+            text("<h2>Nearest training photos</h2>")
             train = face_grid(elem_id="train-photos", elem_classes="photos")
-            text("<h3>Nearest held-out photos</h3><p>Not used in training.</p>")
+            text("<h2>Nearest held-out photos</h2><p>Not used in training.</p>")
             holdout = face_grid(elem_id="holdout-photos", elem_classes="photos")
 
-    def update(generator: str, picks: object, face: str | None) -> list[Any]:
+    def update(generator: str, picks: object, face: str | None) -> Iterator[list[Any]]:
         faces = page.drawable_picks(generator, picks)
         if not faces:
-            return [gr.Dropdown(choices=[], value=None), hint(NOTHING), *(show_hint("") for _ in range(3))]
+            yield [gr.Dropdown(choices=[], value=None), hint(NOTHING), *[show_hint("")] * 3]
+            return
         face = face if face in faces else faces[-1]
-        offered = offer_faces(faces, face)
+        offered, shown = offer_faces(faces, face), page.show(generator, [face])
+        yield [offered, hint("Comparing the face with the photos in data/shards …"), shown, *[show_hint("")] * 2]
         try:
-            drawn, found = page.studio.find_origins(requests.Faces(generator=generator, face=[face]))
+            found = page.studio.find_origins(requests.Faces(generator=generator, face=[face]))[1]
         except FaceganError as error:  # without shards there is nothing to show, which is not an error here
-            return [offered, hint(f"{error}."), page.show(generator, [face]), *(show_hint("none here") for _ in range(2))]
-        return [
-            offered,
-            describe(found),
-            show_faces(drawn[None], [face], page.studio.mark(generator, "face", [face])),
+            yield [offered, hint(f"{error}."), shown, *[show_hint("none here")] * 2]
+            return
+        photos = (
             show_photos(found.train, found.train_distances, "training"),
             show_photos(found.holdout, found.holdout_distances, "held-out"),
-        ]
+        )
+        yield [offered, describe(found), shown, *photos]
 
-    page.when("origins", update, [page.generator, page.picks, selected], [selected, facts, grid, train, holdout], also=[selected.input])
+    page.when(update, [page.generator, page.picks, selected], [selected, facts, grid, train, holdout], also=[selected.input])
 
 
 def describe(found: Neighbours) -> str:

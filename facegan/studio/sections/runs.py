@@ -6,7 +6,7 @@ import gradio as gr
 
 from facegan.sampling import codes
 from facegan.studio import requests
-from facegan.studio.components import QUIET, Grid, face_grid, hint, notice, report_errors, show_faces, show_hint, table, text
+from facegan.studio.components import Grid, face_grid, hint, notice, show_faces, show_hint, table, text
 from facegan.studio.curves import Curve, build_curves, select_curves, show_curves
 from facegan.studio.page import Page
 from facegan.studio.runs import Run, title_score
@@ -32,7 +32,7 @@ def build(page: Page) -> None:
         grids = []
         for name in ("A", "B"):
             with gr.Column(min_width=260):
-                text(f"<h3>{name}</h3>")
+                text(f"<h2>{name}</h2>")
                 grids.append(face_grid(elem_id=f"run-{name.lower()}", elem_classes="quad"))
     scores = text(elem_id="scores")
     parameters = text(elem_id="parameters")
@@ -60,8 +60,8 @@ def build(page: Page) -> None:
         return update(*values)
 
     inputs, outputs = [left, right, seed], [left, right, *grids, scores, parameters, *plots]
-    page.when("runs", update, inputs, outputs, also=[left.input, right.input, seed.input])
-    refresh.click(report_errors(reload), inputs, outputs, **QUIET)
+    page.when(update, inputs, outputs, also=[left.input, right.input, seed.input])
+    page.on([refresh.click], reload, inputs, outputs)
 
 
 def draw(page: Page, run: Run, seed: int) -> Grid:

@@ -6,9 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from facegan.studio.components import QUIET, hint, notice, report_errors, status, text
+from facegan.studio.components import hint, notice, status, text
 from facegan.studio.curves import build_curves, select_curves, show_curves
-from facegan.studio.page import Page
+from facegan.studio.page import PRIVATE, Page
 from facegan.studio.trainings import Training, list_trainings, read_training
 
 ABOUT = "The progress of a training run, running or stopped. Watching does not disturb it."
@@ -27,7 +27,7 @@ def build(page: Page) -> None:
     selected = gr.Dropdown([], label="Training", interactive=True)
     facts = text(elem_id="facts")
     film = text(elem_id="film", elem_classes="film-holder")
-    position = gr.Slider(0, 1, 0, step=1, label="Picture to compare with the newest", visible=False)
+    position = gr.Slider(0, 1, 0, step=1, label="Picture to compare with the newest", visible="hidden")
     with gr.Column(elem_id="curves"):
         plots = build_curves([*CURVES, QUICK_SCORE])
     timer = gr.Timer(REFRESH_SECONDS, active=False)
@@ -37,7 +37,7 @@ def build(page: Page) -> None:
         project = page.studio.project
         names = list_trainings(project)
         if not names:
-            return [gr.Dropdown(choices=[]), hint(NOTHING), "", gr.Slider(visible=False), *(gr.skip() for _ in plots), None]
+            return [gr.Dropdown(choices=[]), hint(NOTHING), "", gr.Slider(visible="hidden"), *(gr.skip() for _ in plots), None]
         name = name if name in names else names[0]
         training = read_training(project, name)
         choices = gr.Dropdown([(describe_choice(project, other), other) for other in names], value=name)
@@ -46,7 +46,7 @@ def build(page: Page) -> None:
         index = max(0, last // 2) if reset else int(index)
         # the slider's value is otherwise not sent: an update that began before the visitor moved it would move it back
         value: dict[str, Any] = {"value": index} if reset else {}
-        slider = gr.Slider(maximum=max(1, last), visible=last > 0, **value)
+        slider = gr.Slider(maximum=max(1, last), visible=True if last > 0 else "hidden", **value)
         drawn = (name, len(training.rows.get("images_seen", [])), len(training.scores.get("images_seen", [])))
         figures = {title: select_curves(training.rows, names) for title, names in CURVES.items()}
         figures[QUICK_SCORE] = select_curves(training.scores, {"score": "quick score"})
@@ -54,10 +54,8 @@ def build(page: Page) -> None:
         return [choices, describe(training), show_film(training, index), slider, *curves, drawn]
 
     inputs, outputs = [selected, position, shown], [selected, facts, film, position, *plots, shown]
-    timer.tick(report_errors(update), inputs, outputs, **QUIET)
-    gr.on([selected.input, position.input], report_errors(update), inputs, outputs, trigger_mode="always_last", **QUIET)
-    page.when("watch", update, inputs, outputs)
-    page.open.change(lambda current: gr.Timer(active=current == "watch"), page.open, timer, **QUIET)
+    page.when(update, inputs, outputs, also=[timer.tick, selected.input, position.input], latest=False, show_progress="hidden")
+    page.open.change(lambda current: gr.Timer(active=current == "watch"), page.open, timer, show_progress="hidden", **PRIVATE)
 
 
 def describe_choice(project: Path, name: str) -> str:

@@ -1,13 +1,13 @@
 // A grid of faces, each a button. The value:
-//   sheet     all faces in one image, as a data: URI
+//   sheet     all drawn faces in one image, as a data: URI
 //   columns   number of columns in it
 //   size      width of a face in pixels
 //   faces     [{face: the face as text, label: for screen readers, caption: the text below it (may be empty)}]
-//   picked    the picked faces (missing if faces cannot be picked)
-//   most_picked    the maximum number of picks; a click adds or removes a face in window.faceganPicks (missing if clicks do not pick)
+//   drawn     the number of faces in the sheet; the others are still being drawn
+//   click     what a click does: 'pick' picks a face or removes it (picks.js), 'enlarge' shows the large view (large.js), '' nothing else
 //   hint      shown if there are no faces
 //   address   replaces the page's address with a link to this grid (may be missing)
-// Events: 'pick', with the face.
+// Events: 'pick', with the face. A double click always shows the large view.
 const root = element.querySelector('.faces');
 let sheet = null;
 let size = 0;
@@ -18,12 +18,6 @@ function toBlob(address) {
   return URL.createObjectURL(new Blob([bytes], {type: head.slice(5, head.indexOf(';'))}));
 }
 
-function changePicks(face, most) {
-  const before = window.faceganPicks || [], others = before.filter((other) => other !== face);
-  window.faceganPicks = others.length < before.length ? others : [...others, face].slice(-most);
-  document.querySelectorAll('.faces [aria-pressed]').forEach((other) => other.setAttribute('aria-pressed', window.faceganPicks.includes(other.dataset.face)));
-}
-
 function makeFace() {
   const button = document.createElement('button');
   button.type = 'button';
@@ -32,10 +26,13 @@ function makeFace() {
   const caption = document.createElement('span');
   caption.className = 'caption';
   button.append(picture, caption);
+  const enlarge = () => window.facegan.enlarge(root, [...root.children].indexOf(button), props.value.sheet);
   button.addEventListener('click', () => {
-    if (props.value.most_picked) changePicks(button.dataset.face, props.value.most_picked);
+    if (props.value.click === 'pick') window.facegan.toggle(button.dataset.face);
+    else if (props.value.click === 'enlarge') enlarge();
     trigger('pick', {face: button.dataset.face});
   });
+  button.addEventListener('dblclick', enlarge);  // after two clicks, which have picked the face and removed it
   return button;
 }
 
@@ -54,27 +51,28 @@ function fit() {
 
 function render() {
   const value = props.value || {faces: []};
-  const faces = value.faces || [];
-  const picked = new Set(value.picked || []);
+  const faces = value.faces || [], drawn = value.drawn ?? faces.length;
   const old = sheet;
   sheet = value.sheet ? toBlob(value.sheet) : null;
   size = value.size || size;
   root.querySelector('.hint')?.remove();
   while (root.childElementCount > faces.length) root.lastElementChild.remove();
   while (root.childElementCount < faces.length) root.append(makeFace());  // buttons are reused, so that the focus is kept
-  const rows = Math.ceil(faces.length / value.columns);
+  const rows = Math.ceil(drawn / value.columns);
   faces.forEach((item, index) => {
     const button = root.children[index];
     const [column, row] = [index % value.columns, Math.floor(index / value.columns)];
     const picture = button.firstElementChild;
-    picture.style.backgroundImage = `url(${sheet})`;
+    button.classList.toggle('waiting', index >= drawn);
+    picture.style.backgroundImage = index < drawn ? `url(${sheet})` : '';
     picture.style.backgroundSize = `${100 * value.columns}% ${100 * rows}%`;
     picture.style.backgroundPosition = `${value.columns > 1 ? (100 * column) / (value.columns - 1) : 0}% ${rows > 1 ? (100 * row) / (rows - 1) : 0}%`;
     button.lastElementChild.textContent = item.caption || '';
     button.dataset.face = item.face;
-    button.setAttribute('aria-label', item.label);
+    button.setAttribute('aria-label', item.caption && !item.label.includes(item.caption) ? `${item.caption}: ${item.label}` : item.label);
     button.title = item.label;
-    if (value.picked) button.setAttribute('aria-pressed', picked.has(item.face)); else button.removeAttribute('aria-pressed');
+    if (value.click === 'pick') button.setAttribute('aria-pressed', window.facegan.picks.includes(item.face));
+    else button.removeAttribute('aria-pressed');
   });
   if (!faces.length && value.hint) {
     const hint = document.createElement('p');
@@ -84,7 +82,8 @@ function render() {
   }
   fit();
   root.dataset.sheet = value.sheet ? value.sheet.length : 0;
-  if (value.address) history.replaceState(null, '', value.address);
+  root.dataset.drawn = drawn;
+  if (value.address) history.replaceState(null, '', value.address + location.hash);
   if (old) setTimeout(() => URL.revokeObjectURL(old), 1000);  // after the new one has been painted
 }
 
