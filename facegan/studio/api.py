@@ -25,7 +25,6 @@ from facegan.studio import requests
 from facegan.studio.exports import Exported
 from facegan.studio.generators import Busy
 from facegan.studio.origins import Neighbours
-from facegan.studio.photos import MAX_BYTES
 from facegan.studio.pictures import write_animation, write_face, write_faces, write_grid, write_png
 from facegan.studio.runs import Run
 from facegan.studio.service import PREVIEWS, Studio
@@ -164,12 +163,7 @@ def find_origins(studio: OurStudio, query: FacesQuery) -> Neighbours:
 
 @routes.post("/find", summary="The generator's face most similar to a photo; the request's body is the photo, the answer's face is text")
 async def find(request: fastapi.Request, studio: OurStudio, generator: requests.Generator = "", straighten: bool = True) -> FoundInfo:
-    content = bytearray()
-    async for part in request.stream():
-        content += part
-        if len(content) > MAX_BYTES:
-            raise FaceganError(f"expected a photo of at most {MAX_BYTES:,} bytes; found more; save it smaller")
-    return await fastapi.concurrency.run_in_threadpool(search, studio, generator, bytes(content), straighten)
+    return await fastapi.concurrency.run_in_threadpool(search, studio, generator, await request.body(), straighten)
 
 
 def search(studio: Studio, generator: str, content: bytes, straighten: bool) -> FoundInfo:

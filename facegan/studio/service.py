@@ -24,10 +24,11 @@ from facegan.sampling.label_sheet import choose_rows
 from facegan.studio import requests
 from facegan.studio.exports import Exported, Exports
 from facegan.studio.finding import Found, find, open_features
-from facegan.studio.generators import Generators, Loaded
+from facegan.studio.generators import Busy, Generators, Loaded
 from facegan.studio.origins import Neighbours, find_origins
 from facegan.studio.photos import read_preprocessing, read_target
 
+REQUEST_SECONDS = 300
 PREVIEWS = 7  # of each direction
 SLICE_SECONDS = 0.4  # of exclusive use of the generator; the page shows the faces drawn so far after each
 
@@ -68,9 +69,14 @@ class Studio:
     def stream(self, generator: str, faces: Tensor) -> Iterator[Tensor]:
         """Yields the faces (N, 3, H, W) in uint8 of codes (N, S, L) drawn so far. In between the generator is free for other requests."""
         drawn: list[Tensor] = []
+        start = time.monotonic()
         parts = iter(faces.split(codes.FACES_AT_ONCE))
         while sum(map(len, drawn)) < len(faces):
             began = time.monotonic()
+            if began - start > REQUEST_SECONDS:
+                raise Busy(
+                    f"expected an answer within {REQUEST_SECONDS} s; found {len(torch.cat(drawn))} of {len(faces)} faces; ask for fewer"
+                )
             with self.use(generator) as loaded:
                 for part in parts:
                     drawn.append(draw(loaded.network, part))
@@ -160,14 +166,15 @@ class Studio:
     def find(self, generator: str, target: Tensor) -> Iterator[tuple[Found, Tensor, str]]:
         """Yields better and better faces for a target (3, H, W) in uint8: the search's state, the face (3, H, W) in uint8 and its text.
 
-        The generator is free for other requests between two of them.
+        The generator is free for other requests between two of them. The search ends after ``REQUEST_SECONDS``.
         """
         with self.use(generator) as loaded:
             size, expected = target.shape[-1], loaded.card.resolution
             if size != expected:
                 raise FaceganError(f"expected a photo prepared for this generator ({expected} px); found {size} px; select it again")
             search = find(loaded.network, from_bytes(target), open_features())
-        while True:
+        start = time.monotonic()
+        while time.monotonic() - start < REQUEST_SECONDS:
             with self.use(generator) as loaded:
                 found = next(search, None)
                 if found is None:

@@ -3,8 +3,10 @@
 import io
 import json
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -147,8 +149,7 @@ def test_invalid_requests_are_answered_in_one_line_and_the_server_continues(addr
     Image.new("RGB", (10_000, 10_000)).save(large, "PNG")
     for content in (b"", b"no picture", b"\0" * (21 * 2**20), large.getvalue()):
         status, _, body = request(f"{address}/api/find", content)
-        assert status == 422, body
-        assert json.loads(body)["error"].startswith("expected a photo")
+        assert (status, json.loads(body)["error"][:11]) == ((422, "expected a ") if len(content) < 2**24 else (413, "expected at")), body
     assert request(f"{address}/api/wall.png?count=4")[0] == 200
 
 
@@ -164,6 +165,39 @@ def test_other_paths_are_closed(address, project):
         status, _, body = request(f"{address}/{path}")
         assert status in (401, 403, 404, 405, 422), (path, status)
         assert b"a secret" not in body and b"root:" not in body
+
+
+def test_half_sent_uploads_cost_one_line_and_leave_the_server_usable(address, project):
+    host, port = address.removeprefix("http://").split(":")
+    head = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 9000000\r\n\r\n--x\r\n"
+    before = (project / "studio.log").stat().st_size
+    for number in range(60):
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(head.format(("/api/find", "/gradio_api/upload")[number % 2]).encode() + b"\0" * 10_000)
+    held = [socket.create_connection((host, int(port))) for _ in range(20)]  # which stay open
+    for client in held:
+        client.sendall(head.format("/api/find").encode())
+    while (answer := request(f"{address}/api/find", b"no picture"))[0] != 503:
+        time.sleep(0.1)
+    assert json.loads(answer[2])["error"].startswith("expected at most 16 uploads")
+    assert request(f"{address}/api/wall.png?count=4")[0] == 200
+    for client in held:
+        client.close()
+    while request(f"{address}/api/find", b"no picture")[0] != 422:
+        time.sleep(0.1)
+    assert request(f"{address}/gradio_api/queue/join", b"x" * 3 * 2**20)[0] == 413
+    log = (project / "studio.log").read_text()[before:]
+    assert log.count("\n") <= 1 and "Traceback" not in log, log[:2000]
+
+
+def test_the_log_is_bounded(monkeypatch):
+    server = pytest.importorskip("facegan.studio.server", reason=f"the studio needs its packages; {HOW}")
+    monkeypatch.setattr(server, "MAX_LOG_BYTES", 100)
+    target = io.StringIO()
+    log = server.BoundedLog(target)
+    for _ in range(50):
+        print("Traceback (most recent call last)", file=log)
+    assert 100 <= len(target.getvalue()) < 200 and target.getvalue().endswith("ends here\n")
 
 
 def test_on_loopback_other_host_names_are_rejected(address):
