@@ -9,6 +9,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported, w
 import gradio as gr
 from gradio.blocks import Block
 
+from facegan.common.errors import FaceganError
 from facegan.studio.components import face_grid, script, text
 from facegan.studio.page import PRIVATE, Page
 from facegan.studio.requests import MAX_PICKED
@@ -27,9 +28,14 @@ SECTIONS = {
     "watch": ("Watch", watch),
     "take": ("Take it along", take),
 }
-# CSS shows the selected section, without a request to the server. On a phone radio buttons wrap; Gradio's tabs would move into a menu.
+# CSS shows the selected section, without a request to the server. Gradio's tabs have no arrow keys, its radio buttons are no group.
 SECTION_STYLE = "".join(
-    f'.gradio-container:has(#sections input[value="{name}"]:checked) #section-{name} {{ display: flex !important; }}\n' for name in SECTIONS
+    f'.gradio-container:has([aria-controls="section-{name}"][aria-selected="true"]) #section-{name} {{ display: flex !important; }}\n'
+    for name in SECTIONS
+)
+TABS = "".join(
+    f'<button type="button" role="tab" id="tab-{name}" aria-controls="section-{name}">{title}</button>'
+    for name, (title, _) in SECTIONS.items()
 )
 SHIPPED = (
     "<p>It ships with the project. To train your own, run <code>make demo</code> (cartoon faces, a few minutes) or use your photos as "
@@ -44,16 +50,7 @@ LARGE = (
     '<button type="button"></button><button type="button" aria-pressed="false">Smooth</button><a download="face.png">Save (PNG)</a>'
     '<button type="button">Close</button></p></dialog>'
 )
-# the section in the address: "#runs"; the browser's Back and Forward return to it
-OPEN_SECTION = """(name) => {
-  if ((location.hash.slice(1) || 'wall') !== name) location.hash = name;
-  window.dispatchEvent(new Event('facegan-change'));
-}"""
-FOLLOW_ADDRESS = """() => {
-  const follow = () => document.querySelector(`#sections input[value="${location.hash.slice(1) || 'wall'}"]`)?.click();
-  window.addEventListener('hashchange', follow);
-  follow();
-}"""
+NAME_UPLOAD = "() => document.querySelector('.upload-container')?.removeAttribute('aria-label')"  # its text is its name
 
 
 def build_page(studio: Studio) -> gr.Blocks:
@@ -70,20 +67,19 @@ def build_page(studio: Studio) -> gr.Blocks:
         picks = script("picks", {}, PICKS, elem_id="picks")
         tray = face_grid(elem_id="tray")
         script("large", None, LARGE, elem_id="large")
-        titles = [(title, name) for name, (title, _) in SECTIONS.items()]
-        open_section = gr.Radio(titles, value="wall", show_label=False, label="Section", elem_id="sections", container=False)
-        page = Page(studio, generator, picks, open_section, picks, blocks, messages)
-        page.on([picks.input], page.show_tray, [generator, picks], [tray])
+        script("sections", None, f'<div role="tablist" aria-label="Sections">{TABS}</div>', elem_id="sections")
+        page = Page(studio, generator, picks, picks, blocks, messages)
+        page.on([picks.input], page.show_tray, [generator, picks], [tray], quiet=True)
         page.on([picks.select], lambda name: (describe(studio, name),), [generator], [about], show_progress="hidden")
         generator.input(None, generator, picks, js="(name) => ({generator: name})", **PRIVATE)
         for name, (_, module) in SECTIONS.items():
+            every = getattr(module, "REFRESH_SECONDS", "")
             with gr.Column(elem_id=f"section-{name}", elem_classes="section"):
                 text(f"<p>{module.ABOUT}</p>", elem_classes="intro")
                 page.messages = gr.Column(elem_classes="messages")
-                page.section = script("section", None, f'<i data-name="{name}"></i>')
+                page.section = script("section", None, f'<i data-name="{name}" data-every="{every}"></i>', elem_classes="event")
                 module.build(page)
-        open_section.change(None, open_section, None, js=OPEN_SECTION, **PRIVATE)
-        blocks.load(None, None, None, js=FOLLOW_ADDRESS, **PRIVATE)
+        blocks.load(None, None, None, js=NAME_UPLOAD, **PRIVATE)
     for block in blocks.blocks.values():
         reject_addresses(block)
     return blocks
@@ -105,7 +101,10 @@ def reject_addresses(block: Block) -> None:
 
 def describe(studio: Studio, name: str) -> str:
     """Returns the page's description of the selected generator."""
-    facts = studio.describe(name)
+    try:
+        facts = studio.describe(name)
+    except FaceganError:
+        return "<p>This generator cannot be opened.</p>"  # the open section says why
     summary = (
         f"{facts['model']}, {facts['resolution']} px, {facts['parameters']:,} parameters, {facts['images_seen']:,} images shown in training"
     )

@@ -1,4 +1,4 @@
-"""State shared by the page's sections: the studio, the selected generator, the picked faces, the open section; and their events."""
+"""State shared by the page's sections: the studio, the selected generator, the picked faces; and their events."""
 
 import dataclasses
 import inspect
@@ -28,7 +28,6 @@ class Page:
         studio: answers requests.
         generator: the drop-down of generators.
         picks: the picked faces, stored in the visitor's browser (``picks.js``); its events are ``select`` (a generator) and ``input``.
-        open: the open section.
         section: the section that is being built: its event ``input`` means that it has opened, or that generator or picks have changed
             while it is open (``section.js``).
         blocks: the complete page.
@@ -38,7 +37,6 @@ class Page:
     studio: Studio
     generator: gr.Dropdown
     picks: gr.HTML
-    open: gr.Radio
     section: gr.HTML
     blocks: gr.Blocks
     messages: gr.Column
@@ -50,6 +48,7 @@ class Page:
         inputs: Sequence[gr.Component],
         outputs: Sequence[gr.Component],
         latest: bool = False,
+        quiet: bool = False,
         busy: gr.Component | None = None,
         stop: gr.Button | None = None,
         **options: Any,
@@ -58,6 +57,7 @@ class Page:
 
         Args:
             latest: a trigger with other inputs stops it at its next yield; it is not called again for the same inputs and generators.
+            quiet: errors are not shown, because another function reports them too.
             busy: where progress is shown; by default the first output.
             stop: a button that stops it at its next yield.
         """
@@ -78,7 +78,8 @@ class Page:
                     if turn["wanted"] != values:  # stopped, or no longer wanted
                         return
             except (FaceganError, ValidationError) as error:
-                yield *[gr.skip()] * len(outputs), notice(describe_error(error))
+                turn.pop("shown", None)
+                yield *[gr.skip()] * len(outputs), "" if quiet else notice(describe_error(error))
                 return
             turn["shown"] = shown
 

@@ -205,7 +205,7 @@ class Studio:
             path = self.generators.find(generator or self.generators.first())
             return compare_with_project(path, card, parameters, self.project / "metrics")
         except FaceganError as error:
-            return [f"note: {error}"]
+            return [str(error).splitlines()[0]]
 
     def describe(self, generator: str) -> dict[str, str | int]:
         """Returns facts about a generator."""

@@ -71,8 +71,8 @@ def build(page: Page) -> None:
 
     controls = [seed.change, count.change, truncation.change, labels.change]
     page.when(draw, inputs, [wall, stop], also=controls, stop=stop)
-    page.when(show_links, [page.picks, *inputs], [saving], also=controls, show_progress="hidden")
-    page.on([page.picks.select], offer_labels, [page.generator, labels], [labels], show_progress="hidden")
+    page.when(show_links, [page.picks, *inputs], [saving], also=controls, quiet=True, show_progress="hidden")
+    page.on([page.picks.select], offer_labels, [page.generator, labels], [labels], quiet=True, show_progress="hidden")
     new.click(None, None, seed, js=NEW_SEED, **PRIVATE)
     page.blocks.load(restore, None, [*inputs, page.picks], show_progress="hidden", **PRIVATE)
 

@@ -8,7 +8,7 @@ import gradio as gr
 
 from facegan.studio.components import hint, notice, status, text
 from facegan.studio.curves import build_curves, select_curves, show_curves
-from facegan.studio.page import PRIVATE, Page
+from facegan.studio.page import Page
 from facegan.studio.trainings import Training, list_trainings, read_training
 
 ABOUT = "The progress of a training run, running or stopped. Watching does not disturb it."
@@ -30,7 +30,6 @@ def build(page: Page) -> None:
     position = gr.Slider(0, 1, 0, step=1, label="Picture to compare with the newest", visible="hidden")
     with gr.Column(elem_id="curves"):
         plots = build_curves([*CURVES, QUICK_SCORE])
-    timer = gr.Timer(REFRESH_SECONDS, active=False)
     shown = gr.State(None)  # the curves on the page, which are sent again only if they have changed
 
     def update(name: str | None, index: float, shown: tuple[str, int, int] | None) -> list[Any]:
@@ -54,8 +53,7 @@ def build(page: Page) -> None:
         return [choices, describe(training), show_film(training, index), slider, *curves, drawn]
 
     inputs, outputs = [selected, position, shown], [selected, facts, film, position, *plots, shown]
-    page.when(update, inputs, outputs, also=[timer.tick, selected.input, position.input], latest=False, show_progress="hidden")
-    page.open.change(lambda current: gr.Timer(active=current == "watch"), page.open, timer, show_progress="hidden", **PRIVATE)
+    page.when(update, inputs, outputs, also=[selected.input, position.input], latest=False, show_progress="hidden")
 
 
 def describe_choice(project: Path, name: str) -> str:

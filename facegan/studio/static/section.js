@@ -1,3 +1,6 @@
-// Triggers 'input' when a section opens, and while it is open when the page's event "facegan-change" reports another generator or pick.
-const radio = `#sections input[value="${element.querySelector('[data-name]').dataset.name}"]:checked`;
-window.addEventListener('facegan-change', () => { if (document.querySelector(radio)) trigger('input'); });
+// Triggers 'input' when a section opens, and while it is open when the page's event "facegan-change" reports another generator or pick,
+// and every few seconds if the section asks for it.
+const {name, every} = element.querySelector('[data-name]').dataset;
+const report = () => { if (window.facegan?.generator && document.querySelector(`[aria-controls="section-${name}"][aria-selected="true"]`)) trigger('input'); };
+window.addEventListener('facegan-change', report);
+if (every) setInterval(report, 1000 * every);
