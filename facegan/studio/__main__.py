@@ -25,6 +25,7 @@ def main() -> None:
         prog="python -m facegan.studio", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, help="a generator.safetensors to show first (default: data/model's, else the shipped one)")
+    parser.add_argument("--generators", type=Path, help="a folder of further generators (*.safetensors, searched recursively)")
     parser.add_argument("--project", type=Path, default=PROJECT, help="the project whose runs are shown (default: this one)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine only)")
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
@@ -35,7 +36,10 @@ def main() -> None:
         from facegan.studio.server import is_loopback, serve
 
         check_port(host, port)
-        generators = Generators(arguments.project.resolve(), arguments.model and arguments.model.resolve())
+        model, folder = (path and path.resolve() for path in (arguments.model, arguments.generators))
+        if folder and not folder.is_dir():
+            raise FaceganError(f"expected a folder at {folder}; found none; name another with --generators")
+        generators = Generators(arguments.project.resolve(), model, folder)
         with generators.use(generators.first()):
             pass  # reports an unreadable generator here instead of on the page
         greeting = f"the face studio: http://{host}:{port}  (stop it with Ctrl-C)"

@@ -12,8 +12,8 @@ START, PEAK = 0.1, 2.0  # fraction of the images; a range this many times that o
 Curve = tuple[Sequence[float], Sequence[float]]
 
 
-def build_curves(titles: Sequence[str]) -> list[gr.LinePlot]:
-    """Returns one plot per title, hidden until ``show_curves`` gives it values."""
+def build_curves(titles: Mapping[str, str]) -> list[gr.LinePlot]:
+    """Returns one plot per title, with the name of its vertical axis, hidden until ``show_curves`` gives it values."""
     with gr.Row():
         return [
             gr.LinePlot(
@@ -21,7 +21,8 @@ def build_curves(titles: Sequence[str]) -> list[gr.LinePlot]:
                 y="value",
                 color="curve",
                 title=title,
-                y_title=" ",
+                y_title=axis,
+                tooltip="all",
                 color_title=" ",
                 x_axis_format="~s",
                 height=230,
@@ -29,7 +30,7 @@ def build_curves(titles: Sequence[str]) -> list[gr.LinePlot]:
                 visible=False,
                 buttons=[],
             )
-            for title in titles
+            for title, axis in titles.items()
         ]
 
 
@@ -54,7 +55,8 @@ def show_figure(title: str, curves: Mapping[str, Curve]) -> gr.LinePlot:
     return gr.LinePlot(pd.DataFrame(points, columns=[IMAGES, "value", "curve"]), title=title, y_lim=limits, visible=True)
 
 
-def select_curves(columns: Mapping[str, Sequence[float]], names: Mapping[str, str]) -> dict[str, Curve]:
-    """Returns the named columns that exist over the column images_seen, by their labels."""
+def select_curves(columns: Mapping[str, Sequence[float]], names: Mapping[str, str], averaged: int = 1) -> dict[str, Curve]:
+    """Returns the named columns that exist over the column images_seen, by their labels, as means over so many points."""
     images = columns.get("images_seen")
-    return {label: (images, columns[name]) for name, label in names.items() if images and columns.get(name)}
+    smooth = {name: pd.Series(columns.get(name, [])).rolling(averaged, min_periods=1).mean().tolist() for name in names}
+    return {label: (images, smooth[name]) for name, label in names.items() if images and smooth[name]}

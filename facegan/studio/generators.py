@@ -15,8 +15,11 @@ from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file
 from facegan.models.generator_file import Card, load_generator
 from facegan.models.network import GeneratorNetwork
-from facegan.studio.runs import Run, read_runs
+from facegan.studio.runs import Run, find_cache, find_generator, read_runs, read_text
+from facegan.studio.trainings import find_checkpoints
 
+TRAINING = "training "  # the beginning of the names of training runs, whose newest checkpoint is opened
+MAX_FOLDER = 200
 MAX_WAITING = 32
 TIMEOUT_SECONDS = 20
 
@@ -40,10 +43,11 @@ class Generators:
     Args:
         project: the project's folder.
         given: a generator from the command line; it is listed first.
+        folder: a folder of further generators, searched recursively.
     """
 
-    def __init__(self, project: Path, given: Path | None = None):
-        self.project, self.given = project, given
+    def __init__(self, project: Path, given: Path | None = None, folder: Path | None = None):
+        self.project, self.given, self.folder = project, given, folder
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.lock, self.waiting = threading.Lock(), threading.BoundedSemaphore(MAX_WAITING)
         self.loaded: tuple[tuple[Path, int, int], Loaded] | None = None
@@ -57,15 +61,25 @@ class Generators:
     def known(self) -> dict[str, Path]:
         """Returns the generators' files by name, beginning with the one to show first."""
         found = {"given": self.given} if self.given else {}
-        model = self.project / "data" / "model"
-        own = {"workspace": model / "generator.safetensors", "workspace best": model / "best.safetensors"}
-        found |= {name: path for name, path in own.items() if path.is_file()}
+        model = self.project / "data" / "model" / "generator.safetensors"
+        if not model.is_file():  # while DVC trains, it has removed data/model, and the last generator is in its cache
+            model = find_generator(find_cache(self.project), read_text(self.project / "dvc.lock")) or model
+        found |= {"workspace": model, "workspace best": self.project / "data" / "model" / "best.safetensors"}
         found |= {path.stem: path for path in sorted((self.project / "pretrained").glob("*.safetensors"))}
-        return found | {run.name: run.generator for run in self.runs if run.generator and run.name != "workspace"}
+        found |= {run.name: run.generator for run in self.runs if run.generator and run.name not in found}
+        found |= {f"{TRAINING}{name}": path for name, path in find_checkpoints(self.project).items()}
+        if self.folder:
+            paths = sorted(self.folder.rglob("*.safetensors"))[:MAX_FOLDER]
+            found |= {path.relative_to(self.folder).as_posix(): path for path in paths}
+        return {name: path for name, path in found.items() if path.is_file() or name == "given"}
 
     def state(self) -> list[tuple[str, Path, int]]:
         """Returns the known generators with the time of their last change: equal if their faces are."""
-        return [(name, path, path.stat().st_mtime_ns if path.is_file() else 0) for name, path in self.known().items()]
+        found = []
+        for name, path in self.known().items():
+            with contextlib.suppress(OSError):  # a checkpoint has just been replaced
+                found.append((name, path, path.stat().st_mtime_ns))
+        return found
 
     def find(self, name: str) -> Path:
         """Returns the file of a generator. Raises FaceganError if the name is unknown."""

@@ -10,16 +10,16 @@ import io
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from facegan.common.config import Loader
-from facegan.sampling.explanations import find_kind
 
 MAX_COMMITS = 20
 MAX_EXPERIMENTS = 50
@@ -33,9 +33,11 @@ class Run(BaseModel):
 
     Attributes:
         name: its name in the page and in links, unique in the project.
-        title: the name with details: a commit's subject, an experiment's date.
+        title: what it is in words, such as a commit's subject.
+        date: of its commit; empty for the workspace.
         parameters: the leaves of params.yaml, by dotted names.
         scores: the numbers in metrics/evaluate.json.
+        margins: of scores, half the width of the 95% interval for images from another seed, as far as known.
         protocol: the fingerprint of the scores' protocol; None without scores.
         losses: the columns of metrics/losses.csv.
         generator: the file of its weights, or None if it is not on this machine.
@@ -45,44 +47,45 @@ class Run(BaseModel):
 
     name: str
     title: str
+    date: str
     parameters: dict[str, Any]
     scores: dict[str, float]
+    margins: dict[str, float]
     protocol: str | None
     losses: Annotated[dict[str, list[float]], Field(exclude=True)]
     generator: Annotated[Path | None, Field(exclude=True)]
-
-
-def title_score(name: str) -> str:
-    """Returns a score's name with its meaning in a few words, as far as it is known."""
-    kind = find_kind(name)
-    return f"{name} ({kind.title.lower()})" if kind else name
 
 
 def read_runs(project: Path) -> list[Run]:
     """Returns all runs: the workspace, then experiments and commits, each newest first. Commits with the same results are listed once."""
     generator = project / "data" / "model" / "generator.safetensors"
     contents = {name: read_text(project / name) for name in FILES}
-    runs = [make_run("workspace", "workspace (current files)", contents, generator if generator.is_file() else None)]
     cache = find_cache(project)
+    margins = parse(json.loads, read_text(project / "data" / "evaluation" / "report.json")).get("another_seed_95") or {}
+    runs = [make_run("workspace", "the current files", "", contents, generator if generator.is_file() else None, margins)]
     revisions = [*list_experiments(project), *list_commits(project)]
     seen = set()
-    for (name, title, _), contents in zip(revisions, read_commits(project, [commit for _, _, commit in revisions]), strict=True):
+    for (name, title, date, _), contents in zip(revisions, read_commits(project, [commit for *_, commit in revisions]), strict=True):
         results = (contents["metrics/evaluate.json"], contents["metrics/losses.csv"])
         if results not in seen and any(results):
             seen.add(results)
-            runs.append(make_run(name, title, contents, find_generator(cache, contents["dvc.lock"])))
+            runs.append(make_run(name, title, date, contents, find_generator(cache, contents["dvc.lock"])))
     return runs
 
 
-def make_run(name: str, title: str, contents: dict[str, str], generator: Path | None) -> Run:
+def make_run(
+    name: str, title: str, date: str, contents: dict[str, str], generator: Path | None, margins: Mapping[str, float] = MappingProxyType({})
+) -> Run:
     """Returns a run from the contents of its files. Missing and invalid files count as empty."""
     evaluate = parse(json.loads, contents["metrics/evaluate.json"])
     protocol = evaluate.get("protocol")
     return Run(
         name=name,
         title=title,
+        date=date,
         parameters=flatten(parse(partial(yaml.load, Loader=Loader), contents["params.yaml"])),
         scores={key: float(value) for key, value in evaluate.items() if isinstance(value, int | float)},
+        margins=dict(margins),
         protocol=protocol if isinstance(protocol, str) else None,
         losses=read_columns(contents["metrics/losses.csv"]),
         generator=generator,
@@ -132,8 +135,8 @@ def git(project: Path, *arguments: str, stdin: str = "") -> bytes:
         return b""
 
 
-def list_experiments(project: Path) -> list[tuple[str, str, str]]:
-    """Returns name, title and commit of the DVC experiments, newest first."""
+def list_experiments(project: Path) -> list[tuple[str, str, str, str]]:
+    """Returns name, title, date and commit of the DVC experiments, newest first."""
     form = "%(refname)%09%(objectname)%09%(committerdate:format:%Y-%m-%d %H:%M)"
     lines = git(project, "for-each-ref", "--sort=-committerdate", f"--format={form}", "refs/exps").decode(errors="replace").splitlines()
     found = []
@@ -141,15 +144,16 @@ def list_experiments(project: Path) -> list[tuple[str, str, str]]:
         ref, commit, date = line.split("\t")
         parts = ref.split("/")
         if len(parts) == 5 and parts[2] not in NOT_EXPERIMENTS:  # refs/exps/ab/<rest of the baseline's hash>/<name>
-            found.append((parts[4], f"{parts[4]} (experiment, {date})", commit))
+            found.append((parts[4], "an experiment", date, commit))
     return found[:MAX_EXPERIMENTS]
 
 
-def list_commits(project: Path) -> list[tuple[str, str, str]]:
-    """Returns name, title and commit of the newest commits that changed the results of a run."""
-    output = git(project, "log", f"-{MAX_COMMITS}", "--format=%H%x09%h%x09%s", "--", "metrics", "dvc.lock").decode(errors="replace")
-    parts = [line.split("\t", 2) for line in output.splitlines()]
-    return [(short, f"{short} ({subject[:60]})", commit) for commit, short, subject in parts]
+def list_commits(project: Path) -> list[tuple[str, str, str, str]]:
+    """Returns name, title, date and commit of the newest commits that changed the results of a run."""
+    form, date = "--format=%H%x09%h%x09%cd%x09%s", "--date=format:%Y-%m-%d %H:%M"
+    output = git(project, "log", f"-{MAX_COMMITS}", form, date, "--", "metrics", "dvc.lock").decode(errors="replace")
+    parts = [line.split("\t", 3) for line in output.splitlines()]
+    return [(short, subject[:60], date, commit) for commit, short, date, subject in parts]
 
 
 def read_commits(project: Path, commits: list[str]) -> list[dict[str, str]]:

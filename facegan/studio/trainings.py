@@ -65,9 +65,20 @@ class Training(BaseModel):
         return left / self.images_per_second if self.images_per_second and left > 0 and self.state != "finished" else None
 
 
+def find_folders(project: Path) -> list[Path]:
+    """Returns the folders of the training runs."""
+    return [folder for folder in (project / ".checkpoints").glob("*") if KEY.fullmatch(folder.name) and (folder / "run.json").is_file()]
+
+
+def find_checkpoints(project: Path) -> dict[str, Path]:
+    """Returns the newest checkpoint of each training run by the run's name."""
+    found = {folder.name: next((path for path in list_checkpoints(folder) if path.is_file()), None) for folder in find_folders(project)}
+    return {name: path for name, path in found.items() if path}
+
+
 def list_trainings(project: Path) -> list[str]:
     """Returns the names of the training runs: running ones first, then by last write; the finished one in the workspace is last."""
-    folders = [folder for folder in (project / ".checkpoints").glob("*") if KEY.fullmatch(folder.name) and (folder / "run.json").is_file()]
+    folders = find_folders(project)
     folders.sort(key=lambda folder: (find_state(folder) == "running", last_change(folder)), reverse=True)
     return [folder.name for folder in folders] + ([WORKSPACE] if (project / "data" / "model" / "progress").is_dir() else [])
 

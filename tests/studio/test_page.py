@@ -261,27 +261,30 @@ def test_an_invalid_photo_is_reported_on_the_page(browser, address, tmp_path):
         visitor.page.get_by_text("expected a photo").first.wait_for()
 
 
-def test_scores_are_compared_only_under_the_same_protocol(browser, address):
+def test_runs_are_compared_in_one_table(browser, address):
     with visit(browser, address) as visitor:
         page = visitor.page
-        read_grid(page)
         open_section(page, "Runs")
-
-        def choose(label, option):
-            page.get_by_label(label).click()
-            page.get_by_role("option", name=option).first.click()
-
-        choose("Run A", "rate 0.0001")
-        choose("Run B", "rate 0.0002")
-        page.locator("#scores").get_by_text("B − A").wait_for()
-        assert "-10" in page.locator("#scores").inner_text()
-        assert "train.lr" in page.locator("#parameters").inner_text()
-        a, b = read_grid(page, "#run-a"), read_grid(page, "#run-b")
-        assert a[0] == b[0] and a[1] != b[1]  # the same latents, two generators
-        page.locator("#run-curves .mark-line path").nth(1).wait_for(state="attached")
-        choose("Run B", "rate 0.0003")
+        read_grid(page, "#run-3")
+        table = page.locator("#scores table")
+        rows = [row.inner_text() for row in table.locator("tbody tr").all()]
+        assert rows[0].startswith("workspace") and "avatars" in rows[-1]  # also faces of a generator without a run
+        assert "lower is better" in table.locator("thead").inner_text()
+        newest = next(row for row in rows if "rate 0.0002" in row)
+        assert "train.lr: 0.0002 (was 0.0001)" in newest and "40" in newest and "protocol aaa" in newest
+        assert table.locator("b").all_inner_texts() == ["40"]  # the best of those with the same protocol
         page.locator("#scores").get_by_text("different protocols").wait_for()
-        assert page.locator("#scores").get_by_text("B − A").count() == 0
+        page.locator("#scores summary").click()
+        page.locator("#scores details").get_by_text("by the features of a network").wait_for()
+        workspace, other, last = (read_grid(page, f"#run-{number}") for number in (0, 1, 2))
+        assert workspace[0] == other[0] == last[0] and len({workspace[1], other[1], last[1]}) == 3  # the same latents
+        paths = page.locator("#run-curves .mark-line path")
+        paths.nth(2).wait_for(state="attached")
+        before = paths.first.get_attribute("d")
+        page.get_by_role("slider", name="Points averaged").press("End")
+        page.wait_for_function("before => document.querySelector('#run-curves .mark-line path')?.getAttribute('d') !== before", arg=before)
+        page.locator("#section-runs .token-remove").first.click()
+        page.locator("#run-3").wait_for(state="hidden")
 
 
 def test_every_control_can_be_used_with_the_keyboard(browser, address):
@@ -353,8 +356,21 @@ def test_a_running_training_is_watched_until_it_is_killed(browser, tmp_path):
             assert "time left" in page.locator("#facts").inner_text()
             page.get_by_role("slider", name="Picture to compare").press("Home")
             page.locator("#film figure:first-child").get_by_text("after 0 images").wait_for()
+            page.get_by_role("button", name="newest checkpoint").click()
+            page.wait_for_function("facegan.generator.startsWith('training')")
+            open_section(page, "Wall")
+            faces = read_grid(page)
+            faces = wait_for_change(page, faces)  # the next checkpoint
             process.send_signal(signal.SIGKILL)
+            process.communicate()
+            open_section(page, "Watch")
             page.locator("#facts").get_by_text("stopped").wait_for()
+            open_section(page, "Wall")
+            faces = read_grid(page)
+            process = start_stage(project, "train", "--checkpoint-seconds", "5")  # resumes
+            assert wait_for_change(page, faces)[0] == faces[0]
+            open_section(page, "Watch")
+            page.locator("#facts").get_by_text("running").wait_for()
     finally:
         process.kill()
         process.communicate()

@@ -6,10 +6,11 @@ import pytest
 from browsers import serve, visit
 from projects import ROOT, draw_pictures
 from small_generators import make_card, write_small
+from test_page import open_section, pick, read_grid, wait_for_change, wait_for_picks
+
 from facegan.models.generator_file import save_generator
 from facegan.models.registry import build_generator
 from facegan.parameters import read_parameters
-from test_page import open_section, pick, read_grid, wait_for_change, wait_for_picks
 
 BUSY = """() => {
   const seen = window.seen = [], start = performance.now();
@@ -168,7 +169,7 @@ def test_the_result_stays_in_view_on_a_phone(browser, address, tmp_path):
             control.press("End")
             wait_for_change(page, before, result)
             box = page.locator(f"{result} .faces button").bounding_box()
-            assert 0 <= box["y"] and box["y"] + box["height"] <= 600
+            assert box["y"] >= 0 and box["y"] + box["height"] <= 600
         centres = page.evaluate("""() => {
           const middle = (part) => { const box = part.getBoundingClientRect(); return box.x + box.width / 2; };
           const slider = document.querySelector('.bare input[type=range]').getBoundingClientRect();

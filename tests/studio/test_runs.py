@@ -10,7 +10,7 @@ from small_generators import write_small
 
 from facegan.common.errors import FaceganError
 from facegan.studio.generators import Generators
-from facegan.studio.runs import read_runs, title_score
+from facegan.studio.runs import read_runs
 
 LOSSES = "images_seen,loss_generator\n10,{}\n20,1.5\n"
 
@@ -112,12 +112,32 @@ def test_an_invalid_lock_gives_no_generator(tmp_path, lock):
     assert [run.generator for run in read_runs(tmp_path)] == [None, None]
 
 
-@pytest.mark.parametrize("name", ["", "/etc/passwd", "../generator", "workspace", "x" * 500])
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "../generator", "x" * 500])
 def test_only_known_generators_are_opened(project, name):
     with pytest.raises(FaceganError, match="expected a generator among"):
         Generators(project).find(name)
 
 
-def test_scores_have_titles_in_plain_words():
-    assert title_score("fd_pixels16") == "fd_pixels16 (structure and variety)"
-    assert title_score("memorised") == "memorised"
+def test_the_workspace_keeps_its_generator_while_dvc_trains(tmp_path):
+    write_run(tmp_path, 1, 2.0)  # dvc.lock and the cache, without data/model, which DVC has removed
+    generators = Generators(tmp_path)
+    with generators.use("workspace") as loaded:
+        kept = loaded.fingerprint
+    write_small(tmp_path / "data" / "model" / "generator.safetensors", seed=5)
+    with generators.use("workspace") as loaded:
+        assert loaded.fingerprint != kept
+
+
+def test_generators_of_a_given_folder_are_known_by_their_paths(tmp_path):
+    write_small(tmp_path / "others" / "nested" / "small.safetensors")
+    generators = Generators(tmp_path / "project", folder=tmp_path / "others")
+    assert list(generators.known()) == ["nested/small.safetensors"]
+    with generators.use("nested/small.safetensors") as loaded:
+        assert loaded.card.resolution == 32
+
+
+def test_the_spread_between_seeds_is_read_where_it_is_known(tmp_path):
+    write_run(tmp_path, 1, 2.0)
+    (tmp_path / "data" / "evaluation").mkdir(parents=True)
+    (tmp_path / "data" / "evaluation" / "report.json").write_text(json.dumps({"another_seed_95": {"fd_x": 0.5}}))
+    assert read_runs(tmp_path)[0].margins == {"fd_x": 0.5}

@@ -1,118 +1,153 @@
-"""Runs: two runs side by side, with their faces for the same latents, scores, parameters and curves."""
+"""Runs: several runs in one table and in one chart, with their faces for the same latents."""
 
+import html
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 
-from facegan.sampling import codes
+from facegan.common.errors import FaceganError
+from facegan.sampling.explanations import find_kind
 from facegan.studio import requests
-from facegan.studio.components import Grid, face_grid, hint, notice, show_faces, show_hint, table, text
-from facegan.studio.curves import Curve, build_curves, select_curves, show_curves
+from facegan.studio.components import Grid, describe_error, face_grid, hint, notice, show_faces, show_hint, text
+from facegan.studio.curves import build_curves, select_curves, show_curves
 from facegan.studio.page import Page
-from facegan.studio.runs import Run, title_score
+from facegan.studio.runs import Run
 
-ABOUT = "Two runs side by side: faces for the same latents, scores, parameters, and the course of the training."
-FACES = 16
+ABOUT = "Several runs: what changed, the scores, the faces for the same latents, and the course of the training."
+FACES = 8
+MOST_RUNS, FIRST_RUNS = 6, 4
+ONE_RUN = "To compare, train a second run, such as <code>dvc exp run -S train.lr=2e-4</code>; it is listed here when it is finished."
 CURVES = {
-    "Generator loss": "loss_generator",
-    "Discriminator loss": "loss_discriminator",
-    "Diversity (1: as varied as the real images)": "diversity",
-    "Mean logit of real images": "real_logit",
+    "Generator loss": ("loss_generator", "loss"),
+    "Discriminator loss": ("loss_discriminator", "loss"),
+    "Diversity (1: as varied as the real images)": ("diversity", "diversity"),
+    "Mean logit of real images": ("real_logit", "logit"),
 }
 
 
 def build(page: Page) -> None:
     """Lays out the section."""
     with gr.Row(elem_classes="controls"):
-        left = gr.Dropdown([], label="Run A", interactive=True, min_width=220)
-        right = gr.Dropdown([], label="Run B", interactive=True, min_width=220)
-        seed = gr.Number(0, label="Seed", minimum=0, maximum=codes.HIGHEST_SEED, min_width=90, scale=0)
+        chosen = gr.Dropdown([], value=[], multiselect=True, max_choices=MOST_RUNS, label="Runs", min_width=320)
+        seed = gr.Number(0, label="Seed", min_width=90, scale=0)
         refresh = gr.Button("Refresh", min_width=110, scale=0)
-    with gr.Row():
-        grids = []
-        for name in ("A", "B"):
-            with gr.Column(min_width=260):
-                text(f"<h2>{name}</h2>")
-                grids.append(face_grid(elem_id=f"run-{name.lower()}", elem_classes="quad"))
-    scores = text(elem_id="scores")
-    parameters = text(elem_id="parameters")
+    facts = text(hint("Reading the project's runs …"), elem_id="scores")
+    grids = [face_grid(elem_id=f"run-{number}", elem_classes="run-row", visible="hidden") for number in range(MOST_RUNS)]
+    smoothing = gr.Slider(1, 25, 1, step=1, label="Points averaged in the curves")
     with gr.Column(elem_id="run-curves"):
-        plots = build_curves(list(CURVES))
+        plots = build_curves({title: axis for title, (_, axis) in CURVES.items()})
 
-    def update(first: str | None, second: str | None, seed: int) -> list[Any]:
-        runs = {run.name: run for run in page.studio.generators.runs}
-        names = list(runs)
-        first = first if first in runs else names[0]
-        second = second if second in runs else next((name for name in names if runs[name].scores and name != first), names[-1])
-        choices = [(run.title, run.name) for run in runs.values()]
-        a, b = runs[first], runs[second]
-        return [
-            gr.Dropdown(choices, value=first),
-            gr.Dropdown(choices, value=second),
-            *(draw(page, run, seed) for run in (a, b)),
-            show_scores(a, b),
-            show_parameters(a, b),
-            *show_curves({title: compare_curves(name, a, b) for title, name in CURVES.items()}),
-        ]
+    def update(names: list[str], seed: int, smoothing: int) -> Iterator[list[Any]]:
+        requests.Wall(seed=seed)  # raises ValidationError
+        generators = page.studio.generators
+        known = {run.name: run for run in generators.runs}
+        faces_only = {name: make_empty(name) for name in generators.known() if name not in known}
+        runs = known | faces_only
+        selected = [runs[name] for name in names if name in runs] or choose(known, [*faces_only.values()])
+        choices = gr.Dropdown([(title(run), run.name) for run in runs.values()], value=[run.name for run in selected])
+        curves = show_curves(
+            {
+                title: {label: curve for run in selected for label, curve in select_curves(run.losses, {name: run.name}, smoothing).items()}
+                for title, (name, _) in CURVES.items()
+            }
+        )
+        lost = [notice(f"The run {name} does not exist any more.") for name in names if name not in runs]
+        table = "".join(lost) + show_table(selected) + ("" if len(known) > 1 else f'<p class="hint">{ONE_RUN}</p>')
+        drawn: list[Any] = []
+        for run in selected:
+            drawn.append(gr.HTML(draw(page, run, seed), visible=True))
+            yield [choices, table, *drawn, *[gr.HTML(visible="hidden")] * (MOST_RUNS - len(drawn)), *curves]
 
-    def reload(*values: Any) -> list[Any]:
+    def reload(*values: Any) -> Iterator[list[Any]]:
         page.studio.generators.refresh()
         return update(*values)
 
-    inputs, outputs = [left, right, seed], [left, right, *grids, scores, parameters, *plots]
-    page.when(update, inputs, outputs, also=[left.input, right.input, seed.input])
-    page.on([refresh.click], reload, inputs, outputs)
+    inputs, outputs = [chosen, seed, smoothing], [chosen, facts, *grids, *plots]
+    page.when(update, inputs, outputs, also=[chosen.input, seed.input, smoothing.input], busy=facts)
+    page.on([refresh.click], reload, inputs, outputs, busy=facts)
+
+
+def make_empty(name: str) -> Run:
+    """Returns a generator without a run, such as the shipped one."""
+    return Run(name=name, title="a generator", date="", parameters={}, scores={}, margins={}, protocol=None, losses={}, generator=None)
+
+
+def choose(runs: dict[str, Run], others: list[Run]) -> list[Run]:
+    """Returns the runs of the first view: the newest with different results, and a generator to compare their faces with."""
+    different = {(str(run.scores), str(run.parameters)): run for run in reversed(runs.values()) if run.scores or run.name == "workspace"}
+    return [*list(reversed(different.values()))[:FIRST_RUNS], *others[:1]]
+
+
+def title(run: Run) -> str:
+    """Returns a run's name, what it is, and its date."""
+    return f"{run.name}: {run.title}" + (f", {run.date}" if run.date else "")
 
 
 def draw(page: Page, run: Run, seed: int) -> Grid:
-    """Returns the grid of a run's faces."""
-    if run.generator is None and run.name == "workspace":
-        return show_hint("data/model contains no generator yet; run dvc repro to train one.")
-    if run.generator is None:
-        return show_hint("Its generator is not on this machine; get it with dvc fetch or dvc exp apply.")
+    """Returns the grid of a run's faces, or why there is none."""
+    if run.name not in page.studio.generators.known():
+        return show_hint(f"{run.name}: its generator is not on this machine; get it with dvc fetch or dvc exp apply, or train it.")
     request = requests.Wall(generator=run.name, seed=seed, count=FACES)
-    names = codes.name_faces(request.seed, FACES, 1.0)
-    return show_faces(page.studio.draw_wall(request), names, page.studio.mark(request.generator, "grid", names))
+    names = request.name_faces()
+    labels = [f"{run.name}, face {number}" for number in range(FACES)]
+    try:
+        mark = page.studio.mark(run.name, "grid", names)
+        return show_faces(page.studio.draw_wall(request), names, mark, captions=[run.name, *[""] * (FACES - 1)], labels=labels)
+    except FaceganError as error:
+        return show_hint(f"{run.name}: {describe_error(error)}")
 
 
-def show_scores(a: Run, b: Run) -> str:
-    """Returns both runs' scores, side by side only if they were computed under the same protocol."""
-    if not (a.scores and b.scores):
-        return hint("Scores: a run without metrics/evaluate.json has none; run dvc repro.")
-    if a.protocol is None or a.protocol != b.protocol:
-        return notice("The scores were computed under different protocols and cannot be compared.") + "".join(
-            table(
-                [f"{name}: protocol {run.protocol or 'unknown'}", run.title],
-                [(title_score(key), show(run.scores[key])) for key in sorted(run.scores)],
-            )
-            for name, run in (("A", a), ("B", b))
-        )
+def show_table(runs: Sequence[Run]) -> str:
+    """Returns the table of the runs, and what its scores mean. The parameters are compared with the last run that has some."""
+    base = next((run for run in reversed(runs) if run.parameters), None)
+    scores = list(dict.fromkeys(name for run in runs for name in run.scores if find_kind(name)))
+    protocols = {run.protocol for run in runs if run.scores}
+    head = ["Run", "What changed", *(f"{name}<br><small>{describe_score(name)}</small>" for name in scores)]
     rows = []
-    for name in sorted({*a.scores, *b.scores}):
-        first, second = a.scores.get(name), b.scores.get(name)
-        difference = "" if first is None or second is None else f"{second - first:+.4g}"
-        rows.append((title_score(name), show(first), show(second), difference))
-    return table([f"Score (protocol {a.protocol})", "A", "B", "B − A"], rows)
+    for run in runs:
+        cells = [f"{html.escape(run.name)}<br><small>{html.escape(f'{run.title} {run.date}')}</small>", list_changes(run, base)]
+        for name in scores:
+            rivals = [other.scores[name] for other in runs if name in other.scores and other.protocol == run.protocol]
+            cells.append(show_score(run, name, rivals))
+        rows.append("".join(f"<td>{cell}</td>" for cell in cells))
+    table = (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Runs"><table><thead><tr>'
+        + "".join(f"<th scope=col>{cell}</th>" for cell in head)
+        + f"</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table></div>"
+    )
+    meanings = "".join(f"<p><b>{name}</b>: {html.escape(kind.meaning)}</p>" for name in scores if (kind := find_kind(name)))
+    explained = f"<details><summary>What the scores mean</summary>{meanings}</details>" if meanings else ""
+    mixed = (
+        notice("The runs were scored under different protocols; compare only scores with the same protocol.") if len(protocols) > 1 else ""
+    )
+    margins = hint("±: images from another seed fall within this range in 95 of 100 cases.") if any(run.margins for run in runs) else ""
+    return mixed + table + margins + explained
 
 
-def show(value: object) -> str:
-    """Returns a value as text for a table."""
-    return "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
+def describe_score(name: str) -> str:
+    """Returns a score's meaning in a few words, and which direction is better."""
+    kind = find_kind(name)
+    return f"{kind.title.lower()}; {kind.better} is better" if kind else ""
 
 
-def show_parameters(a: Run, b: Run) -> str:
-    """Returns a table of the parameters with different values, and the number of equal ones."""
-    names = list(dict.fromkeys([*a.parameters, *b.parameters]))
-    rows = [
-        (name, show(a.parameters.get(name, "—")), show(b.parameters.get(name, "—")))
-        for name in names
-        if a.parameters.get(name) != b.parameters.get(name)
-    ]
-    if not rows:
-        return hint("The parameters are the same.") if names else ""
-    return table(["Parameter", "A", "B"], rows) + hint(f"{len(names) - len(rows)} parameters are the same.")
+def show_score(run: Run, name: str, rivals: list[float]) -> str:
+    """Returns a score with its margin; the best of several is bold."""
+    if name not in run.scores:
+        return ""
+    value, kind = run.scores[name], find_kind(name)
+    shown = f"{value:.4g}" + (f" ± {run.margins[name]:.2g}" if name in run.margins else "")
+    best = (max if kind and kind.better == "higher" else min)(rivals)
+    protocol = f"<br><small>protocol {html.escape(run.protocol or 'unknown')}</small>"
+    return (f"<b>{shown}</b>" if value == best and len(set(rivals)) > 1 else shown) + protocol
 
 
-def compare_curves(name: str, a: Run, b: Run) -> dict[str, Curve]:
-    """Returns a column of both runs' losses over the images seen."""
-    return select_curves(a.losses, {name: f"A: {a.name}"}) | select_curves(b.losses, {name: f"B: {b.name}"})
+def list_changes(run: Run, base: Run | None) -> str:
+    """Returns the parameters that differ from another run's, with both values."""
+    if base is None or not run.parameters:
+        return ""
+    if run is base:
+        return "the others are compared with this run"
+    names = [name for name in {**base.parameters, **run.parameters} if run.parameters.get(name) != base.parameters.get(name)]
+    changes = [f"{name}: {run.parameters.get(name, 'none')} (was {base.parameters.get(name, 'none')})" for name in names]
+    return "<br>".join(map(html.escape, changes)) or "nothing"

@@ -6,12 +6,17 @@ from typing import Any
 
 import gradio as gr
 
+from facegan.common.errors import FaceganError
 from facegan.studio.components import hint, notice, status, text
 from facegan.studio.curves import build_curves, select_curves, show_curves
+from facegan.studio.generators import TRAINING
 from facegan.studio.page import Page
-from facegan.studio.trainings import Training, list_trainings, read_training
+from facegan.studio.trainings import WORKSPACE, Training, list_trainings, read_training
 
-ABOUT = "The progress of a training run, running or stopped. Watching does not disturb it."
+ABOUT = (
+    "The progress of a training run, running or stopped. Watching does not disturb it. Its newest checkpoint can draw in every section; "
+    "the faces follow the training."
+)
 REFRESH_SECONDS = 2.0
 NOTHING = "There are no training runs yet. Start one with: dvc repro, or: make demo"
 CURVES = {
@@ -24,12 +29,14 @@ QUICK_SCORE = "Quick score"
 
 def build(page: Page) -> None:
     """Lays out the section."""
-    selected = gr.Dropdown([], label="Training", interactive=True)
+    with gr.Row(elem_classes="controls"):
+        selected = gr.Dropdown([], label="Training", interactive=True)
+        use = gr.Button("Draw with its newest checkpoint", min_width=220, scale=0)
     facts = text(elem_id="facts")
     film = text(elem_id="film", elem_classes="film-holder")
     position = gr.Slider(0, 1, 0, step=1, label="Picture to compare with the newest", visible="hidden")
     with gr.Column(elem_id="curves"):
-        plots = build_curves([*CURVES, QUICK_SCORE])
+        plots = build_curves(dict(zip((*CURVES, QUICK_SCORE), ("loss", "logit", "diversity", "score"), strict=True)))
     shown = gr.State(None)  # the curves on the page, which are sent again only if they have changed
 
     def update(name: str | None, index: float, shown: tuple[str, int, int] | None) -> list[Any]:
@@ -52,8 +59,17 @@ def build(page: Page) -> None:
         curves = [gr.skip() for _ in plots] if drawn == shown else show_curves(figures)
         return [choices, describe(training), show_film(training, index), slider, *curves, drawn]
 
+    def draw(name: str | None) -> tuple[Any, ...]:
+        """Selects the training's newest checkpoint as the page's generator."""
+        known = list(page.studio.generators.known())
+        chosen = WORKSPACE if name == WORKSPACE else f"{TRAINING}{name}"
+        if chosen not in known:
+            raise FaceganError("this training has no checkpoint yet; wait for the first one")
+        return gr.Dropdown(known, value=chosen, interactive=True), {"generator": chosen}
+
     inputs, outputs = [selected, position, shown], [selected, facts, film, position, *plots, shown]
     page.when(update, inputs, outputs, also=[selected.input, position.input], latest=False, show_progress="hidden")
+    page.on([use.click], draw, [selected], [page.generator, page.picks], show_progress="hidden")
 
 
 def describe_choice(project: Path, name: str) -> str:

@@ -1,6 +1,6 @@
 // Triggers 'input' when a section opens, and while it is open when the page's event "facegan-change" reports another generator or pick,
-// and every few seconds if the section asks for it.
+// and every few seconds if the section asks for it or the generator is in training.
 const {name, every} = element.querySelector('[data-name]').dataset;
 const report = () => { if (window.facegan?.generator && document.querySelector(`[aria-controls="section-${name}"][aria-selected="true"]`)) trigger('input'); };
 window.addEventListener('facegan-change', report);
-if (every) setInterval(report, 1000 * every);
+setInterval(() => { if (every || window.facegan?.generator.startsWith('training ')) report(); }, 1000 * (every || 5));
