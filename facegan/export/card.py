@@ -65,7 +65,14 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def write_card(
-    card: Card, facts: RunFacts | None, title: str, parameters: int, sizes: Mapping[str, int], difference: int, names: Mapping[int, str]
+    card: Card,
+    facts: RunFacts | None,
+    title: str,
+    parameters: int,
+    sizes: Mapping[str, int],
+    difference: int,
+    names: Mapping[int, str],
+    seconds: float,
 ) -> str:
     """Returns README.md.
 
@@ -75,6 +82,7 @@ def write_card(
         sizes: of the files, in bytes, by name.
         difference: the largest difference of the ONNX file's faces from PyTorch's, in levels of 255.
         names: of its directions, by number.
+        seconds: that page.html needs for a face.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("facegan.export", ""), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
@@ -90,6 +98,7 @@ def write_card(
         difference=difference,
         names=names,
         facts=facts,
+        seconds=seconds,
         source=SOURCES.get(str(facts.manifest.get("source")), "photos").format(path=facts.manifest.get("path")) if facts else "",
         opset=OPSET,
         compared_faces=COMPARED_FACES,

@@ -10,7 +10,7 @@ from facegan.common.files import hash_file, write_bytes, write_text
 from facegan.common.pictures import make_grid, save_png, to_bytes
 from facegan.export.card import read_facts, write_card
 from facegan.export.onnx_file import COMPARED_FACES, LARGEST_DIFFERENCE, check_packages, measure_difference, write_onnx
-from facegan.export.page import write_page
+from facegan.export.page import estimate_seconds, write_page
 from facegan.export.plain_torch import write_code
 from facegan.models.generator_file import load_generator
 from facegan.models.latents import seeded_latents
@@ -93,10 +93,11 @@ def export(model: Path, folder: Path, project: Path) -> list[str]:
     save_png(folder / "grid.png", enlarge(make_grid(faces, GRID_COLUMNS), card.resolution, GRID_FACE_PIXELS), mark)
     sizes = {name: (folder / name).stat().st_size for name in ("page.html", "generator.safetensors", "generator.onnx")}
     facts = read_facts(project, card)
-    write_text(folder / "README.md", write_card(card, facts, title, count_parameters(generator), sizes, difference, names))
+    seconds = estimate_seconds(generator)
+    write_text(folder / "README.md", write_card(card, facts, title, count_parameters(generator), sizes, difference, names, seconds))
     return [
         f"generator.onnx: no pixel of {COMPARED_FACES} faces differs from PyTorch's by more than {difference} of 255",
-        f"page.html: {page_size / 1e6:.2f} MB; open it in a browser",
+        f"page.html: {page_size / 1e6:.2f} MB; open it in a browser; about {seconds} s per face",
         "README.md: " + ("filled from this project's run" if facts else "without scores: this project's run did not make this generator"),
         "draw_torch.py, draw_onnx.py: draw faces from these files without facegan",
     ]

@@ -5,20 +5,33 @@ function makeNetwork(graph, weights) {
   const tensor = (shape, data) => ({shape, data: data || new Float32Array(size(shape))});
   const stridesOf = (shape) => { const out = new Array(shape.length); let step = 1; for (let i = shape.length - 1; i >= 0; i--) { out[i] = step; step *= shape[i]; } return out; };
 
-  // c (M, N) += a (M, K) · b (K, N), each from its offset. It takes four rows of b per pass to read and write c less often.
+  // c (M, N) = a (M, K) · b (K, N), each from its offset. Products of a few numbers, and all where WebAssembly is missing, use JavaScript.
+  const compiled = 'AGFzbQEAAAABCgFgBn9/f39/fwADAgEABQMBAAEHFQIGbWVtb3J5AgAIbXVsdGlwbHkAAAqnBAGkBAIIfwt7IARBAnQhDCAFQQV0IQ0DQEEAIQYDQP0MAAAAAAAAAAAAAAAAAAAAACER/QwAAAAAAAAAAAAAAAAAAAAAIRL9DAAAAAAAAAAAAAAAAAAAAAAhE/0MAAAAAAAAAAAAAAAAAAAAACEU/QwAAAAAAAAAAAAAAAAAAAAAIRX9DAAAAAAAAAAAAAAAAAAAAAAhFv0MAAAAAAAAAAAAAAAAAAAAACEX/QwAAAAAAAAAAAAAAAAAAAAAIRggACAGIAxsaiEJIAEgCCAMQQN0bGohCkEAIQcDQCAK/QAEACEOIAr9AAQQIQ8gCSELIAv9CQIAIRAgESAQIA795gH95AEhESASIBAgD/3mAf3kASESIAsgDGoiC/0JAgAhECATIBAgDv3mAf3kASETIBQgECAP/eYB/eQBIRQgCyAMaiIL/QkCACEQIBUgECAO/eYB/eQBIRUgFiAQIA/95gH95AEhFiALIAxq/QkCACEQIBcgECAO/eYB/eQBIRcgGCAQIA/95gH95AEhGCAJQQRqIQkgCkEgaiEKIAdBAWoiByAESQ0ACyACIAYgDWwgCEEFdGpqIQsgCyAR/QsEACALIBL9CwQQIAsgDWohCyALIBP9CwQAIAsgFP0LBBAgCyANaiELIAsgFf0LBAAgCyAW/QsEECALIA1qIQsgCyAX/QsEACALIBj9CwQQIAZBBGoiBiADSQ0ACyAIQQFqIgggBUkNAAsL';
+  let wasm = null;
+  try { wasm = new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.from(atob(compiled), (character) => character.charCodeAt(0)))).exports; } catch { /* slower */ }
+  const COLUMNS = 4096;  // of b at a time, which bounds the memory
   function multiply(a, aFrom, b, bFrom, c, cFrom, M, K, N) {
-    for (let m = 0; m < M; m++) {
-      const row = cFrom + m * N;
-      let k = 0;
-      for (; k + 3 < K; k += 4) {
-        const at = aFrom + m * K + k, w0 = a[at], w1 = a[at + 1], w2 = a[at + 2], w3 = a[at + 3];
-        const b0 = bFrom + k * N, b1 = b0 + N, b2 = b1 + N, b3 = b2 + N;
-        for (let n = 0; n < N; n++) c[row + n] += w0 * b[b0 + n] + w1 * b[b1 + n] + w2 * b[b2 + n] + w3 * b[b3 + n];
-      }
-      for (; k < K; k++) {
-        const w = a[aFrom + m * K + k], from = bFrom + k * N;
+    if (!wasm || M < 4 || M * K * N < 1e5) {
+      for (let m = 0; m < M; m++) for (let k = 0; k < K; k++) {
+        const w = a[aFrom + m * K + k], from = bFrom + k * N, row = cFrom + m * N;
         for (let n = 0; n < N; n++) c[row + n] += w * b[from + n];
       }
+      return;
+    }
+    const rows = 4 * Math.ceil(M / 4), most = Math.ceil(Math.min(N, COLUMNS) / 8), atB = rows * K, atC = atB + most * 8 * K;
+    const missing = 4 * (atC + rows * 8 * most) - wasm.memory.buffer.byteLength;
+    if (missing > 0) wasm.memory.grow(Math.ceil(missing / 65536));
+    const room = new Float32Array(wasm.memory.buffer);
+    room.set(a.subarray(aFrom, aFrom + M * K));
+    room.fill(0, M * K, atB);
+    for (let start = 0; start < N; start += COLUMNS) {
+      const width = Math.min(N - start, COLUMNS), panels = Math.ceil(width / 8);
+      for (let panel = 0, to = atB; panel < panels; panel++) {  // panels of (K, 8)
+        const end = Math.min(8, width - 8 * panel);
+        for (let k = 0, from = bFrom + start + 8 * panel; k < K; k++, from += N, to += 8) for (let n = 0; n < end; n++) room[to + n] = b[from + n];
+      }
+      wasm.multiply(0, 4 * atB, 4 * atC, rows, K, panels);
+      for (let m = 0; m < M; m++) c.set(room.subarray(atC + m * 8 * panels, atC + m * 8 * panels + width), cFrom + m * N + start);
     }
   }
 
@@ -227,13 +240,13 @@ function makeNetwork(graph, weights) {
   };
 
   const half = new Uint16Array(weights);
-  const fromHalf = (bits) => {  // IEEE 754 half precision
+  const fromHalf = Float32Array.from({length: 65536}, (_, bits) => {  // of every number in IEEE 754 half precision
     const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
     return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -24 * fraction);
-  };
+  });
   const constants = {};
   for (const [name, {shape, start, values}] of Object.entries(graph.tensors)) {
-    constants[name] = {shape, data: values || Float32Array.from(half.subarray(start, start + size(shape)), fromHalf)};
+    constants[name] = {shape, data: values || new Float32Array(size(shape)).map((_, i) => fromHalf[half[start + i]])};
   }
 
   function run([kind, inputs, outputs, settings], values, kept) {

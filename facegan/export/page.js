@@ -56,7 +56,9 @@ function paint(canvas, pixels) {
 }
 
 const face = document.getElementById('face'), sliders = document.getElementById('sliders'), many = document.getElementById('many');
-let seed = Number(/^#(\d{1,9})$/.exec(location.hash)?.[1] ?? Math.floor(Math.random() * 1e6));
+const readSeed = () => Number(/^#(\d{1,9})$/.exec(location.hash)?.[1] ?? Math.floor(Math.random() * 1e6));
+const about = document.getElementById('about'), slow = content.seconds > 0.3 ? `: about ${content.seconds} s per face on a laptop` : '';
+let seed = readSeed();
 
 function addSlider(name, low, high, value) {
   const label = document.createElement('label'), words = document.createElement('span'), input = document.createElement('input'), shown = document.createElement('output');
@@ -95,14 +97,17 @@ let latest = 0, drawing = false, again = false;
 async function draw() {  // one face at a time; of the requests in the meantime only the last is drawn
   if (drawing) { again = true; return; }
   drawing = true;
+  face.classList.add('drawing');
+  if (slow || !latest) about.textContent = `Drawing …${slow}`;
   do {
     again = false;
     const {pixels, milliseconds} = await ask(makeQuestion(drawLatent(seed)));
     paint(face, pixels);
     face.dataset.drawn = ++latest;
-    document.getElementById('about').textContent =
+    about.textContent =
       `${content.resolution} × ${content.resolution} pixels, drawn in this browser in ${Math.round(milliseconds)} ms. Nothing is sent or fetched. Seed ${seed} of this page; facegan draws other faces for the same seed.`;
   } while (again);
+  face.classList.remove('drawing');
   drawing = false;
 }
 
@@ -116,20 +121,24 @@ let filling = 0;
 async function fill() {
   const mine = ++filling;
   many.replaceChildren();
+  delete many.dataset.filled;
   for (let i = 1; i <= 12; i++) {
     const button = document.createElement('button'), canvas = document.createElement('canvas'), number = (seed + 7919 * i) % 1e9;
     button.setAttribute('aria-label', `face of seed ${number}`);
+    canvas.className = 'drawing';
     button.append(canvas);
     button.addEventListener('click', () => choose(number));
     many.append(button);
     const {pixels} = await ask({latents: drawLatent(number), truncation: 1, shift: new Array(content.latent_size).fill(0), labels: readLabels()});
     if (mine !== filling) return;  // the labels have changed since
     paint(canvas, pixels);
+    canvas.className = '';
   }
   many.dataset.filled = 'yes';
 }
 
-document.getElementById('new').addEventListener('click', () => choose(Math.floor(Math.random() * 1e6)));
+document.getElementById('new').addEventListener('click', () => choose(Math.floor(Math.random() * 1e6)).then(fill));
+window.addEventListener('hashchange', () => { if (location.hash !== `#${seed}`) choose(readSeed()).then(fill); });
 document.getElementById('middle').addEventListener('click', () => {
   for (const input of [truncation, ...amounts]) { input.value = input.dataset.middle; input.dispatchEvent(new Event('input')); }
 });

@@ -1,8 +1,8 @@
 """page.html: one file that draws faces in any browser, without a server or a network.
 
 In: a generator, and names for its directions. Out: HTML with the network's operations, its weights in half precision, and an interpreter
-for them in plain JavaScript (``interpreter.js``). The interpreter takes 16 kB, while onnxruntime-web would add 12 MB of WebAssembly to
-every file, and no Python package contains it. A face of 32 px takes tens of milliseconds.
+for them in JavaScript (``interpreter.js``), whose matrix products run in 606 bytes of WebAssembly (``multiply.wat``). Its first face takes
+as long as onnxruntime-web's, which would add 14 MB to every file.
 """
 
 import base64
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import write_text
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import onnx
 
 STATIC = Path(__file__).parent
+OPERATIONS_PER_SECOND = 7e9  # of a laptop's browser: measured 5e9 to 1.1e10 (docs/measurements/studio.md)
 
 
 class PageNetwork(nn.Module):
@@ -45,6 +47,13 @@ class PageNetwork(nn.Module):
         average, latents = self.generator.average_style, torch.cat([latents, *end], 1) if end else latents
         styles = average + (self.generator.map_latents(latents) - average) * truncation + shift  # (1, L)
         return self.generator.synthesize(styles.expand(codes.count_rows(self.generator), -1, -1))
+
+
+def estimate_seconds(generator: GeneratorNetwork) -> float:
+    """Returns how long the page needs for a face on a laptop, in seconds, to one digit."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        generator(seeded_latents(generator, 1, 0))
+    return float(f"{max(0.1, counter.get_total_flops() / OPERATIONS_PER_SECOND):.1g}")
 
 
 def write_page(path: Path, generator: GeneratorNetwork, card: Card, names: dict[int, str], title: str) -> int:
@@ -72,6 +81,7 @@ def write_page(path: Path, generator: GeneratorNetwork, card: Card, names: dict[
     content = {
         "graph": graph,
         "title": title,
+        "seconds": estimate_seconds(generator),
         "resolution": card.resolution,
         "latent_size": card.latent_size,
         "distribution": generator.latent_distribution,

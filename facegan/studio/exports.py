@@ -15,9 +15,10 @@ MAX_KEPT = 4
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """An exported generator: its name (the first digits of its file's hash), the sizes of its main files in bytes, and remarks."""
+    """An exported generator: its name (the first digits of its file's hash), its title, the sizes of its main files in bytes, and remarks."""
 
     name: str
+    title: str
     sizes: dict[str, int]
     words: list[str]
 
@@ -35,7 +36,7 @@ class Exports:
         self.lock = threading.Lock()
         self.made: dict[str, Exported] = {}
 
-    def make(self, model: Path, fingerprint: str) -> Exported:
+    def make(self, model: Path, fingerprint: str, title: str) -> Exported:
         """Returns the export of a generator's file, creating it if needed. Raises FaceganError as ``facegan.export.folder.export`` does."""
         from facegan.export.folder import export
 
@@ -44,7 +45,7 @@ class Exports:
         with self.lock:
             if name not in self.made:
                 remarks = export(model, folder, self.project)
-                self.made[name] = Exported(name, {file: (folder / file).stat().st_size for file in MAIN_FILES}, remarks)
+                self.made[name] = Exported(name, title, {file: (folder / file).stat().st_size for file in MAIN_FILES}, remarks)
                 for oldest in list(self.made)[:-MAX_KEPT]:
                     del self.made[oldest]
                     shutil.rmtree(self.folder / oldest)
@@ -68,5 +69,5 @@ class Exports:
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
             for file, path in self.list_files(name).items():
-                archive.write(path, f"facegan-{name}/{file}")
+                archive.write(path, f"{self.made[name].title}/{file}")
         return content.getvalue()

@@ -192,7 +192,9 @@ class Studio:
     def export(self, generator: str) -> Exported:
         """Returns the generator's export, creating it if needed. It loads its own copy of the generator, so that no other request waits."""
         path = self.generators.find(generator or self.generators.first())
-        return self.exports.make(path, hash_file(path))
+        with self.use(generator) as loaded:
+            title = f"facegan-{loaded.card.model}-{loaded.card.resolution}px-{loaded.fingerprint[:8]}"
+        return self.exports.make(path, hash_file(path), title)
 
     def compare_with_project(self, generator: str) -> list[str]:
         """Returns notes about files of the project that belong to another run than the generator."""

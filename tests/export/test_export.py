@@ -17,7 +17,7 @@ from browsers import HOW, visit
 from marked_pictures import read_source_type, read_xmp
 from PIL import Image
 from projects import ROOT, environment, run_stage
-from small_generators import SMALL, build_small, write_small
+from small_generators import SMALL, build_small, make_card, write_small
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file, write_sealed_json
@@ -26,8 +26,11 @@ from facegan.common.pictures import to_bytes
 from facegan.export.card import read_facts, write_card
 from facegan.export.folder import export
 from facegan.export.onnx_file import OPSET
-from facegan.models.generator_file import load_generator
+from facegan.export.page import write_page
+from facegan.models.generator_file import load_generator, save_generator
 from facegan.models.latents import seeded_latents
+from facegan.models.registry import build_generator
+from facegan.parameters import read_parameters
 from facegan.sampling.codes import draw_codes, encode, synthesize
 from facegan.sampling.directions import find_directions, move, name_direction
 from facegan.sampling.parameters import SampleParameters
@@ -136,6 +139,11 @@ def test_the_pages_sliders_and_buttons_work(browser, tmp_path):
         assert seen[2] == seen[0]
         page.locator("#many button").first.click()
         wait_for_change()
+        more = "Array.from(document.querySelectorAll('#many button'), (face) => face.ariaLabel).join()"
+        others = page.evaluate(more)
+        page.evaluate("location.hash = '43'")  # a changed address is followed, also by the smaller faces
+        wait_for_change()
+        page.wait_for_function(f"others => {more} !== others && document.querySelector('#many[data-filled]')", arg=others)
         with page.expect_download() as saving:
             page.get_by_role("button", name="Save as PNG").click()
         saving.value.save_as(tmp_path / "saved.png")
@@ -149,6 +157,25 @@ def test_the_pages_sliders_and_buttons_work(browser, tmp_path):
         visitor.page.wait_for_selector("#face[data-drawn]")
         assert visitor.page.evaluate(shown) == seen[0]
         assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_slow_page_says_so_and_its_matrix_product_is_webassembly(browser, tmp_path):
+    parameters = read_parameters(ROOT / "presets" / "celeba64_r3gan.yaml")
+    generator = build_generator(parameters.model, 64).eval()
+    save_generator(tmp_path / "model.safetensors", generator, make_card(model=parameters.model, resolution=64))
+    generator, card = load_generator(tmp_path / "model.safetensors")
+    write_page(tmp_path / "page.html", generator, card, {}, "slow")
+    latents = seeded_latents(generator, 1, 3)
+    with torch.inference_mode():
+        expected = to_bytes(generator(latents))[0]
+    with visit(browser, "file:", str(tmp_path / "page.html"), offline=True) as visitor:
+        assert "s per face" in visitor.page.locator("#about").inner_text()
+        visitor.page.wait_for_selector("#face[data-drawn]")
+        drawn = visitor.page.evaluate(
+            "async (z) => { const face = await facegan.draw(z); return Array.from(face.pixels); }", latents[0].tolist()
+        )
+        pixels = torch.tensor(drawn).reshape(64, 64, 4)[:, :, :3].permute(2, 0, 1)
+        assert (pixels - expected.int()).abs().max() <= 3
 
 
 @pytest.mark.parametrize("name", ["dcgan", "tutorial28"])
@@ -218,7 +245,7 @@ def write_run(project, changes=types.MappingProxyType({})):
 def test_the_card_is_filled_from_the_run(tmp_path):
     card = write_run(tmp_path)
     facts = read_facts(tmp_path, card)
-    text = write_card(card, facts, "small", 1234, SIZES, 1, {0: "hair"})
+    text = write_card(card, facts, "small", 1234, SIZES, 1, {0: "hair"}, 0.6)
     _, head, body = text.split("---\n", 2)
     head = yaml.safe_load(head)
     assert head["pipeline_tag"] == "unconditional-image-generation"
@@ -231,7 +258,7 @@ def test_the_card_is_filled_from_the_run(tmp_path):
     for fact in (
         *("1,234 parameters", "1,000 real images", "somebody/faces", "4,321 images", "CC0: Public Domain", "crop: face", "generated: 400"),
         *("30.5", "1.25", "10.5", "90.5", "abcdef123456", "no sign of replayed", "on cpu in bfloat16, at 123 images per second"),
-        *("1 is hair", "opset 20", "2.00 MB"),
+        *("1 is hair", "opset 20", "2.00 MB", "about 0.6 s per face"),
     ):
         assert fact in body, fact
     assert "None" not in text and "{" not in body
@@ -242,7 +269,7 @@ def test_scores_of_another_run_are_not_put_on_the_card(tmp_path):
     assert read_facts(tmp_path, card) is None
     assert read_facts(tmp_path, card.model_copy(update={"images_seen": 999, "data_fingerprint": "other"})) is None
     assert read_facts(tmp_path / "missing", card) is None
-    text = write_card(card, None, "small", 1, SIZES, 0, {})
+    text = write_card(card, None, "small", 1, SIZES, 0, {}, 0.1)
     assert "exported without its run" in text and "## Scores" not in text
 
 

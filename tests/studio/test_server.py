@@ -232,12 +232,13 @@ def test_an_export_can_be_created_and_downloaded(address, project):
     pytest.importorskip("onnxscript", reason=f"exports need their packages; {HOW}")
     status, _, body = request(f"{address}/api/export", b"")
     assert status == 200, body
-    name = json.loads(body)["name"]
+    name, title = json.loads(body)["name"], json.loads(body)["title"]
+    assert title.startswith("facegan-dcgan-32px-")
     archive = zipfile.ZipFile(io.BytesIO(request(f"{address}/api/export/{name}.zip")[2]))
     assert archive.testzip() is None
-    generator = archive.read(f"facegan-{name}/generator.safetensors")
+    generator = archive.read(f"{title}/generator.safetensors")
     assert generator == (project / "data/model/generator.safetensors").read_bytes()
-    assert request(f"{address}/api/export/{name}/page.html")[2] == archive.read(f"facegan-{name}/page.html")
+    assert request(f"{address}/api/export/{name}/page.html")[2] == archive.read(f"{title}/page.html")
     assert request(f"{address}/api/export/{name}/..%2fpage.html")[0] in (404, 422)
 
 

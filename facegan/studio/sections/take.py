@@ -23,7 +23,7 @@ def build(page: Page) -> None:
         yield (hint("Writing the files and comparing their faces with the generator's; about half a minute …"),)
         done = page.studio.export(generator)
         parts = [
-            link(f"api/export/{done.name}.zip", "Save the folder (zip)", f"{done.name}.zip"),
+            link(f"api/export/{done.name}.zip", "Save the folder (zip)", f"{done.title}.zip"),
             link(f"api/export/{done.name}/page.html", "Save the page (page.html)", "page.html"),
             link(f"api/export/{done.name}/README.md", "Save the model card", "README.md"),
         ]
