@@ -56,7 +56,7 @@ def show_figure(title: str, curves: Mapping[str, Curve]) -> gr.LinePlot:
 
 
 def select_curves(columns: Mapping[str, Sequence[float]], names: Mapping[str, str], averaged: int = 1) -> dict[str, Curve]:
-    """Returns the named columns that exist over the column images_seen, by their labels, as means over so many points."""
+    """Returns the named columns that exist over the column images_seen, by their labels, as means over ``averaged`` points."""
     images = columns.get("images_seen")
     smooth = {name: pd.Series(columns.get(name, [])).rolling(averaged, min_periods=1).mean().tolist() for name in names}
     return {label: (images, smooth[name]) for name, label in names.items() if images and smooth[name]}

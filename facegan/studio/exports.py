@@ -15,7 +15,7 @@ MAX_KEPT = 4
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """An exported generator: its name (the first digits of its file's hash), its title, the sizes of its main files in bytes, and remarks."""
+    """An exported generator: its name (the start of its file's hash), its title, the sizes of its main files in bytes, and remarks."""
 
     name: str
     title: str

@@ -33,7 +33,7 @@ class Run(BaseModel):
 
     Attributes:
         name: its name in the page and in links, unique in the project.
-        title: what it is in words, such as a commit's subject.
+        title: a description, such as a commit's subject.
         date: of its commit; empty for the workspace.
         parameters: the leaves of params.yaml, by dotted names.
         scores: the numbers in metrics/evaluate.json.

@@ -80,7 +80,7 @@ def choose(runs: dict[str, Run], others: list[Run]) -> list[Run]:
 
 
 def title(run: Run) -> str:
-    """Returns a run's name, what it is, and its date."""
+    """Returns a run's name, title and date."""
     return f"{run.name}: {run.title}" + (f", {run.date}" if run.date else "")
 
 
