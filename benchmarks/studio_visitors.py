@@ -37,7 +37,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         serve(Path(folder), "--model", str(ROOT / "pretrained" / "avatars.safetensors")) as (address, process),
     ):
-        number = find_new_seed(json.loads(fetch(f"{address}/config")))
+        number = find_wall(json.loads(fetch(f"{address}/config")))
         request_faces(address, number, "first")  # warm-up
         memory, used = [read_memory(process.pid)], read_processor(process.pid)
         times: list[float] = []
@@ -74,21 +74,24 @@ def visit(address: str, number: int, session: str, end: float, times: list[float
         errors.append(f"{session}: {error!r}")
 
 
-def find_new_seed(config: dict[str, Any]) -> int:
-    """Returns the number of the event function of the button "New seed"."""
-    (button,) = [part["id"] for part in config["components"] if part["props"].get("value") == "New seed"]
-    (found,) = [part["id"] for part in config["dependencies"] if [button, "click"] in [list(target) for target in part["targets"]]]
+def find_wall(config: dict[str, Any]) -> int:
+    """Returns the number of the event function that draws the wall."""
+    (wall,) = [part["id"] for part in config["components"] if part["props"].get("elem_id") == "wall"]
+    (found,) = [part["id"] for part in config["dependencies"] if wall in part["outputs"] and part["backend_fn"]]
     return found
 
 
 def request_faces(address: str, number: int, session: str) -> None:
     """Requests the 64 faces of a new seed. Raises ValueError if the answer does not contain them."""
-    body = {"data": ["given", 0, 64, 1.0, []], "fn_index": number, "session_hash": session, "event_data": None, "trigger_id": None}
+    values = [None, "given", random.randrange(100_000), 64, 1.0, []]
+    body = {"data": values, "fn_index": number, "session_hash": session, "event_data": None, "trigger_id": None}
     fetch(f"{address}/gradio_api/queue/join?", json.dumps(body).encode())
+    drawn = False
     with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash={session}", timeout=300) as events:
         for line in events:
+            drawn = drawn or b"base64" in line
             if b'"process_completed"' in line:
-                if b'"success":true' not in line or b"base64" not in line:
+                if b'"success":true' not in line or not drawn:
                     raise ValueError(line[:200])
                 return
     raise ValueError("no answer")

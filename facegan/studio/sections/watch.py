@@ -31,7 +31,7 @@ def build(page: Page) -> None:
     """Lays out the section."""
     with gr.Row(elem_classes="controls"):
         selected = gr.Dropdown([], label="Training", interactive=True)
-        use = gr.Button("Draw with its newest checkpoint", min_width=220, scale=0)
+        use = gr.Button("Draw with its newest checkpoint", min_width=290, scale=0)
     facts = text(elem_id="facts")
     film = text(elem_id="film", elem_classes="film-holder")
     position = gr.Slider(0, 1, 0, step=1, label="Picture to compare with the newest", visible="hidden")
