@@ -53,9 +53,7 @@ def build(preset: str, resolution: int) -> nn.Module:
 def measure_walls(network: nn.Module) -> list[float]:
     """Returns the processor seconds of walls of 64 faces, drawn as for a visitor; the first one, a warm-up, is left out."""
     names = codes.name_faces(1, 64, 1.0)
-    return [measure(lambda: show_faces(draw(network, codes.draw_codes(network, 1, 64, 1.0)), names, Mark())) for _ in range(WALLS + 1)][
-        1:
-    ]
+    return [measure(lambda: show_faces(draw(network, codes.draw_codes(network, 1, 64, 1.0)), names, Mark())) for _ in range(WALLS + 1)][1:]
 
 
 def search(network: nn.Module, face: torch.Tensor) -> float:

@@ -7,6 +7,7 @@ Prints the number of answers, errors, the response times, and the server's memor
 
 import argparse
 import json
+import math
 import random
 import statistics
 import sys
@@ -55,7 +56,7 @@ def main() -> None:
         for thread in threads:
             thread.join()
         used = read_processor(process.pid) - used
-        p95 = statistics.quantiles(times, n=20)[-1]
+        p95 = sorted(times)[math.ceil(0.95 * len(times)) - 1]
         print(f"{arguments.visitors} visitors: {len(times)} walls of 64 faces, {len(errors)} errors {errors[:3]}")
         print(f"seconds per answer: median {statistics.median(times):.2f}, p95 {p95:.2f}, max {max(times):.2f}")
         print(f"server: {used / len(times):.3f} CPU seconds per answer; memory in MB: {memory}, at the end {read_memory(process.pid)}")

@@ -1,7 +1,7 @@
-"""Building blocks of the page: a grid of faces, links, tables, messages."""
+"""Building blocks of the page: a grid of faces, links, messages."""
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -99,16 +99,6 @@ def link(path: str, label: str, download: str = "", /, **query: Any) -> str:
 def links(*parts: str) -> str:
     """Returns links side by side."""
     return f'<div class="links">{"".join(parts)}</div>'
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Returns a table of plain text."""
-    top = "".join(f"<th scope=col>{html.escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(" / ".join(head))}">'
-        f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
 
 
 def status(facts: Mapping[str, object]) -> str:

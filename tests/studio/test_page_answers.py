@@ -15,7 +15,10 @@ from facegan.parameters import read_parameters
 BUSY = """() => {
   const seen = window.seen = [], start = performance.now();
   const look = () => {
-    const busy = [...document.querySelectorAll('[data-testid="status-tracker"].minimal:not(.hide)')].some((part) => part.checkVisibility());
+    const busy = [...document.querySelectorAll('[data-testid="status-tracker"].minimal:not(.hide)')].some((part) => {
+      const text = part.querySelector('.progress-text')?.getBoundingClientRect();
+      return part.checkVisibility() && !(text && text.top >= part.getBoundingClientRect().bottom);  // it would be clipped
+    });
     seen.push([performance.now() - start, busy, Number(document.querySelector('#wall .faces').dataset.drawn)]);
     if (seen.length < 2000) requestAnimationFrame(look);
   };
