@@ -262,6 +262,11 @@ def test_the_card_is_filled_from_the_run(tmp_path):
     ):
         assert fact in body, fact
     assert "None" not in text and "{" not in body
+    hub = pytest.importorskip("huggingface_hub", reason="the hub's own reader of cards").ModelCard(text, ignore_metadata_errors=False).data
+    assert {result.metric_type: result.metric_value for result in hub.eval_results} == {
+        metric["type"]: metric["value"] for metric in result["metrics"]
+    }
+    assert hub.pipeline_tag == head["pipeline_tag"]
 
 
 def test_scores_of_another_run_are_not_put_on_the_card(tmp_path):

@@ -160,6 +160,27 @@ def test_a_face_is_enlarged(browser, address):
         assert read_grid(page, "#tray")[0] == ["5-3-1"]
 
 
+def test_dragging_on_the_map_moves_the_face_along_two_directions(browser, address):
+    with visit(browser, address, "/?generator=avatars&seed=5&faces=6#directions") as visitor:
+        page = visitor.page
+        before = read_grid(page, "#moved")
+        area = page.locator("#map .map")
+        area.scroll_into_view_if_needed()
+        box = area.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"], box["y"], steps=4)
+        page.mouse.up()
+        after = wait_for_change(page, before, "#moved")
+        values = "['1', '2'].map((number) => document.querySelector(`[aria-label*='Amount of direction ${number}'][type=range]`)?.value)"
+        page.wait_for_function(f"String({values}) === '3,3'")
+        area.press("ArrowDown")
+        page.wait_for_function(f"String({values}) === '3,2.7'")
+        page.get_by_role("button", name="Back to 0").click()
+        wait_for_change(page, after, "#moved")
+        page.wait_for_function("document.querySelector('#map i').style.left === '50%'")
+
+
 def test_the_result_stays_in_view_on_a_phone(browser, address, tmp_path):
     with visit(browser, address, "/?generator=avatars&seed=5&faces=6", width=390, height=600) as visitor:
         page = visitor.page

@@ -8,7 +8,7 @@ import gradio as gr
 
 from facegan.sampling.directions import COUNT, LONGEST_NAME, REACH
 from facegan.studio import requests
-from facegan.studio.components import Grid, face_grid, offer_faces, show_faces
+from facegan.studio.components import Grid, face_grid, offer_faces, script, show_faces
 from facegan.studio.page import PRIVATE, Page, add_pick
 
 ABOUT = (
@@ -18,6 +18,12 @@ ABOUT = (
 )
 DEFAULT_FACE = "0-0-1"
 STEPS = [f"{step:+d}" if step else "0" for step in range(-REACH, REACH + 1)]  # the captions of the previews
+
+
+MAP = (
+    f'<div class="map" role="group" tabindex="0" data-reach="{REACH}" aria-label="Map: direction 1 across, direction 2 up"><i></i></div>'
+    "<p>Map: drag the point, or use the arrow keys: direction 1 across, direction 2 up.</p>"
+)
 
 
 def build(page: Page) -> None:
@@ -32,6 +38,7 @@ def build(page: Page) -> None:
                 keep, reset = gr.Button("Pick this face", min_width=100), gr.Button("Back to 0", min_width=100)
         with gr.Column(scale=2, min_width=300):
             relabelled = face_grid(elem_id="relabelled")
+            area = script("map", [0, 0], MAP, elem_id="map")
             rows = [build_row(number) for number in range(COUNT)]
     names, amounts, previews = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
 
@@ -62,6 +69,9 @@ def build(page: Page) -> None:
     page.when(preview, [page.generator, selected], [relabelled, *previews], also=[selected.change], busy=previews[0])
     moves = [selected.change, *(amount.change for amount in amounts)]
     page.when(move, [page.generator, selected, *amounts], [result, moved_face], also=moves)
+    area.input(None, area, amounts[:2], js="(value) => value", show_progress="hidden", **PRIVATE)
+    followed = [amounts[0].change, amounts[1].change]
+    gr.on(followed, None, amounts[:2], area, js="(across, up) => [[across, up]]", show_progress="hidden", **PRIVATE)
     reset.click(lambda: [0] * COUNT, None, amounts, show_progress="hidden", **PRIVATE)
     page.on([keep.click], add_pick, [page.generator, moved_face], [page.picks], show_progress="hidden")
     for number, (name, amount, grid) in enumerate(rows):
