@@ -2,12 +2,12 @@
 
 Input: features and labels of generated images, and of real ones. Output: a part of the report.
 
-For each column, a logistic regression (scikit-learn) is fitted on training images, on their features in both spaces together, and applied to
-generated images, and to held-out ones for comparison: the ceiling. Generated images are first shifted and scaled, feature by feature, to the mean and
-standard deviation of training images with the same mixture of values: what they all have in common, such as blur, is measured by the
-distances. The accuracy in a column is balanced: for each value, the
-share of the images with this value that the classifier recognises, averaged over the values. A rare value counts as much as a frequent one,
-and guessing gets 1 / (number of values). The label accuracy is the mean over the columns.
+For each column, a logistic regression (scikit-learn) is fitted on training images, on their features in both spaces together, and applied
+to generated images, and to held-out ones for comparison: the ceiling. Generated images are first shifted and scaled, feature by feature,
+to the mean and standard deviation of training images with the same mixture of values: what they all have in common, such as blur, is
+measured by the distances. The accuracy in a column is balanced: for each value, the share of the images with this value that the
+classifier recognises, averaged over the values. A rare value counts as much as a frequent one, and guessing gets 1 / (number of values).
+The label accuracy is the mean over the columns.
 """
 
 import math
