@@ -36,7 +36,7 @@ class Network(nn.Module):
     def add_labels(self, labels: Labels) -> None:
         """Makes the network conditional. Raises FaceganError where the architecture has no labels."""
         if not self.label_features:
-            raise FaceganError("data.labels: expected null for the tutorials' models, which have no labels; use another model")
+            raise FaceganError("data.labels: expected null for tutorial28 and keras128, which have no labels; use another model")
         self.labels = labels
         self.label_layer = nn.Linear(labels.size, self.label_features, bias=False)
         nn.init.zeros_(self.label_layer.weight)
