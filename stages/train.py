@@ -112,7 +112,9 @@ if __name__ == "__main__":
     root = command.ROOT
     parser.add_argument("--shards", type=Path, default=root / "data/shards", help="the images (default: data/shards)")
     parser.add_argument("--model", type=Path, default=root / "data/model", help="output folder of the generator (default: data/model)")
-    parser.add_argument("--metrics", type=Path, default=root / "metrics", help="output folder of losses and figures (default: metrics)")
+    parser.add_argument(
+        "--metrics", type=Path, default=root / "metrics", help="folder of losses.csv, quick_scores.csv and train.json (default: metrics)"
+    )
     parser.add_argument("--checkpoints", type=Path, default=command.HOME / ".checkpoints", help="resumable state (default: .checkpoints)")
     parser.add_argument(
         "--checkpoint-seconds",
