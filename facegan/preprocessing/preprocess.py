@@ -38,7 +38,7 @@ BATCH_BYTES = 1_000_000  # of images per message; the largest single image has 7
 BATCHES_PER_WORKER = 32  # minimum, to balance the load with few photos
 SAMPLE_PHOTOS = 100  # in which the size of the faces is measured
 FEW_IMAGES = 100  # from this number, any share of photos with a face is accepted
-MOST_REASONS = 5  # listed on screen
+MOST_REASONS, MOST_NAMES, ALL_NAMES = 5, 3, 12  # listed on screen: reasons, files for each; everything about so few files
 RARE = 0.05  # share of photos with a face, below which the crop is probably wrong
 
 
@@ -320,16 +320,21 @@ def describe_too_many_unreadable(report: Report, tolerated: int, photos: int, fa
 
 def list_reasons(entries: list[dict[str, str]]) -> str:
     """Returns how often each reason occurs and the first files that it concerns, the most frequent reason first."""
-    names: dict[str, list[str]] = {}
+    kinds: dict[str, list[dict[str, str]]] = {}
     for entry in entries:
         reason = re.sub(r" \(.*", "", entry["reason"]).removeprefix("OSError: ")  # without numbers
-        names.setdefault(reason, []).append(entry["name"])
-    most = sorted(names.items(), key=lambda item: -len(item[1]))[:MOST_REASONS]
-    shown = [
-        f"{len(files):,} × {reason} ({', '.join(map(printable, files[:3]))}{', …' if len(files) > 3 else ''})" for reason, files in most
-    ]
-    others = len(entries) - sum(len(files) for _, files in most)
+        kinds.setdefault(reason, []).append(entry)
+    is_short = len(entries) <= ALL_NAMES
+    most = sorted(kinds.items(), key=lambda item: -len(item[1]))[: None if is_short else MOST_REASONS]
+    shown = [f"{len(found):,} × {reason} ({list_names(found)})" for reason, found in most]
+    others = len(entries) - sum(len(found) for _, found in most)
     return "; ".join(shown) + (f"; {others:,} for other reasons" if others else "")
+
+
+def list_names(entries: list[dict[str, str]]) -> str:
+    """Returns the names of a few files, or the first ones of many."""
+    shown = entries if len(entries) <= ALL_NAMES else entries[:MOST_NAMES]
+    return ", ".join(printable(entry["name"]) for entry in shown) + (", …" if len(shown) < len(entries) else "")
 
 
 def check_faces(report: Report, failed: Path) -> None:
@@ -367,9 +372,8 @@ def report_losses(photos: Photos, report: Report, near_duplicates: str) -> list[
     if report.unreadable:
         lines.append(f"{len(report.unreadable):,} photos are unreadable: {list_reasons(report.unreadable)}")
     for kind, remedy in REMEDIES.items():
-        count = sum(entry["reason"].startswith(kind) for entry in report.left_out)
-        if count:
-            lines.append(f"{count:,} × {kind}; {remedy}")
+        if entries := [entry for entry in report.left_out if entry["reason"].startswith(kind)]:
+            lines.append(f"{len(entries):,} × {kind} ({list_names(entries)}); {remedy}")
     if report.near_duplicates:
         action = {"together": "are in the same split as those", "drop": "were dropped"}[near_duplicates]
         lines.append(f"{len(report.near_duplicates):,} images are almost the same as others, and {action}")

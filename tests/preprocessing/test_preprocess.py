@@ -179,10 +179,10 @@ def test_losses_are_reported_on_screen_with_the_remedy(tmp_path):
     assert lines[:6] == [
         "files skipped by download: 1 empty",
         "1 photos are unreadable: 1 × image file is truncated (cut.jpg)",
-        "1 × no face found; preprocess.crop: square keeps these photos",
-        "1 × its face is too close to the photo's edge; preprocess.min_eye_distances: 2 accepts tighter crops, and preprocess.crop: square "
-        "keeps these photos",
-        "1 × its face is too small; a smaller preprocess.min_face_pixels accepts them",
+        "1 × no face found (flower.jpg); preprocess.crop: square keeps these photos",
+        "1 × its face is too close to the photo's edge (edge.jpg); preprocess.min_eye_distances: 2 accepts tighter crops, and "
+        "preprocess.crop: square keeps these photos",
+        "1 × its face is too small (small.jpg); a smaller preprocess.min_face_pixels accepts them",
         "1 photos were upside down or on a side, and were turned",
     ]
 
