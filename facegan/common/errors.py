@@ -1,6 +1,6 @@
 """The error that reports bad input and other problems that a user can fix."""
 
-FIRST_CHARACTERS, LAST_CHARACTERS = 1500, 500  # kept of a long line; the end says what to do
+FIRST_CHARACTERS, LAST_CHARACTERS = 1500, 500  # kept of a long line; the end contains the remedy
 
 
 class FaceganError(Exception):

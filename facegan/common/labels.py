@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Len
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from facegan.common.config import suggest
 from facegan.common.errors import FaceganError
 from facegan.common.files import PrintableText
 
@@ -63,7 +63,7 @@ class Labels(BaseModel):
     @model_validator(mode="after")
     def has_combinations_of_its_values(self) -> Labels:
         """Rejects combinations of values that do not exist, and columns without any combination."""
-        limits = [len(column.values) for column in self.columns]
+        limits = self.sizes
         if bool(limits) != bool(self.combinations) or any(
             len(row) != len(limits) + 1 or any(position >= limit for position, limit in zip(row, limits, strict=False)) or not row[-1]
             for row in self.combinations
@@ -72,9 +72,14 @@ class Labels(BaseModel):
         return self
 
     @property
+    def sizes(self) -> list[int]:
+        """The number of values of each column."""
+        return [len(column.values) for column in self.columns]
+
+    @property
     def size(self) -> int:
         """The length of a one-hot label: the number of values of all columns."""
-        return sum(len(column.values) for column in self.columns)
+        return sum(self.sizes)
 
 
 NO_LABELS = Labels()
@@ -155,15 +160,9 @@ def check(given: Mapping[str, object], columns: Sequence[Column]) -> dict[str, i
     result = {}
     for name, value in given.items():
         if name not in names:
-            raise FaceganError(f"expected a label among {suggest(name, tuple(names))}; found {name}")
+            raise FaceganError(f"expected a label among {', '.join(names)}; found {name}{suggest(name, names)}")
         text = str(int(value)) if isinstance(value, bool) else str(value)
         if text not in names[name].values:
-            raise FaceganError(f"label {name}: expected {suggest(text, names[name].values)}; found {text}")
+            raise FaceganError(f"label {name}: expected {', '.join(names[name].values)}; found {text}{suggest(text, names[name].values)}")
         result[name] = names[name].values.index(text)
     return result
-
-
-def suggest(found: str, choices: Sequence[str]) -> str:
-    """Returns the choices as text, with the one that is spelled most like what was found."""
-    close = get_close_matches(found, choices, 1) or [choice for choice in choices if choice.lower() == found.lower()]
-    return ", ".join(choices) + (f" (did you mean {close[0]}?)" if close else "")

@@ -2,7 +2,7 @@
 
 In or out: a folder with ``index.json`` and safetensors files of at most 256 MB. Each holds one tensor, ``images``: uint8
 (N, 3, H, W), RGB; and, if the photos have labels, ``labels``: uint8 (N, columns), the position of the value in each column.
-Training pictures and held-out ones lie in separate files, both in the order in which they were added.
+Training and held-out pictures are in separate files, both in the order in which they were added.
 
 The writer streams: it holds one picture at a time, whatever the number. The reader maps: nothing is held before it is used; but
 each file is read once, and its hash compared with the index.

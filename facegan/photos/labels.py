@@ -28,6 +28,7 @@ import pydantic
 from facegan.common.config import suggest
 from facegan.common.errors import FaceganError, printable
 from facegan.common.files import hash_file, read_json, write_text
+from facegan.common.labels import MOST_VALUES
 from facegan.photos.celeba import ATTRIBUTES, decode_text, describe_error, list_attributes, match_names, read_attributes
 from facegan.photos.manifest import LABELS, REMEDY, Manifest, escape_name, restore_name
 from facegan.photos.parameters import DataParameters
@@ -35,11 +36,10 @@ from facegan.photos.selection import METADATA, choose_photos, read_list
 
 FOLDER, LABEL, FILE_NAME = "folder", "label", "file_name"
 LISTS = (*METADATA, *ATTRIBUTES)
-MOST_VALUES = 64
 SHOWN = 50  # names in a message
 
 
-class Labels(pydantic.BaseModel, frozen=True, extra="forbid"):
+class PhotoLabels(pydantic.BaseModel, frozen=True, extra="forbid"):
     """The labels of the selected photos.
 
     Attributes:
@@ -67,7 +67,7 @@ class Table(NamedTuple):
 
 def choose_labelled_photos(
     files: Iterable[tuple[str, int]], read: Callable[[str], bytes], choice: DataParameters, lists: Mapping[str, bytes]
-) -> tuple[list[str], Counter[str], Labels | None]:
+) -> tuple[list[str], Counter[str], PhotoLabels | None]:
     """Returns what ``choose_photos`` returns, and the labels of these photos, or None if ``choice.labels`` is null.
 
     Prints a line for values that differ only in case, and for listed files that are not among the photos.
@@ -104,7 +104,7 @@ def choose_labelled_photos(
     for column, texts in zip(choice.labels, zip(*rows.values(), strict=True), strict=True):
         columns[column], positions = encode_values(column, texts)
         codes.append(positions)
-    return list(rows), skipped, Labels(columns=columns, photos=dict(zip(rows, zip(*codes, strict=True), strict=True)))
+    return list(rows), skipped, PhotoLabels(columns=columns, photos=dict(zip(rows, zip(*codes, strict=True), strict=True)))
 
 
 def check_columns(wanted: Sequence[str], tables: Sequence[Table], rows: Mapping[str, Sequence[str]]) -> None:
@@ -126,7 +126,7 @@ def check_columns(wanted: Sequence[str], tables: Sequence[Table], rows: Mapping[
 def encode_values(column: str, texts: Sequence[str]) -> tuple[tuple[str, ...], list[int]]:
     """Returns the sorted values of a column, and the position of the value for each photo.
 
-    Of values that differ only in case the most frequent one counts for all; a line says so.
+    Of values that differ only in case the most frequent one is used for all; a line reports it.
 
     Raises:
         FaceganError: there is one value, or more than MOST_VALUES.
@@ -258,7 +258,7 @@ def read_value(value: Any) -> str:
     return "" if value is None or isinstance(value, list | dict) else printable(unicodedata.normalize("NFC", str(value)).strip())
 
 
-def write_labels(raw: Path, labels: Labels | None) -> str | None:
+def write_labels(raw: Path, labels: PhotoLabels | None) -> str | None:
     """Writes ``labels.json`` and returns its SHA-256, or None without labels."""
     if labels is None:
         return None
@@ -267,11 +267,11 @@ def write_labels(raw: Path, labels: Labels | None) -> str | None:
     return hash_file(raw / LABELS)
 
 
-def read_labels(raw: Path, manifest: Manifest) -> Labels | None:
+def read_labels(raw: Path, manifest: Manifest) -> PhotoLabels | None:
     """Returns the labels in ``raw``, or None without labels. Raises FaceganError if ``labels.json`` does not match the manifest."""
     if manifest.labels is None:
         return None
     if hash_file(raw / LABELS) != manifest.labels:
         raise FaceganError(f"expected {raw / LABELS} as the manifest describes it; found different content; {REMEDY}")
-    labels = read_json(raw / LABELS, Labels, REMEDY)
+    labels = read_json(raw / LABELS, PhotoLabels, REMEDY)
     return labels.model_copy(update={"photos": {restore_name(name): positions for name, positions in labels.photos.items()}})

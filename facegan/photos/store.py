@@ -12,7 +12,7 @@ from typing import Protocol
 from facegan.common.errors import FaceganError, printable
 from facegan.photos.celeba import PARTITION, match_names, read_partition
 from facegan.photos.given import find_given
-from facegan.photos.labels import Labels, read_labels
+from facegan.photos.labels import PhotoLabels, read_labels
 from facegan.photos.manifest import REMEDY, Manifest, read_files, read_manifest, restore_name
 from facegan.photos.selection import LARGEST_PHOTO_BYTES, choose_photos, find_photos, read_list
 from facegan.photos.zip_archive import ZipStore
@@ -61,7 +61,7 @@ class FolderStore:
 class Photos:
     """Names, content and labels of the photos. Can be pickled and sent to worker processes, which need no labels."""
 
-    def __init__(self, manifest: Manifest, store: Store, names: list[str], labels: Labels | None = None):
+    def __init__(self, manifest: Manifest, store: Store, names: list[str], labels: PhotoLabels | None = None):
         self.manifest, self.store, self.names, self.labels = manifest, store, names, labels
 
     def read_all(self) -> Iterator[bytes]:

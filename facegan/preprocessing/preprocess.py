@@ -23,7 +23,7 @@ from facegan.common.files import lock_folder, replace_folder, write_json
 from facegan.common.labels import Column
 from facegan.common.progress import Progress
 from facegan.common.shards import SPLITS, Index, ShardWriter, Split
-from facegan.photos.labels import Labels
+from facegan.photos.labels import PhotoLabels
 from facegan.photos.store import Photos, open_photos
 from facegan.photos.worker_pool import DaskWorkers, Workers
 from facegan.preprocessing.advice import advise_on_labels, advise_on_number, advise_on_square
@@ -176,7 +176,7 @@ def write_shards(
     """
     tolerated = max(parameters.max_bad_photos, int(parameters.max_bad * len(photos.names)))
     partition = photos.read_partition() or {}
-    names, labels = iter(photos.names), photos.labels or Labels(columns={}, photos={})
+    names, labels = iter(photos.names), photos.labels or PhotoLabels(columns={}, photos={})
     similar: dict[Split, SimilarImages] = {side: SimilarImages() for side in SPLITS}
     with (
         ShardWriter(folder, parameters.resolution, columns=labels.columns) as writer,

@@ -153,7 +153,7 @@ def relabel(generator: GeneratorNetwork, face: str, changes: Sequence[Given]) ->
     """
     size, columns = generator.latent_size, generator.labels.columns
     if face.startswith("~"):
-        if has_styles(generator):  # styles do not tell which part comes from labels
+        if has_styles(generator):  # in a style, the part that comes from labels is unknown
             return []
         code = read_code(generator, face)[0]  # (1, L)
         return [write_code(torch.cat([code[:, :size], replace(code[:, size:], columns, change)], 1)) for change in changes]

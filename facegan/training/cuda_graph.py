@@ -1,7 +1,7 @@
 """Complete steps as CUDA graphs: captured once per kind of step, then replayed without work on the host.
 
 In: a function that runs a step, and every tensor that it changes. Out: the same step, from its graph. Each new graph is checked once: from
-the same state it must change every tensor to the same bytes as an eager step, all of them finite. If a capture (an old driver, a library
+the same state, its results must be finite and byte-identical to those of an eager step. If a capture (an old driver, a library
 that waits for the host) or this check fails, everything is restored, and steps run eagerly from then on.
 """
 
@@ -83,7 +83,7 @@ class StepGraphs:
         if not failures:
             self.graphs[penalize].replay()
             if difference := find_difference(self.tensors(), expected):
-                reason = f"is not the same from its CUDA graph as without, or not finite ({difference})"
+                reason = f"differs when it is replayed from its CUDA graph, or is not finite ({difference})"
             (failures,) = self.world.agree(int(bool(reason)))
             restore()
         if failures:

@@ -27,6 +27,9 @@ class Events:
         if folder and importlib.util.find_spec("tensorboard"):
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+            # TensorBoard reads the files in the order of their names, which start with the second of their creation
+            latest = max((int(path.name.split(".")[3]) for path in folder.glob("events.out.tfevents.*")), default=0)
+            time.sleep(min(1.0, max(0.0, latest + 1 - time.time())))
             try:
                 self.writer = EventFileWriter(str(folder), flush_secs=FLUSH_SECONDS)
             except OSError as error:

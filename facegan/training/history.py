@@ -7,11 +7,12 @@ import torch
 from facegan.common.errors import FaceganError
 from facegan.common.progress import Progress
 from facegan.training.parameters import TrainParameters
-from facegan.training.trainer import STEP_SUMS, Trainer
+from facegan.training.trainer import GREY_LEVEL, STEP_SUMS, Trainer
 
 JUDGED = ("loss_generator", "loss_discriminator")  # sums that must be finite; the others are only reported
 ROWS_BEFORE = 32  # a row of losses.csv covers at most this fraction (1/32) of the images seen before it,
 ROW_IMAGES = 10_000  # and at most this many images
+LABEL_FACES = 16  # whose diversity within one label is measured
 
 
 def count_end(parameters: TrainParameters) -> int:
@@ -42,9 +43,21 @@ def add_row(trainer: Trainer) -> dict[str, float]:
     steps = sums.pop("steps")
     row = {"images_seen": trainer.images_seen, **{name: value / steps for name, value in sums.items()}}
     row["augment_strength"] = float(trainer.strength)
+    if trainer.labels.columns:  # images of several labels differ even if each label has only one image
+        row["diversity"] *= float(trainer.world.average(measure_share_of_latents(trainer)))
     trainer.step_sums.zero_()
     trainer.rows.append(row)
     return row
+
+
+@torch.no_grad()
+def measure_share_of_latents(trainer: Trainer) -> torch.Tensor:
+    """Returns how much images with one label differ from each other, relative to images with several labels: a scalar."""
+    generator, latents = trainer.ema_generator(), trainer.control_latents[:LABEL_FACES]
+    one_label = latents.clone()
+    one_label[:, generator.latent_size :] = latents[0, generator.latent_size :]
+    one, several = (generator(inputs).float().std(0).mean() for inputs in (one_label, latents))
+    return (one / several.clamp(min=GREY_LEVEL)).clamp(max=1)
 
 
 def add_score(trainer: Trainer) -> None:

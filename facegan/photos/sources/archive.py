@@ -52,8 +52,8 @@ def take_archive(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
         copy_file(parts[0], raw / ARCHIVE)
     else:
         skipped = merge_archives(parts, raw / ARCHIVE, parameters.labels is not None)
-    beside = [parts[0].with_name(name) for name in LISTS if parameters.labels]
-    lists = {file.name: file.read_bytes() for file in beside if file.is_file()}
+    candidates = [parts[0].with_name(name) for name in LISTS if parameters.labels]
+    lists = {file.name: file.read_bytes() for file in candidates if file.is_file()}
     return describe_archive(parameters, raw / ARCHIVE, hash_file(raw / ARCHIVE), LICENSE, skipped, lists)
 
 
