@@ -90,7 +90,7 @@ class DaskWorkers(Workers):
         FaceganError: Dask is not installed, or there is no scheduler, or none with workers.
     """
 
-    remedy = "see the logs of Dask's scheduler and workers"
+    remedy = "or the scheduler stopped; see the logs of both, and run the same command again"
 
     def __init__(self, address: str):
         self.address = address

@@ -1,6 +1,7 @@
 """The stage preprocess: content of the shards, report, overview images and advice, and interruptions."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -33,6 +34,7 @@ from facegan.preprocessing import preprocess as preprocess_module
 from facegan.preprocessing.advice import advise_on_number
 from facegan.preprocessing.parameters import PreprocessParameters
 from facegan.preprocessing.preprocess import Result, choose_split, preprocess, read_photo
+from facegan.preprocessing.results import open_results
 
 SIZE = 28
 FACE = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 28, "min_eye_distances": 3.0}
@@ -427,6 +429,13 @@ def test_damaged_results_are_computed_again(tmp_path, monkeypatch, damage):
         path.write_bytes(content if damage == "one bit" else content[:20])
     assert count_decoded(monkeypatch, raw, tmp_path / "two", results) == 8
     assert read_files(tmp_path / "one") == read_files(tmp_path / "two")
+
+
+def test_results_of_other_code_are_not_used(tmp_path):
+    results = open_results(tmp_path, parameters())
+    assert results.find(b"a photo") is None
+    with pytest.raises(FaceganError, match="expected the same versions of facegan and of its packages in all processes"):
+        dataclasses.replace(results, code="other").find(b"a photo")
 
 
 def test_killed_run_keeps_the_results_so_far(tmp_path):
