@@ -43,8 +43,6 @@ def add_row(trainer: Trainer) -> dict[str, float]:
     steps = sums.pop("steps")
     row = {"images_seen": trainer.images_seen, **{name: value / steps for name, value in sums.items()}}
     row["augment_strength"] = float(trainer.strength)
-    if trainer.labels.columns:  # images of several labels differ even if each label has only one image
-        row["diversity"] *= float(trainer.world.average(measure_share_of_latents(trainer)))
     trainer.step_sums.zero_()
     trainer.rows.append(row)
     return row
@@ -91,6 +89,8 @@ def is_finite(trainer: Trainer) -> bool:
 
 def check_collapse(trainer: Trainer, row: dict[str, float], progress: Progress) -> None:
     """Passes a new row to the collapse detector. Raises FaceganError for a collapse, unless the parameters only ask for a warning."""
+    if trainer.labels.columns:  # images of several labels differ even if each label has only one image
+        row = row | {"diversity": row["diversity"] * float(trainer.world.average(measure_share_of_latents(trainer)))}
     verdict = trainer.collapse_detector.observe(row)
     if verdict is None:
         return
