@@ -148,7 +148,6 @@ def preprocess(
                 report.write(folder / "report.json", photos.manifest.left_out)
             if parameters.crop == "face":
                 save_faces_sheet(folder / "faces.png", photos, report.has_picture, parameters, pool)
-            if parameters.crop == "face":
                 check_faces(report, failed)
             if not index.train:
                 problem = "expected photos to train on; found that all are held out"

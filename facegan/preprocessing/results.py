@@ -162,7 +162,7 @@ def open_results(place: str | Path, parameters: PreprocessParameters) -> Results
     text = json.dumps(values).encode()
     folder = f"{place}/{hashlib.sha256(text).hexdigest()[:16]}"
     try:
-        if is_on_disk(place):
+        if "://" not in str(place):
             Path(folder).mkdir(parents=True, exist_ok=True)
         files, path = fsspec.url_to_fs(folder)
         files.pipe_file(f"{path}/parameters.json", text)
@@ -172,13 +172,7 @@ def open_results(place: str | Path, parameters: PreprocessParameters) -> Results
     return Results(folder, hash_code())
 
 
-def is_on_disk(place: str | Path) -> bool:
-    """Returns whether a place is a path, and not an address such as ``s3://bucket/path``."""
-    return "://" not in str(place)
-
-
 def remove_old_results(place: str | Path) -> None:
-    """Removes all but the folders that were written last, if they are on a disk."""
-    if is_on_disk(place):
-        for file in sorted(Path(place).glob("*/parameters.json"), key=lambda file: -file.stat().st_mtime)[KEPT:]:
-            shutil.rmtree(file.parent, ignore_errors=True)
+    """Removes all but the folders that were used last, on a disk."""
+    for file in sorted(Path(place).glob("*/parameters.json"), key=lambda file: -file.stat().st_mtime)[KEPT:]:
+        shutil.rmtree(file.parent, ignore_errors=True)

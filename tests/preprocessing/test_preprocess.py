@@ -34,7 +34,7 @@ from facegan.preprocessing import preprocess as preprocess_module
 from facegan.preprocessing.advice import advise_on_number
 from facegan.preprocessing.parameters import PreprocessParameters
 from facegan.preprocessing.preprocess import Result, choose_split, preprocess, read_photo
-from facegan.preprocessing.results import open_results
+from facegan.preprocessing.results import open_results, remove_old_results
 
 SIZE = 28
 FACE = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 28, "min_eye_distances": 3.0}
@@ -436,6 +436,14 @@ def test_results_of_other_code_are_not_used(tmp_path):
     assert results.find(b"a photo") is None
     with pytest.raises(FaceganError, match="expected the same versions of facegan and of its packages in all processes"):
         dataclasses.replace(results, code="other").find(b"a photo")
+
+
+def test_only_the_latest_results_are_kept(tmp_path):
+    folders = [Path(open_results(tmp_path, parameters(resolution=resolution)).folder) for resolution in range(28, 33)]
+    for age, folder in enumerate(folders):
+        os.utime(folder / "parameters.json", (1000 - age, 1000 - age))
+    remove_old_results(tmp_path)
+    assert [folder.exists() for folder in folders] == [True, True, True, False, False]
 
 
 def test_killed_run_keeps_the_results_so_far(tmp_path):
