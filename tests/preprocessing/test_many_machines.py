@@ -71,7 +71,9 @@ def cluster(tmp_path, bucket):
 
 
 def test_two_workers_of_which_one_is_killed_give_the_same_bytes(tmp_path, bucket, cluster):
-    photos = {f"{shade}.jpg": encode(Image.new("RGB", (2000, 2000), (shade, 90, 90))) for shade in range(100, 140)}
+    photos = {f"{shade}.jpg": encode(Image.new("RGB", (64, 64), (shade, 90, 90))) for shade in range(100, 110)}
+    large = encode(Image.new("RGB", (2500, 2500)))
+    photos |= {f"{number}.jpg": large + b"%d" % number for number in range(110, 126)}
     address, (first, _) = cluster
     raw, params, out = make_raw(tmp_path, photos), ROOT / "presets/demo.yaml", tmp_path / "shards"
     arguments = {"--params": params, "--raw": raw, "--out": out, "--scheduler": address, "--results": PARTS}
