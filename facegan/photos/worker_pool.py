@@ -1,7 +1,8 @@
 """A process pool with ordered results, a bounded number of pending tasks, and no process left behind.
 
 Results return as messages, not in shared memory: containers often have only 64 MB of that, and a process that exceeds it is killed
-without an error message. Processes on several machines are Dask's. On one machine Dask would be slower: docs/measurements/photos.md.
+without an error message. Processes on several machines are Dask's. On one machine Dask took 35 to 55% more CPU time and 80 MB more memory:
+docs/measurements/photos.md.
 """
 
 import contextlib
