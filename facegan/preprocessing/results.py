@@ -112,7 +112,7 @@ def list_photos(results: Results) -> dict[bytes, str]:
         for path, photos in zip(paths, files.cat_ranges(paths, None, None), strict=True):
             if isinstance(photos, bytes):
                 starts = range(0, len(photos), HASH_BYTES)
-                found |= dict.fromkeys((photos[start : start + HASH_BYTES] for start in starts), path.replace(".photos", ".npz"))
+                found |= dict.fromkeys((photos[start : start + HASH_BYTES] for start in starts), f"{path.removesuffix('.photos')}.npz")
     return found
 
 

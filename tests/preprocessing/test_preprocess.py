@@ -405,7 +405,7 @@ def count_decoded(monkeypatch: pytest.MonkeyPatch, raw: Path, out: Path, results
 
 
 def test_only_photos_with_new_content_are_decoded(tmp_path, monkeypatch):
-    photos, results = draw_photos(20) | {"photos/0003 copy.png": encode(draw(3)), "bad.jpg": b"no picture"}, tmp_path / "results"
+    photos, results = draw_photos(20) | {"photos/0003 copy.png": encode(draw(3)), "bad.jpg": b"no picture"}, tmp_path / "my.photos [1]"
     added = photos | {f"photos/0000 {number}.png": encode(draw(100 + number)) for number in range(3)}
     changes = {"max_bad": 0.5, "near_duplicates": "together"}
     raw = make_raw(tmp_path / "first", photos)
