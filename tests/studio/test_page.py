@@ -138,6 +138,7 @@ def test_picks_never_vanish(browser, address):
         page = visitor.page
         pick(page, 1, 3)
         open_section(page, "Between")
+        read_grid(page, "#blend")
         page.locator("#section-between").get_by_role("button", name="Pick this face").first.click()
         wait_for_picks(page, 3)
         kept = read_grid(page, "#tray")[0]
