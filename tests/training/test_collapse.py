@@ -55,13 +55,6 @@ def test_temporary_failure_is_not_reported(name, images_per_row):
     assert first_verdict(merge(read_rows(name), images_per_row), CollapseDetector(True, RECORDED_BATCH)) is None
 
 
-@pytest.mark.parametrize("name", ["taught_seed0", "discriminator_lr_20_times"])
-def test_temporary_failures_are_large_enough_to_matter(name):
-    margins = [row["real_logit"] - row["fake_logit"] for row in merge(read_rows(name), 1_000)]
-    assert max(margins) > 15
-    assert margins[-1] < 8
-
-
 @pytest.mark.parametrize("images_per_row", [0, 1_000, ROW_IMAGES])
 @pytest.mark.parametrize("name", COLLAPSED)
 def test_permanent_collapse_is_reported_in_time(name, images_per_row):
