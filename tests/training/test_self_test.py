@@ -38,37 +38,34 @@ def test_it_works_and_describes_the_machine(monkeypatch, capsys, device):
     assert torch.__version__ in text and ("Simulated GPU" in text) == (device == "cuda")
 
 
-def test_a_step_that_differs_from_its_graph_is_found(monkeypatch, capsys):
-    calls = []
-    monkeypatch.setattr(Discriminator, "forward", lambda *arguments: FORWARD(*arguments) * (1 + len(calls.append(1) or calls) / 100))
-    verdict, _ = examine(monkeypatch, capsys)
-    assert "differs by up to" in verdict and "generator." in verdict
+def differ(*arguments, calls=[]):  # noqa: B006 (counts the calls)
+    return FORWARD(*arguments) * (1 + len(calls.append(1) or calls) / 100)
 
 
-def test_numbers_that_are_not_finite_are_found(monkeypatch, capsys):
-    monkeypatch.setattr(Discriminator, "forward", lambda *arguments: FORWARD(*arguments) * float("nan"))
-    verdict, _ = examine(monkeypatch, capsys)
-    assert verdict.startswith("does not work") and "is not finite" in verdict
+def wait(*arguments):
+    logits = FORWARD(*arguments)
+    assert logits.sum().item() < float("inf")
+    return logits
 
 
-def test_a_failed_capture_is_found(monkeypatch, capsys):
-    def wait(*arguments):
-        logits = FORWARD(*arguments)
-        assert logits.sum().item() < float("inf")
-        return logits
+def fail(*arguments):
+    raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore")
 
-    monkeypatch.setattr(Discriminator, "forward", wait)
+
+@pytest.mark.parametrize(
+    ("forward", "works", "problem"),
+    [
+        (differ, "does not work", "differs by up to"),
+        (lambda *arguments: FORWARD(*arguments) * float("nan"), "does not work", "is not finite"),
+        (wait, "works, but slower", "operation not permitted when stream is capturing"),
+        (fail, "does not work", "does not work: CUDA error: an illegal memory access was encountered"),
+    ],
+    ids=["differs from its graph", "not finite", "failed capture", "error of the device"],
+)
+def test_a_fault_is_found(monkeypatch, capsys, forward, works, problem):
+    monkeypatch.setattr(Discriminator, "forward", forward)
     verdict, text = examine(monkeypatch, capsys)
-    assert verdict.startswith("works, but slower") and "operation not permitted when stream is capturing" in verdict
-    assert "from graphs:" not in text
-
-
-def test_an_error_of_the_device_is_found(monkeypatch, capsys):
-    def fail(*arguments):
-        raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore")
-
-    monkeypatch.setattr(Discriminator, "forward", fail)
-    assert examine(monkeypatch, capsys)[0] == "does not work: CUDA error: an illegal memory access was encountered"
+    assert verdict.startswith(works) and problem in verdict and "from graphs:" not in text
 
 
 @pytest.mark.parametrize("rank", [None, "1"], ids=["one process", "one of two"])
