@@ -30,28 +30,6 @@ def build(name, resolution, arguments):
     return build_generator(arguments, resolution), build_discriminator(arguments, resolution)
 
 
-@pytest.mark.parametrize("name", FULL_SIZE)
-def test_full_size_counts_and_shapes(name):
-    resolution, arguments, in_generator, in_discriminator = FULL_SIZE[name]
-    with torch.device("meta"):  # shapes alone, nothing is computed
-        generator, discriminator = (network.eval() for network in build(name, resolution, arguments))
-        images = generator(torch.empty(2, arguments.latent_size))
-        assert images.shape == (2, 3, resolution, resolution)
-        assert discriminator(images).shape == (2,)
-    assert count_parameters(generator) == in_generator
-    assert count_parameters(discriminator) == in_discriminator
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_small_networks_run_both_ways(name):
-    resolution, arguments = SMALL[name]
-    generator, discriminator = build(name, resolution, arguments)
-    images = apply(generator, torch.randn(4, arguments.latent_size))
-    assert images.abs().max() <= 1
-    apply(discriminator, images).sum().backward()
-    assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in generator.parameters())
-
-
 def shapes_between(network, images_or_latents, kind):
     """Returns the output's shape, without the batch, after each layer of that kind."""
     shapes = []
@@ -145,23 +123,6 @@ def test_spectral_norm_bounds_the_slope():
         discriminator(torch.randn(2, 3, 28, 28))
     weights = [layer.weight.flatten(1) for layer in discriminator.layers if isinstance(layer, nn.Conv2d | nn.Linear)]
     assert [torch.linalg.matrix_norm(weight, 2).item() for weight in weights] == pytest.approx([1.0] * 5, abs=0.05)
-
-
-@pytest.mark.parametrize(
-    ("name", "resolution"), [("keras128", 40), ("keras128", 100), ("tutorial28", 30), ("tutorial28", 128), ("dcgan", 28)]
-)
-def test_impossible_resolution_is_told(name, resolution):
-    with pytest.raises(FaceganError, match=f"{name}: expected a resolution.*found {resolution}"):
-        build_generator(SMALL[name][1], resolution)
-    with pytest.raises(FaceganError, match=f"found {resolution}"):
-        build_discriminator(SMALL[name][1], resolution)
-
-
-@pytest.mark.parametrize("resolution", [48, 64, 96, 128])
-def test_keras128_at_other_sizes(resolution):
-    with torch.device("meta"):
-        generator, discriminator = build("keras128", resolution, SMALL["keras128"][1])
-        assert discriminator.eval()(generator(torch.empty(2, 8))).shape == (2,)
 
 
 class Model(Section):

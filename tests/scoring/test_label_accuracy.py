@@ -3,25 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from references import choose, open_lite, refer, write_shards
+from references import CARD, choose, open_lite, refer, write_shards
 
 from facegan.common.labels import NO_LABELS, Column, Labels, find_positions, summarize
 from facegan.common.pictures import from_bytes
-from facegan.models.generator_file import Card
 from facegan.models.latents import seeded_latents
 from facegan.models.network import GeneratorNetwork
-from facegan.models.parameters import DCGANParameters
 from facegan.scoring.evaluate import describe, evaluate, generate, summarise
 from facegan.scoring.label_accuracy import measure_label_accuracy
 from facegan.scoring.scores import extract_features
 
 SIZE = 32
 COLUMNS = {"hat": ("none", "green", "white"), "beard": ("0", "1")}
-ARGUMENTS = DCGANParameters(width=8, latent_size=16, discriminator_norm="spectral")
-CARD = Card(
-    **{"model": "dcgan", "arguments": ARGUMENTS.model_dump(exclude={"name"}), "resolution": SIZE, "latent_size": 16, "images_seen": 77},
-    **{"data_fingerprint": "elsewhere", "parameters_fingerprint": ""},
-)
 
 
 def paint(hat: int, beard: int, random: np.random.Generator) -> np.ndarray:

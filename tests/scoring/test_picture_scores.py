@@ -8,10 +8,9 @@ import pytest
 import torch
 from PIL import Image
 from projects import ROOT, draw_pictures, run_script
-from references import open_lite, refer, write_shards
+from references import open_lite, refer, save_pictures, write_shards
 
 from facegan.common.errors import FaceganError
-from facegan.common.pictures import save_png
 from facegan.scoring.extractors import extract
 from facegan.scoring.memorisation import measure_memorisation
 from facegan.scoring.picture_scores import check_same_size, extract_pictures, score_pictures
@@ -19,12 +18,6 @@ from facegan.scoring.protocol import PictureProtocol
 from facegan.scoring.scores import compare_all, extract_features
 
 FD = "fd_efficientnet_lite0"
-
-
-def save_pictures(folder, pictures):
-    for number, picture in enumerate(pictures):
-        save_png(folder / f"{number:03d}.png", picture.transpose(1, 2, 0))
-    return folder
 
 
 def read(path, option="--pictures"):
