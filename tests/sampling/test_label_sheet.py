@@ -9,7 +9,7 @@ from small_generators import choose, make_card, make_generator
 
 import facegan
 from facegan.common.errors import FaceganError
-from facegan.common.labels import NO_LABELS, encode, summarize
+from facegan.common.labels import summarize
 from facegan.models.generator_file import save_generator
 from facegan.sampling import codes
 from facegan.sampling.faces import generate_numbered
@@ -99,8 +99,3 @@ def test_the_stage_draws_faces_and_blends_with_labels(tmp_path):
         result = run_script(*script, "--face", "0", *wrong)
         assert result.returncode == 1
         assert message in result.stderr
-
-
-def test_label_numbers():
-    assert NO_LABELS.size == 0
-    assert encode(torch.zeros(3, 0, dtype=torch.uint8), ()).shape == (3, 0)
