@@ -8,14 +8,11 @@ import pytest
 from projects import environment
 from warm_python import find_script, make_python, start_script
 
+START = "import atexit, os, signal, sys; atexit.register(print, 'bye'); print(__name__, 'facegan' in sys.modules, repr(sys.stdin.read()));"
 SCRIPTS = {
-    "returns": "import sys; print(sys.argv[1:], __name__, 'facegan' in sys.modules)",
-    "exits with a status": "import sys; print('out'); sys.exit(3)",
-    "exits with a message": "import sys; sys.exit('no')",
-    "raises": "1 / 0",
-    "prints at exit": "import atexit; atexit.register(print, 'bye')",
-    "environment and folder": "import os; print(os.getcwd(), os.environ.get('OF_THE_TEST'))",
-    "empty input": "import sys; print(repr(sys.stdin.read()))",
+    "returns": f"{START} print(sys.argv[1:], os.getcwd(), os.environ.get('OF_THE_TEST'))",
+    "exits with a message": f"{START} sys.exit('no')",
+    "raises": f"{START} 1 / 0",
     "kills itself": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
 }
 SLEEP = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"

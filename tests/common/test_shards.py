@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from projects import ROOT
 from safetensors.torch import load_file
 
 from facegan.common.errors import FaceganError
@@ -28,7 +29,6 @@ from facegan.common.shards import (
 
 SIZE = 28
 IMAGE_BYTES = 3 * SIZE * SIZE
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def draw_images(count: int, seed: int = 0) -> np.ndarray:

@@ -72,9 +72,8 @@ def test_a_blend_ends_at_both_labels_and_text_keeps_them():
     blended = codes.blend(generator, ends, torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]))
     torch.testing.assert_close(blended[[0, 2]], ends)
     assert blended[1, 0, generator.latent_size :][:2].tolist() == [0.5, 0.5]
-    assert torch.equal(
-        codes.read_faces(generator, [codes.write_code(ends[0])])[0, 0, generator.latent_size :], ends[0, 0, generator.latent_size :]
-    )
+    read = codes.read_faces(generator, [codes.write_code(ends[0])])
+    assert torch.equal(read[0, 0, generator.latent_size :], ends[0, 0, generator.latent_size :])
 
 
 def test_truncation_keeps_labels():

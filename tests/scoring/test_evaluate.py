@@ -181,6 +181,7 @@ def test_stages_write_all_results(project):
     assert "a face is detected in 0% of 40 generated images, in 0% of 40 real ones" in output
     assert "note: it was trained on other images" in output
     assert "fid" not in metrics and report["model"].startswith("dcgan(width=8, ")
+    assert "labels" not in report and "labels" not in report["protocol"] and "label_accuracy" not in metrics
 
     assert next(iter(metrics)) == FD  # DVC shows columns in alphabetical order
     assert len(metrics) <= 12 and not any(isinstance(value, dict) for value in metrics.values())

@@ -5,7 +5,7 @@ import pytest
 import torch
 from references import CARD, choose, open_lite, refer, write_shards
 
-from facegan.common.labels import NO_LABELS, Column, Labels, find_positions, summarize
+from facegan.common.labels import Column, Labels, find_positions, summarize
 from facegan.common.pictures import from_bytes
 from facegan.models.latents import seeded_latents
 from facegan.models.network import GeneratorNetwork
@@ -111,14 +111,6 @@ def test_only_columns_of_the_real_images_are_measured(real):
     assert list(painted["columns"]) == ["beard"] and painted["generated"] > 0.97
     strange = Labels(columns=(beard.model_copy(update={"values": ("no", "yes")}), hat), combinations=((0, 0, 5), (1, 1, 5)))
     assert list(measure(real, lambda label, number: (label[1], label[0]), strange)["columns"]) == ["hat"]
-
-
-def test_without_labels_the_report_has_none(real):
-    shards, reference, known = real
-    generator = Painter(NO_LABELS)
-    generator.forward = lambda latents, noise=(): Painter(known).forward(torch.cat([latents, torch.eye(5)[[0] * len(latents)]], 1))
-    report, _ = evaluate(generator, CARD, reference, shards, open_lite(), choose(40))
-    assert "labels" not in report and "labels" not in report["protocol"] and "label_accuracy" not in summarise(report, "efficientnet_lite0")
 
 
 def test_without_held_out_images_there_is_no_ceiling(real, tmp_path):
