@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from facegan.training.losses import KERAS_LOGIT_LIMIT, OBJECTIVES, gradient_penalty, interpolate, squared_gradient_norms
+from facegan.training.losses import KERAS_LOGIT_LIMIT, OBJECTIVES, gradient_penalty, interpolate
 
 REAL, FAKE = [2.0, -0.5, 0.25], [-1.0, 0.75, 3.0]
 
@@ -68,24 +68,6 @@ def test_losses_stay_finite_at_extreme_logits(name):
 
 def quadratic(factor):
     return lambda images: (factor * images.square()).sum((1, 2, 3)) / 2  # its gradient is factor · image
-
-
-def test_penalty_is_the_squared_gradient_norm_and_differentiable():
-    images = torch.randn(4, 3, 2, 2, dtype=torch.float64)
-    factor = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
-    penalty = gradient_penalty(quadratic(factor), images)
-    squared_norms = images.square().sum((1, 2, 3))
-    assert torch.allclose(penalty, 9 * squared_norms)
-    (gradient,) = torch.autograd.grad(penalty.sum(), factor)
-    assert gradient.item() == pytest.approx(6 * squared_norms.sum().item())  # d(factor²)/d(factor) = 2 · factor
-    leaves = images.clone().requires_grad_()
-    assert torch.equal(squared_gradient_norms(quadratic(factor)(leaves), leaves), penalty)
-
-
-def test_penalty_around_one():
-    images = torch.randn(4, 3, 2, 2, dtype=torch.float64)
-    norms = images.flatten(1).norm(dim=1)
-    assert torch.allclose(gradient_penalty(quadratic(2.0), images, center=1), (2 * norms - 1).square())
 
 
 def test_penalty_around_one_has_a_finite_gradient_on_a_flat_function():

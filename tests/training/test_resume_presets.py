@@ -18,11 +18,8 @@ IMAGES = {"cpu": 128, "cuda": 8_000}  # on a GPU, training must not end before i
 def copy_preset(folder, name, device, labelled):
     """Returns a copy of the project with the preset at a small size, and with shards."""
     resolution = SIZES[PRESETS[name]["model"]["name"]][1]
-    train = SMALL | {
-        "images": IMAGES[device],
-        "device": device,
-        "schedule_images": 112 if PRESETS[name]["train"]["schedule_images"] else None,
-    }
+    schedule_images = 112 if PRESETS[name]["train"]["schedule_images"] else None
+    train = SMALL | {"images": IMAGES[device], "device": device, "schedule_images": schedule_images}
     if PRESETS[name]["train"]["augment_strength"] == "adaptive":
         train["lr"] = 2.5e-3  # the discriminator soon overfits, so that the strength changes
     project = copy_project(folder, make_small_model(name, 96), name, **train)  # grows after the kill
