@@ -13,7 +13,7 @@ export LOGNAME ?= $(shell id -un 2>/dev/null || id -u)
 TOO_OLD = "error: expected Python 3.11 or newer; found %d.%d; name another: make PYTHON=python3.12"
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit($(TOO_OLD) % sys.version_info[:2])'
 
-.PHONY: demo faces studio tensorboard export docs docs-check test test-studio lint
+.PHONY: install demo faces studio tensorboard export docs docs-check test test-studio lint
 
 # Draws cartoon faces, trains a GAN on them, samples and scores it, in minutes on two cores. A downloaded ZIP has no Git repository, so
 # DVC is configured to work without one.
@@ -24,6 +24,9 @@ demo: .venv/installed
 	@sed -n 's/^ *"\([a-z0-9_]*\)": \([^,]*\),*$$/  \1 \2/p' metrics/evaluate.json
 	@echo
 	@echo "Report:  data/samples/report.html"
+
+# Creates .venv with the packages
+install: .venv/installed
 
 # Generates ten faces with the included generator, in seconds: make faces SEED=7 COUNT=20
 faces: .venv/installed

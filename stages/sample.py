@@ -5,7 +5,7 @@ python stages/sample.py --model any.safetensors --out faces      # any generator
 python stages/sample.py --face 12 40 --seed 3                    # faces 12 and 40 of seed 3, to faces/
 python stages/sample.py --between 12 40 --seed 3                 # one turns into the other and back, to faces/
 python stages/sample.py --verify face.png                        # whether a picture shows faces of a generator, and which
-python stages/sample.py --label glasses=yes --out glasses        # faces with a label, of a generator that was trained with labels
+python stages/sample.py --label glasses=dark --out glasses        # faces with a label, of a generator that was trained with labels
 python stages/sample.py --between 12 12 --label hair=black --to-label hair=red   # one face, from one label to the other
 """
 
@@ -116,8 +116,8 @@ if __name__ == "__main__":
     options.add_argument(
         "--losses", type=Path, default=curves, help="training curves, if --model is a folder (default: metrics/losses.csv)"
     )
-    options.add_argument("--quick-scores", type=Path, default=scores, help="likewise (default: metrics/quick_scores.csv)")
-    options.add_argument("--evaluation", type=Path, default=ROOT / "data/evaluation", help="likewise, a folder (default: data/evaluation)")
+    options.add_argument("--quick-scores", type=Path, default=scores, help="the curve of quick scores (default: metrics/quick_scores.csv)")
+    options.add_argument("--evaluation", type=Path, default=ROOT / "data/evaluation", help="the scores' report (default: data/evaluation)")
     options.add_argument("--seed", type=int, help="of the faces (default: sample.seed)")
     options.add_argument("--count", type=int, help="number of single faces (default: sample.count)")
     face = "draw only these faces of the seed; a face's number is in its file name"

@@ -112,10 +112,15 @@ if __name__ == "__main__":
     root = command.ROOT
     parser.add_argument("--shards", type=Path, default=root / "data/shards", help="the images (default: data/shards)")
     parser.add_argument("--model", type=Path, default=root / "data/model", help="output folder of the generator (default: data/model)")
-    parser.add_argument("--metrics", type=Path, default=root / "metrics", help="output folder of losses and figures (default: metrics)")
+    parser.add_argument(
+        "--metrics", type=Path, default=root / "metrics", help="folder of losses.csv, quick_scores.csv and train.json (default: metrics)"
+    )
     parser.add_argument("--checkpoints", type=Path, default=command.HOME / ".checkpoints", help="resumable state (default: .checkpoints)")
     parser.add_argument(
-        "--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, help="minimum between two checkpoints (default: %(default)s)"
+        "--checkpoint-seconds",
+        type=float,
+        default=CHECKPOINT_SECONDS,
+        help="seconds between two checkpoints, at least (default: %(default)s)",
     )
     parser.add_argument("--accept-code-change", action="store_true", help="resume a run although the code has changed since it started")
     instead = parser.add_mutually_exclusive_group()

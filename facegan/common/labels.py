@@ -63,7 +63,7 @@ class Labels(BaseModel):
     @model_validator(mode="after")
     def has_combinations_of_its_values(self) -> Labels:
         """Rejects combinations of values that do not exist, and columns without any combination."""
-        limits = [len(column.values) for column in self.columns]
+        limits = self.sizes
         if bool(limits) != bool(self.combinations) or any(
             len(row) != len(limits) + 1 or any(position >= limit for position, limit in zip(row, limits, strict=False)) or not row[-1]
             for row in self.combinations
@@ -72,9 +72,14 @@ class Labels(BaseModel):
         return self
 
     @property
+    def sizes(self) -> list[int]:
+        """The number of values of each column."""
+        return [len(column.values) for column in self.columns]
+
+    @property
     def size(self) -> int:
         """The length of a one-hot label: the number of values of all columns."""
-        return sum(len(column.values) for column in self.columns)
+        return sum(self.sizes)
 
 
 NO_LABELS = Labels()

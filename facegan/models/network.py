@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from facegan.common.errors import FaceganError
 from facegan.common.labels import NO_LABELS, Labels
@@ -22,7 +23,7 @@ class Network(nn.Module):
 
     With labels, both get one layer more, initialised to zero: training starts from the unlabelled network, whatever its weights are
     (Shahbazi et al. 2022, "Collapse by conditioning"). In a generator it adds to the first features; in a discriminator it
-    is the projection of Miyato and Koyama 2018.
+    is the projection of Miyato and Koyama 2018, and a classifier of the labels (Odena et al. 2017, "Auxiliary classifier GANs").
 
     Attributes:
         labels: what the network was given; without columns where it has no labels.
@@ -35,7 +36,7 @@ class Network(nn.Module):
     def add_labels(self, labels: Labels) -> None:
         """Makes the network conditional. Raises FaceganError where the architecture has no labels."""
         if not self.label_features:
-            raise FaceganError("data.labels: expected null for the tutorials' models, which have no labels; use another model")
+            raise FaceganError("data.labels: expected null for tutorial28 and keras128, which have no labels; use another model")
         self.labels = labels
         self.label_layer = nn.Linear(labels.size, self.label_features, bias=False)
         nn.init.zeros_(self.label_layer.weight)
@@ -88,7 +89,7 @@ class GeneratorNetwork(Network):
 
 
 class DiscriminatorNetwork(Network):
-    """Images (B, 3, H, W) to logits (B,): large for real images.
+    """Images (B, 3, H, W) to logits: large for real images.
 
     Attributes:
         group_images: images of a batch that are judged together, as neighbours; 1 where each image is judged alone.
@@ -97,14 +98,19 @@ class DiscriminatorNetwork(Network):
     group_images = 1
 
     def project(self, logits: Tensor, features: Tensor, labels: Tensor | None, gain: float = 1.0) -> Tensor:
-        """Returns logits (B,) plus ``gain`` times how well the last features (B, label_features) match the one-hot labels (B, values)."""
+        """Returns what ``forward`` returns, from logits without labels (B,) and the last features (B, label_features).
+
+        How well the features match a value is the value's logit in the classifier, and a part of the logit of images with this value.
+        """
         if not self.labels.columns:
             return logits
         assert labels is not None
-        return logits + gain * (self.map_labels(labels) * features).sum(1)
+        with full_precision(logits.device):
+            matches = gain * functional.linear(features.float(), self.label_layer.weight.T)  # (B, values)
+        return torch.cat([(logits + (matches * labels).sum(1))[:, None], matches], 1)
 
     def forward(self, images: Tensor, noise: Noise = (), labels: Tensor | None = None) -> Tensor:
-        """Returns logits (B,) of the images (B, 3, H, W).
+        """Returns logits (B,) of the images (B, 3, H, W); with labels (B, 1 + values): also those of a classifier of the labels.
 
         Args:
             noise: see ``draw_noise``; unused in evaluation mode.

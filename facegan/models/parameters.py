@@ -1,4 +1,4 @@
-"""The section ``model`` of the parameters: one class an architecture, told apart by ``name``."""
+"""The section ``model`` of the parameters: one class per architecture, chosen by ``name``."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -18,7 +18,7 @@ class DCGANParameters(Section):
 
     Attributes:
         width: channels of the stage next to the picture, 64 in the paper; up to eight times as many at 4 px.
-        latent_size: numbers in a latent, from which one face is generated.
+        latent_size: size of the latent vector z, from which one face is generated.
         discriminator_norm: "batch" as the paper has it, or "spectral" (Miyato et al. 2018), which keeps the discriminator's
             slope in bounds and with it the early epochs from saturating.
     """
@@ -34,7 +34,7 @@ class Tutorial28Parameters(Section):
 
     Attributes:
         width: the generator's deepest layer, 1024 in the tutorial.
-        latent_size: numbers in a latent, from which one face is generated.
+        latent_size: size of the latent vector z, from which one face is generated.
         dropout: the share of values dropped after each layer of the generator but the last, while it trains.
         discriminator_norm: "batch" as the text has it, or "spectral" (Miyato et al. 2018).
     """
@@ -56,7 +56,7 @@ class Keras128Parameters(Section):
 
     Attributes:
         width: channels of the middle layers, 256 in the tutorial; the generator's first depth is half of it, its last two twice.
-        latent_size: numbers in a latent, from which one face is generated.
+        latent_size: size of the latent vector z, from which one face is generated.
         dropout: the share of the discriminator's features that is dropped before its last layer, 0.4 in the tutorial.
     """
 
@@ -76,7 +76,7 @@ class R3GANParameters(Section):
 
     Attributes:
         width: the channels from 4 to 32 px; half as many at 64 px, and so on.
-        latent_size: numbers in a latent, from which one face is generated.
+        latent_size: size of the latent vector z, from which one face is generated.
     """
 
     name: Literal["r3gan"] = "r3gan"
@@ -89,7 +89,7 @@ class StyleGAN2Parameters(Section):
 
     Attributes:
         width: the channels from 4 to 32 px; half as many at 64 px, and so on.
-        latent_size: numbers in a latent and in a style.
+        latent_size: size of the latent vector z and of a style.
     """
 
     name: Literal["stylegan2"] = "stylegan2"
@@ -102,7 +102,7 @@ class ResNetParameters(Section):
 
     Attributes:
         width: the channels at 4 and 8 px; half as many at 16 px, and so on, but 16 at least.
-        latent_size: numbers in a latent, from which one face is generated.
+        latent_size: size of the latent vector z, from which one face is generated.
         grow_images: the networks grow: training starts with smaller images, and their size doubles after each of these numbers of images
             (empty: full size from the start).
     """

@@ -83,7 +83,7 @@ class StepGraphs:
         if not failures:
             self.graphs[penalize].replay()
             if difference := find_difference(self.tensors(), expected):
-                reason = f"is not the same from its CUDA graph as without, or not finite ({difference})"
+                reason = f"differs when it is replayed from its CUDA graph, or is not finite ({difference})"
             (failures,) = self.world.agree(int(bool(reason)))
             restore()
         if failures:

@@ -115,7 +115,9 @@ def dry_run(
         "memory": "unknown on this system" if math.isnan(memory_mb) else f"about {memory_mb:,.0f} MB",
     }
     if len(trainer.pieces) > 1:
-        lines["microbatch"] = f"{len(trainer.pieces)} of at most {trainer.microbatch} images, since all do not fit into memory"
+        lines["microbatch"] = (
+            f"{len(trainer.pieces)} microbatches of at most {trainer.microbatch} images; the full batch does not fit into memory"
+        )
     if parameters.processes > 1:
         lines["processes"] = f"{parameters.processes}; time and memory are those of one process with the full batch"
     return "\n".join(f"{name + ':':<11}{text}" for name, text in lines.items()) + "\ndry run: nothing was written"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork, Noise
 from facegan.training.augmentation import Augmentation, Numbers
-from facegan.training.losses import Objective, gradient_penalty, interpolate, squared_gradient_norms
+from facegan.training.losses import Objective, gradient_penalty, interpolate, label_cross_entropy, squared_gradient_norms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +78,13 @@ class Inputs(NamedTuple):
     between_view: View | None = None
 
 
+class Judged(NamedTuple):
+    """The discriminator's verdicts: logits (B,), and those of the label values (B, values); (B, 0) without labels."""
+
+    logits: Tensor
+    label_logits: Tensor
+
+
 class Losses(NamedTuple):
     """A loss, a scalar to call ``backward`` on, and the logits (B,) that it was computed from."""
 
@@ -92,28 +99,32 @@ def discriminator_loss(discriminator: DiscriminatorNetwork, game: Game, values: 
     assert inputs.fake is not None
     real = inputs.real.detach()[::stride].requires_grad_(penalize)  # the images with a penalty
     fake = inputs.fake.detach()[::stride].requires_grad_(penalize and game.penalty == "r1_r2")
-    real_logits = judge(discriminator, game, values, inputs.real.detach(), inputs.labels, inputs.real_view, stride, real)
-    fake_logits = judge(discriminator, game, values, inputs.fake.detach(), inputs.labels, inputs.fake_view, stride, fake)
+    on_real = judge(discriminator, game, values, inputs.real.detach(), inputs.labels, inputs.real_view, stride, real)
+    on_fake = judge(discriminator, game, values, inputs.fake.detach(), inputs.labels, inputs.fake_view, stride, fake)
     label_noise = () if inputs.label_noise is None else (take_strided(stride, inputs.label_noise, range(stride)),)
-    all_real, all_fake = (logits[0] if stride == 1 else torch.cat(logits) for logits in (real_logits, fake_logits))
-    loss = game.objective.discriminator(all_real, all_fake, *label_noise)
+    all_real, all_fake = (parts[0] if stride == 1 else Judged(*map(torch.cat, zip(*parts, strict=True))) for parts in (on_real, on_fake))
+    loss = game.objective.discriminator(all_real.logits, all_fake.logits, *label_noise)
+    if sizes := discriminator.labels.sizes:
+        loss = loss + label_cross_entropy(all_real.label_logits, take_strided(stride, inputs.labels, range(stride)), sizes)
     if penalize:
-        penalty = compute_penalty(discriminator, game, values, inputs, (real, real_logits[0]), (fake, fake_logits[0]))
+        penalty = compute_penalty(discriminator, game, values, inputs, (real, on_real[0].logits), (fake, on_fake[0].logits))
         loss = loss + game.penalty_interval * values.gamma * penalty
-    return Losses(loss, all_real.detach(), all_fake.detach())
+    return Losses(loss, all_real.logits.detach(), all_fake.logits.detach())
 
 
 def generator_loss(generator: GeneratorNetwork, discriminator: DiscriminatorNetwork, game: Game, values: Values, inputs: Inputs) -> Losses:
     """Returns the loss of making generated images pass for real ones; the discriminator gets no gradient."""
     fake = generator(inputs.latents, inputs.noise).float() if inputs.fake is None else inputs.fake
     discriminator.requires_grad_(False)
-    (fake_logits,) = judge(discriminator, game, values, fake, inputs.labels, inputs.fake_view)
-    real_logits = fake_logits
+    (on_fake,) = judge(discriminator, game, values, fake, inputs.labels, inputs.fake_view)
+    on_real = on_fake
     if game.objective.paired:
-        (real_logits,) = judge(discriminator, game, values, inputs.real, inputs.labels, inputs.real_view)
+        (on_real,) = judge(discriminator, game, values, inputs.real, inputs.labels, inputs.real_view)
     discriminator.requires_grad_(True)
-    loss = game.objective.generator(real_logits, fake_logits)
-    return Losses(loss, real_logits.detach(), fake_logits.detach())
+    loss = game.objective.generator(on_real.logits, on_fake.logits)
+    if sizes := discriminator.labels.sizes:
+        loss = loss + label_cross_entropy(on_fake.label_logits, inputs.labels, sizes)
+    return Losses(loss, on_real.logits.detach(), on_fake.logits.detach())
 
 
 def judge(
@@ -125,15 +136,15 @@ def judge(
     view: View,
     stride: int = 1,
     penalized: Tensor | None = None,
-) -> list[Tensor]:
-    """Returns the logits of augmented images (B, 3, H, W) with these labels (B, values), in float32.
+) -> list[Judged]:
+    """Returns the verdicts on augmented images (B, 3, H, W) with these labels (B, values), in float32.
 
-    With a stride, two lists of logits: of every n-th image, which ``penalized`` replaces, and of the others. The second pass is separate,
+    With a stride, two verdicts: on every n-th image, which ``penalized`` replaces, and on the others. The second pass is separate,
     so that only the penalized images are differentiated twice.
     """
     if stride == 1:
         images = images if penalized is None else penalized
-        return [discriminator(game.augmentation(images, values.strength, view.augmentation), view.noise, labels).float()]  # (B,)
+        return [split_outputs(discriminator(game.augmentation(images, values.strength, view.augmentation), view.noise, labels))]
     images = images.clone()
     images[::stride] = cast(Tensor, penalized)
     seen = game.augmentation(images, values.strength, view.augmentation)  # (B, 3, H, W)
@@ -143,7 +154,13 @@ def judge(
         (take_strided(stride, seen, first), noise, take_strided(stride, labels, first))
         for first, noise in zip((chosen, others), noises, strict=True)
     ]
-    return [discriminator(*group).float() for group in groups]  # (B / stride,) and the rest
+    return [split_outputs(discriminator(*group)) for group in groups]  # B / stride images, and the others
+
+
+def split_outputs(outputs: Tensor) -> Judged:
+    """Returns the outputs of a discriminator, (B,) or (B, 1 + values), as verdicts in float32."""
+    outputs = outputs.float()
+    return Judged(outputs, outputs[:, None][:, 1:]) if outputs.ndim == 1 else Judged(outputs[:, 0], outputs[:, 1:])
 
 
 def take_strided(stride: int, values: Tensor, first: range) -> Tensor:
@@ -170,7 +187,7 @@ def compute_penalty(
         view = cast(View, inputs.between_view)
         between = interpolate(real[0], fake[0], cast(Tensor, inputs.share))  # (B, 3, H, W)
         logits_of = partial(judge, discriminator, game, values, labels=inputs.labels, view=view)
-        return gradient_penalty(lambda images: logits_of(images)[0], between, center=1).mean()
+        return gradient_penalty(lambda images: logits_of(images)[0].logits, between, center=1).mean()
     penalty = squared_gradient_norms(real[1], real[0]).mean() / 2
     if game.penalty == "r1_r2":
         penalty = penalty + squared_gradient_norms(fake[1], fake[0]).mean() / 2

@@ -7,11 +7,12 @@ import torch
 from facegan.common.errors import FaceganError
 from facegan.common.progress import Progress
 from facegan.training.parameters import TrainParameters
-from facegan.training.trainer import STEP_SUMS, Trainer
+from facegan.training.trainer import GREY_LEVEL, STEP_SUMS, Trainer
 
 JUDGED = ("loss_generator", "loss_discriminator")  # sums that must be finite; the others are only reported
 ROWS_BEFORE = 32  # a row of losses.csv covers at most this fraction (1/32) of the images seen before it,
 ROW_IMAGES = 10_000  # and at most this many images
+LABEL_FACES = 16  # whose diversity within one label is measured
 
 
 def count_end(parameters: TrainParameters) -> int:
@@ -47,6 +48,16 @@ def add_row(trainer: Trainer) -> dict[str, float]:
     return row
 
 
+@torch.no_grad()
+def measure_share_of_latents(trainer: Trainer) -> torch.Tensor:
+    """Returns how much images with one label differ from each other, relative to images with several labels: a scalar."""
+    generator, latents = trainer.ema_generator(), trainer.control_latents[:LABEL_FACES]
+    one_label = latents.clone()
+    one_label[:, generator.latent_size :] = latents[0, generator.latent_size :]
+    one, several = (generator(inputs).float().std(0).mean() for inputs in (one_label, latents))
+    return (one / several.clamp(min=GREY_LEVEL)).clamp(max=1)
+
+
 def add_score(trainer: Trainer) -> None:
     """Adds a quick score to the history, and keeps the EMA weights if it is the best so far."""
     assert trainer.quick_score is not None
@@ -78,6 +89,8 @@ def is_finite(trainer: Trainer) -> bool:
 
 def check_collapse(trainer: Trainer, row: dict[str, float], progress: Progress) -> None:
     """Passes a new row to the collapse detector. Raises FaceganError for a collapse, unless the parameters only ask for a warning."""
+    if trainer.labels.columns:  # images of several labels differ even if each label has only one image
+        row = row | {"diversity": row["diversity"] * float(trainer.world.average(measure_share_of_latents(trainer)))}
     verdict = trainer.collapse_detector.observe(row)
     if verdict is None:
         return

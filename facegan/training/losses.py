@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import relu, softplus
+from torch.nn.functional import cross_entropy, relu, softplus
 
 from facegan.models.layers import full_precision
 
@@ -133,6 +133,19 @@ OBJECTIVES = {
     "relativistic": Objective(discriminator_relativistic, generator_relativistic, paired=True),
     "noisy_labels": Objective(discriminator_noisy_labels, generator_noisy_labels, noisy=True),
 }
+
+
+def label_cross_entropy(logits: Tensor, labels: Tensor, sizes: list[int]) -> Tensor:
+    """Returns the cross-entropy of label values, as a mean over columns and images: a scalar.
+
+    Both networks minimise it, the discriminator on real images and the generator on its own (Odena et al. 2017).
+
+    Args:
+        logits, labels: of the values of all columns, and one-hot: (B, values).
+        sizes: the number of values of each column.
+    """
+    columns = zip(logits.split(sizes, 1), labels.split(sizes, 1), strict=True)
+    return torch.stack([cross_entropy(*column) for column in columns]).mean()
 
 
 def squared_gradient_norms(logits: Tensor, images: Tensor) -> Tensor:

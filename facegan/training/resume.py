@@ -68,7 +68,7 @@ def restore(trainer: Trainer, run: RunFolder | None, accept_code_change: bool) -
                 trainer.code_changes.append({"run": other.name, "at_images_seen": trainer.images_seen})
                 run.save(trainer.state_dict())
             where = f"{trainer.images_seen:,} of {end:,} images from {other or run.path}"
-            print(f"uses the result of an earlier call: {where}" if is_over(trainer) else f"resumed at {where}", flush=True)
+            print(f"already trained: {where}" if is_over(trainer) else f"resumed at {where}", flush=True)
             if trainer.images_seen and is_due(trainer, trainer.parameters.progress_images):
                 run.keep_as_good()  # a kill may have come between the checkpoint and this
         else:

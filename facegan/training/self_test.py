@@ -59,12 +59,12 @@ def self_test(model: ModelParameters, parameters: TrainParameters, resolution: i
         with time_limit("a step in one process"):
             eager = make_trainer(model, parameters, resolution, dataclasses.replace(hardware, allows_graph=False))
             trainer = make_trainer(model, parameters, resolution, hardware)
-            print(f"{'networks:':<14}{model.name} at {resolution} px, batch {trainer.parameters.batch} in pieces of {trainer.microbatch}")
+            print(f"{'networks:':<14}{model.name} at {resolution} px, batch {trainer.parameters.batch}, microbatch {trainer.microbatch}")
             for _ in range(COMPARED_STEPS):
                 eager.train_step()
                 trainer.train_step()
             if trainer.graphs and trainer.graphs.problem:
-                verdict = f"works, but slower than it could: a step {trainer.graphs.problem}"
+                verdict = f"works, but slower than with a CUDA graph: a step {trainer.graphs.problem}"
             if difference := find_difference(trainer.tensors(), eager.tensors()):
                 raise FaceganError(f"expected the same finite numbers from the same {COMPARED_STEPS} steps; found that {difference}")
             print(f"{'eager steps:':<14}{measure_speed(eager)}", flush=True)

@@ -27,6 +27,7 @@ SMALL: dict[str, tuple[list[str], dict]] = {  # arguments, constants
     "degradations": (["--counts", "16", "--spaces", "pixels8", "--work", "HERE"], {"REAL": 32, "OTHERS": 64, "PROJECTIONS": 8}),
     "enlarged_faces": (["SHARDS", "--images", "20"], {}),
     "face_alignment": (["PHOTOS", "--photos", "1"], {"ROLLS": (10,), "SHRINKS": (2,)}),
+    "halve_celeba": (["HERE", "--source", "PHOTOS", "--count", "20", "--test", "5"], {"FOLDER": ""}),
     "modes": (["--images", "256", "--seeds", "1"], {"GENERATED": 512, "CLASSIFIER_STEPS": 10}),
     "preprocess_speed": (["--images", "30", "--repeats", "1", "--seconds", "0"], {}),
     "speedrun": (

@@ -6,12 +6,16 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from small_runs import SmallRuns
+from test_step_graphs import CPU
 
 from facegan.common.errors import FaceganError
+from facegan.common.progress import Progress
 from facegan.training import collapse
-from facegan.training.collapse import LASTING_IMAGES, MEAN_HALFLIFE_IMAGES, CollapseDetector
-from facegan.training.history import ROW_IMAGES
+from facegan.training.collapse import LASTING_IMAGES, LOST_DIVERSITY, MEAN_HALFLIFE_IMAGES, CollapseDetector, empty_memory
+from facegan.training.history import ROW_IMAGES, add_row, check_collapse
+from presets import make_small_trainer, run_steps
 
 RECORDED = Path(__file__).parent / "recorded_runs"
 RECORDED_BATCH = 128
@@ -93,6 +97,20 @@ def test_memory_survives_a_checkpoint():
     resumed = CollapseDetector(True, RECORDED_BATCH, json.loads(json.dumps(collapse_detector.memory)))
     assert first_verdict(rows[40:], resumed) == first_verdict(rows, CollapseDetector(True, RECORDED_BATCH))
     assert not math.isnan(resumed.memory["saturated_since"])
+
+
+def test_generator_with_one_image_per_label_has_no_diversity():
+    trainer = make_small_trainer("demo", CPU, 8, labelled=True)
+    run_steps(trainer, 3)
+    check_collapse(trainer, add_row(trainer), Progress("", 1, "images"))
+    varied = trainer.collapse_detector.memory["diversity"]
+    with torch.no_grad():  # only labels change the image
+        trainer.ema.start.weight.zero_()
+        trainer.ema.label_layer.weight.normal_()
+    run_steps(trainer, 1)
+    trainer.collapse_detector.memory = empty_memory()
+    check_collapse(trainer, add_row(trainer), Progress("", 1, "images"))
+    assert trainer.collapse_detector.memory["diversity"] < LOST_DIVERSITY < varied
 
 
 def test_collapsed_training_stops_and_continues_on_request(tmp_path, capsys, monkeypatch):

@@ -43,7 +43,7 @@ def test_finished_run_is_reused(runs, uninterrupted, capsys):
     capsys.readouterr()
     for _ in range(2):
         assert runs.train(images=SHORT) == uninterrupted[SHORT]
-        assert "uses the result of an earlier call" in capsys.readouterr().out
+        assert "already trained" in capsys.readouterr().out
     assert len(list(runs.folders.checkpoints.glob("*/finished/*"))) == 1
 
 
@@ -52,7 +52,7 @@ def test_shorter_run_after_a_longer_one_keeps_the_end_of_the_longer_one(runs, un
     assert runs.train(images=SHORT) == uninterrupted[SHORT]
     capsys.readouterr()
     assert runs.train(images=LONG) == uninterrupted[LONG]
-    assert "uses the result of an earlier call" in capsys.readouterr().out
+    assert "already trained" in capsys.readouterr().out
 
 
 def test_shorter_run_keeps_the_state_of_a_stopped_one(runs, uninterrupted, capsys):
@@ -151,7 +151,7 @@ def test_second_of_two_equal_runs_waits_and_uses_the_result(runs, uninterrupted,
         wait_for(lambda: any(runs.folders.checkpoints.glob("*/state.ckpt")))
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
     printed = capfd.readouterr().out
-    assert "another process is training the same run; waiting" in printed and "uses the result of an earlier call" in printed
+    assert "another process is training the same run; waiting" in printed and "already trained" in printed
     assert runs.hashes() == uninterrupted[LONG]
 
 
