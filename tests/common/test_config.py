@@ -140,6 +140,11 @@ def test_wgan_gp_needs_all_images():
     assert read_preset("demo", train=between | {"penalty_stride": 1}).train.penalty == "wgan_gp"
 
 
+def test_a_source_needs_its_path():
+    with pytest.raises(ConfigurationError, match=r"data\.path: expected .*; found null; set data\.path"):
+        read_preset("celeba64_dcgan", data={"path": None})
+
+
 def test_an_unknown_model_is_reported():
     with pytest.raises(ConfigurationError, match=r"model.name: expected 'dcgan', .*; found 'stylegan3'; did you mean stylegan2?"):
         read_preset("demo", model={"name": "stylegan3"})

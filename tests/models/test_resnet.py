@@ -25,33 +25,6 @@ def test_images_begin_with_a_deviation_of_about_one():
         assert 0.3 < images.std().item() < 1.2  # interpolation between pixels takes some of it
 
 
-def test_the_penalty_can_be_differentiated_twice():
-    """In float64, against finite differences: every operation's second derivative is its own."""
-    discriminator = Discriminator(make_parameters(4), 32).double()
-    for block in (module for module in discriminator.modules() if isinstance(module, Block)):
-        torch.nn.init.normal_(block.second.weight, 0, 0.1)
-    images = torch.randn(1, 3, 32, 32, dtype=torch.float64)
-    weight = discriminator.blocks[0].first.weight
-
-    def penalty() -> torch.Tensor:
-        seen = images.clone().requires_grad_()
-        return squared_gradient_norms(discriminator(seen), seen).mean()
-
-    (slope,) = torch.autograd.grad(penalty(), weight)
-    direction = torch.randn_like(weight)
-    with torch.no_grad():
-        weight.add_(direction, alpha=1e-6)
-        above = penalty_value(penalty)
-        weight.sub_(direction, alpha=2e-6)
-        below = penalty_value(penalty)
-    assert ((above - below) / 2e-6).item() == pytest.approx((slope * direction).sum().item(), rel=1e-4)
-
-
-def penalty_value(penalty) -> torch.Tensor:
-    with torch.enable_grad():
-        return penalty().detach()
-
-
 def randomize_blocks(network: torch.nn.Module) -> None:
     """Makes blocks differ from the identity."""
     for block in (module for module in network.modules() if isinstance(module, Block)):

@@ -6,14 +6,7 @@ import pytest
 import torch
 
 from facegan.models.latents import seeded_latents, truncate
-from facegan.models.stylegan2 import (
-    Generator,
-    Linear,
-    Mapping,
-    ModulatedConvolution,
-    StyleGAN2Parameters,
-    append_deviation,
-)
+from facegan.models.stylegan2 import Generator, Linear, Mapping, ModulatedConvolution, StyleGAN2Parameters, append_deviation
 from presets import apply
 
 

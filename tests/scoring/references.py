@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from facegan.common.pictures import save_png
 from facegan.common.shards import Index, ShardWriter
@@ -51,6 +52,11 @@ def refer(shards: Path, images: int) -> Reference:
 def choose(images: int) -> EvaluateParameters:
     """Returns the section ``evaluate`` of the parameters."""
     return EvaluateParameters(extractor="efficientnet_lite0", weights=None, images=images, memorisation_images=None, seed=0)
+
+
+def draw(count: int, dimensions: int, seed: int = 0, scale: float = 1.0, shift: float = 0.0) -> torch.Tensor:
+    """Returns normally distributed features (count, dimensions) in double precision."""
+    return torch.randn(count, dimensions, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale + shift
 
 
 def save_pictures(folder: Path, pictures: Iterable[np.ndarray]) -> Path:

@@ -3,16 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from references import draw
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 from facegan.common.errors import FaceganError
 from facegan.scoring import distances as scores
-
-
-def draw(count, dimensions, seed=0, scale=1.0, shift=0.0):
-    random = torch.Generator().manual_seed(seed)
-    return torch.randn(count, dimensions, generator=random, dtype=torch.float64) * scale + shift
 
 
 def frechet(means, covariances):

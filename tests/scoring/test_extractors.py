@@ -5,7 +5,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-import timm
 import torch
 from projects import draw_pictures
 from references import open_lite
@@ -14,7 +13,7 @@ from torch_fidelity.feature_extractor_clip import CLIPVisual, FeatureExtractorCL
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file
-from facegan.scoring.extractor_networks import TransformerSize, build_clip, build_efficientnet, fold_batch_norms
+from facegan.scoring.extractor_networks import TransformerSize, build_clip, build_efficientnet
 from facegan.scoring.extractor_weights import find_weights, read_weights
 from facegan.scoring.extractors import EXTRACTORS, extract, open_extractor
 
@@ -107,11 +106,6 @@ def test_folding_batch_norms_does_not_change_the_features(lite_state, images):
     assert len([module for module in unfolded.modules() if isinstance(module, torch.nn.BatchNorm2d)]) == 49
     with torch.inference_mode():
         assert (open_lite()(images) - unfolded(images)).abs().max() < 1e-4
-
-
-def test_folding_keeps_the_activations_of_timm():
-    network = fold_batch_norms(timm.create_model("tf_efficientnet_lite0", pretrained=False))
-    assert len([module for module in network.modules() if isinstance(module, torch.nn.ReLU6)]) == 33
 
 
 def test_only_published_weights_have_the_plain_name(tmp_path, images, lite_state):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from references import draw
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
@@ -10,10 +11,6 @@ from facegan.scoring import distances, protocol
 from facegan.scoring.memorisation import measure_memorisation
 from facegan.scoring.neighbourhoods import NEIGHBOURS, compare_neighbourhoods, find_neighbours, measure_radii
 from facegan.scoring.scores import compare, estimate_intervals
-
-
-def draw(count, dimensions, seed=0, scale=1.0):
-    return torch.randn(count, dimensions, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
 
 
 def measure(real, fake, neighbours=NEIGHBOURS):
@@ -28,7 +25,7 @@ def test_precision_and_recall_on_a_line():
 
 
 def test_density_and_coverage_on_a_line():
-    found = measure(torch.arange(10.0)[:, None], torch.tensor([[0.5], [0.5], [4.5], [30.0]]), neighbours=(1, 1))
+    found = measure(torch.arange(10.0)[:, None], torch.tensor([[0.5], [0.5], [4.5], [-1.0]]), neighbours=(1, 1))  # -1: at the border
     assert found["density"] == (2 + 2 + 2) / 4
     assert found["coverage"] == 4 / 10
 

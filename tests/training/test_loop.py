@@ -64,8 +64,7 @@ def test_generator_has_a_card(trained):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [({"lr": -1.0}, "train.lr: expected greater than"), ({"processes": 3}, "train.batch: expected a multiple of")],
+    ("change", "message"), [({"lr": -1.0}, "train.lr: expected greater than"), ({"processes": 3}, "train.batch: expected a multiple of")]
 )
 def test_impossible_parameters_are_rejected_first(tmp_path, change, message):
     project = copy_project(tmp_path, **change)
