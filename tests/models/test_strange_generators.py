@@ -59,8 +59,8 @@ def test_a_strange_header_is_read_or_rejected(tmp_path, parts, data):
 
 @examples(60)
 @given(st.binary(max_size=64), st.floats(0, 1), st.booleans())
-def test_foreign_bytes_are_read_or_rejected(tmp_path, parts, foreign, where, cut):
+def test_other_bytes_are_read_or_rejected(tmp_path, parts, other, where, cut):
     content = pack(*parts)
     place = int(where**4 * len(content))  # most of them near the beginning
-    damaged = content[:place] + foreign + (b"" if cut else content[place + len(foreign) :])
+    damaged = content[:place] + other + (b"" if cut else content[place + len(other) :])
     assert is_read_or_rejected(tmp_path / "generator.safetensors", damaged)
