@@ -74,7 +74,7 @@ sys.path.insert(0, {str(ROOT / "stages")!r})
 import command
 import facegan.training.self_test as module
 from facegan.training.trainer import Trainer
-module.ROUND_SECONDS, module.CPU_BATCH, module.LIMIT_SECONDS = 0.0, 4, {5.0 if rank else 1.0}
+module.ROUND_SECONDS, module.CPU_BATCH, module.LIMIT_SECONDS = 0.0, 4, {8.0 if rank else 1.0}
 if os.environ.get("RANK") == {rank!r}:
     Trainer.train_step = lambda self: time.sleep(60)
 exec(open({str(ROOT / "stages/train.py")!r}).read())  # with the arguments of this script, which starts the processes
