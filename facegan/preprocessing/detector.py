@@ -8,6 +8,7 @@ OpenCV runs on one thread, so that the result does not depend on the number of p
 
 import dataclasses
 import functools
+import threading
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ MIN_BOX_SCORE = 0.6  # of YuNet; 0.6 finds the same faces as 0.5 in portraits an
 MAX_OVERLAP = 0.3  # intersection over union above which two boxes are one face
 MAX_FACES = 1000
 MIN_PIXELS = 64  # with a side of up to 32 pixels, OpenCV 4.14 returns detections from uninitialised memory
+LOCK = threading.Lock()  # a Dask worker may have several threads, which share YuNet
 MIRRORED = (1, 0, 2, 4, 3)  # order of the landmarks in a mirrored image
 
 
@@ -48,8 +50,9 @@ def detect_faces(image: Image.Image) -> list[Detection]:
     """Returns the faces in an RGB image, the highest score first. Time grows with the number of pixels; 640 × 640 are enough."""
     image = image.crop((0, 0, max(image.width, MIN_PIXELS), max(image.height, MIN_PIXELS)))  # adds black at the right and bottom
     detector = load_yunet()
-    detector.setInputSize(image.size)
-    _, rows = detector.detect(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
+    with LOCK:
+        detector.setInputSize(image.size)
+        _, rows = detector.detect(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
     rows = np.empty((0, 15)) if rows is None else rows.astype(np.float64)
     rows = rows[(np.abs(rows) < 2 * max(image.size)).all(1)]  # false for NaN as well
     return [Detection(tuple(row[:4]), row[4:14:2] + 1j * row[5:14:2], float(row[14])) for row in rows]

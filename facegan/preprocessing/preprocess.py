@@ -25,20 +25,20 @@ from facegan.common.progress import Progress
 from facegan.common.shards import SPLITS, Index, ShardWriter, Split
 from facegan.photos.labels import PhotoLabels
 from facegan.photos.store import Photos, open_photos
-from facegan.photos.worker_pool import Workers
+from facegan.photos.worker_pool import DaskWorkers, Workers
 from facegan.preprocessing.advice import advise_on_labels, advise_on_number, advise_on_square
 from facegan.preprocessing.faces import REMEDIES, describe_crop, measure_face_share, read_faces
 from facegan.preprocessing.images import TOO_LITTLE_MEMORY, Photo, UnreadablePicture, explain_unreadable, read_image
 from facegan.preprocessing.near_duplicates import SimilarImages, hash_image
 from facegan.preprocessing.parameters import PreprocessParameters
-from facegan.preprocessing.results import Outcome, choose_database, hash_pixels, open_results, remove_old_databases
+from facegan.preprocessing.results import Outcome, PhotoResult, Results, hash_pixels, open_results, remove_old_results
 from facegan.preprocessing.sheets import save_faces_sheet, save_label_preview, save_preview, spread
 
 BATCH_BYTES = 1_000_000  # of images per message; the largest single image has 786,432
 BATCHES_PER_WORKER = 32  # minimum, to balance the load with few photos
 SAMPLE_PHOTOS = 100  # in which the size of the faces is measured
 FEW_IMAGES = 100  # from this number, any share of photos with a face is accepted
-MOST_REASONS = 5  # listed on screen
+MOST_REASONS, MOST_NAMES, ALL_NAMES = 5, 3, 12  # listed on screen: reasons, files for each; everything about so few files
 RARE = 0.05  # share of photos with a face, below which the crop is probably wrong
 
 
@@ -108,7 +108,13 @@ class Report:
 
 
 def preprocess(
-    raw: Path, parameters: PreprocessParameters, out: Path, workers: int, results: Path | None = None, home: Path = Path()
+    raw: Path,
+    parameters: PreprocessParameters,
+    out: Path,
+    workers: int,
+    results: str | Path | None = None,
+    home: Path = Path(),
+    scheduler: str | None = None,
 ) -> Result:
     """Writes the shards, the report and the overview images of the photos in ``raw`` to ``out``.
 
@@ -116,31 +122,32 @@ def preprocess(
     are held out. Otherwise, and for photos that are not listed, a hash of the file decides. A photo's split therefore does not depend on
     its name, on the resolution and crop, or on other photos.
 
-    With a folder for ``results``, the result for each photo is kept there: the next run with the same parameters resumes, and only photos
-    with new content are decoded. The output is the same with and without it.
+    With a folder for ``results``, or its address, the result for each photo is kept there: the next run with the same parameters resumes,
+    and only photos with new content are decoded. The output is the same with and without it.
 
-    A relative ``data.path`` of a photo folder starts at ``home``.
+    A relative ``data.path`` of a photo folder starts at ``home``. With the address of a Dask scheduler, its workers are used, which must
+    find the photos at the same path.
 
     If this fails, ``out`` remains unchanged, and report and overview are in ``<out>-failed``.
 
     Raises:
         FaceganError: the crop box exceeds a photo; too many photos are unreadable, or have no face; all are held
-            out; another process writes to ``out``; or an error of ``open_photos``.
+            out; another process writes to ``out``; or an error of ``open_photos``, ``open_results`` or the workers.
     """
     failed = out.with_name(f"{out.name}-failed")
-    database = None if results is None else choose_database(results, parameters)
-    with lock_folder(out, "preprocesses into it"), Workers(workers) as pool:  # which start while the archive's directory is read
-        photos = open_photos(raw, home)
+    kept = Results() if results is None else open_results(results, parameters)
+    start = Workers(workers) if scheduler is None else DaskWorkers(scheduler)
+    with lock_folder(out, "preprocesses into it"), start as pool:  # processes start while the archive's directory is read
+        photos = open_photos(raw.absolute(), home)
         with replace_folder(out) as folder, keep_report(folder, failed):
             report = Report()
             try:
-                index = write_shards(photos, parameters, folder, pool, report, failed, database)
+                index = write_shards(photos, parameters, folder, pool, report, failed, kept)
                 report.labels = index.labels
             finally:
                 report.write(folder / "report.json", photos.manifest.left_out)
             if parameters.crop == "face":
                 save_faces_sheet(folder / "faces.png", photos, report.has_picture, parameters, pool)
-            if parameters.crop == "face":
                 check_faces(report, failed)
             if not index.train:
                 problem = "expected photos to train on; found that all are held out"
@@ -154,12 +161,12 @@ def preprocess(
                 save_label_preview(folder / "preview_labels.png", folder, index)
         shutil.rmtree(failed, ignore_errors=True)
         if results is not None:
-            remove_old_databases(results)
+            remove_old_results(results)
         return Result(index, advise(photos, parameters, pool, report, index))
 
 
 def write_shards(
-    photos: Photos, parameters: PreprocessParameters, folder: Path, pool: Workers, report: Report, failed: Path, database: Path | None
+    photos: Photos, parameters: PreprocessParameters, folder: Path, pool: Workers, report: Report, failed: Path, results: Results
 ) -> Index:
     """Writes the shards of the photos, adds each photo to the report, and returns the index.
 
@@ -174,7 +181,7 @@ def write_shards(
         ShardWriter(folder, parameters.resolution, columns=labels.columns) as writer,
         Progress("preprocess", len(photos.names), "photos") as progress,
     ):
-        for images, outcomes in pool.map(read_batch, split_batches(photos, parameters, pool.count, database)):
+        for images, outcomes in pool.map(read_batch, split_batches(photos, parameters, pool.count, results)):
             next_image = iter(images)
             for outcome, name in zip(outcomes, names, strict=False):
                 listed = partition.get(name.rpartition("/")[2])
@@ -238,20 +245,19 @@ def choose_split(partition: int | None, share: float, holdout: float) -> Split:
 
 
 def split_batches(
-    photos: Photos, parameters: PreprocessParameters, workers: int, database: Path | None
-) -> Iterator[tuple[Photos, PreprocessParameters, Path | None]]:
+    photos: Photos, parameters: PreprocessParameters, workers: int, results: Results
+) -> Iterator[tuple[Photos, PreprocessParameters, Results]]:
     """Yields the photos in batches, small enough to keep all workers busy and to return messages of about a megabyte."""
     size = max(1, min(BATCH_BYTES // (3 * parameters.resolution**2), len(photos.names) // (BATCHES_PER_WORKER * workers)))
     for start in range(0, len(photos.names), size):
-        yield photos.select(photos.names[start : start + size]), parameters, database
+        yield photos.select(photos.names[start : start + size]), parameters, results
 
 
-def read_batch(photos: Photos, parameters: PreprocessParameters, database: Path | None) -> tuple[np.ndarray, list[Outcome]]:
+def read_batch(photos: Photos, parameters: PreprocessParameters, results: Results) -> tuple[np.ndarray, list[Outcome]]:
     """Returns the images of some photos, uint8 (n, 3, H, W), and the outcome of each photo. Runs in a worker.
 
     Sending one array to the parent takes half the time of sending many.
     """
-    results = open_results(database, parameters.resolution)
     images: list[np.ndarray] = []
     outcomes, new = [], []
     for name, content in zip(photos.names, photos.read_all(), strict=True):
@@ -266,7 +272,7 @@ def read_batch(photos: Photos, parameters: PreprocessParameters, database: Path 
     return np.array(images, np.uint8).reshape(shape), outcomes
 
 
-def read_photo(name: str, content: bytes, parameters: PreprocessParameters) -> tuple[list[np.ndarray], Outcome]:
+def read_photo(name: str, content: bytes, parameters: PreprocessParameters) -> PhotoResult:
     """Returns the images of one photo, uint8 (3, H, W) each, and its outcome."""
     digest = hashlib.sha256(content).digest()
     try:
@@ -313,16 +319,21 @@ def describe_too_many_unreadable(report: Report, tolerated: int, photos: int, fa
 
 def list_reasons(entries: list[dict[str, str]]) -> str:
     """Returns how often each reason occurs and the first files that it concerns, the most frequent reason first."""
-    names: dict[str, list[str]] = {}
+    kinds: dict[str, list[dict[str, str]]] = {}
     for entry in entries:
         reason = re.sub(r" \(.*", "", entry["reason"]).removeprefix("OSError: ")  # without numbers
-        names.setdefault(reason, []).append(entry["name"])
-    most = sorted(names.items(), key=lambda item: -len(item[1]))[:MOST_REASONS]
-    shown = [
-        f"{len(files):,} × {reason} ({', '.join(map(printable, files[:3]))}{', …' if len(files) > 3 else ''})" for reason, files in most
-    ]
-    others = len(entries) - sum(len(files) for _, files in most)
+        kinds.setdefault(reason, []).append(entry)
+    is_short = len(entries) <= ALL_NAMES
+    most = sorted(kinds.items(), key=lambda item: -len(item[1]))[: None if is_short else MOST_REASONS]
+    shown = [f"{len(found):,} × {reason} ({list_names(found)})" for reason, found in most]
+    others = len(entries) - sum(len(found) for _, found in most)
     return "; ".join(shown) + (f"; {others:,} for other reasons" if others else "")
+
+
+def list_names(entries: list[dict[str, str]]) -> str:
+    """Returns the names of a few files, or the first ones of many."""
+    shown = entries if len(entries) <= ALL_NAMES else entries[:MOST_NAMES]
+    return ", ".join(printable(entry["name"]) for entry in shown) + (", …" if len(shown) < len(entries) else "")
 
 
 def check_faces(report: Report, failed: Path) -> None:
@@ -360,9 +371,8 @@ def report_losses(photos: Photos, report: Report, near_duplicates: str) -> list[
     if report.unreadable:
         lines.append(f"{len(report.unreadable):,} photos are unreadable: {list_reasons(report.unreadable)}")
     for kind, remedy in REMEDIES.items():
-        count = sum(entry["reason"].startswith(kind) for entry in report.left_out)
-        if count:
-            lines.append(f"{count:,} × {kind}; {remedy}")
+        if entries := [entry for entry in report.left_out if entry["reason"].startswith(kind)]:
+            lines.append(f"{len(entries):,} × {kind} ({list_names(entries)}); {remedy}")
     if report.near_duplicates:
         action = {"together": "are in the same split as those", "drop": "were dropped"}[near_duplicates]
         lines.append(f"{len(report.near_duplicates):,} images are almost the same as others, and {action}")

@@ -28,6 +28,9 @@ def test_folder_of_a_phone(tmp_path):
     photos["copied.jpg"] = photos["IMG_03.jpg"][:5000]
     photos["cloud.jpg"] = bytes(4000)
     photos["page.jpg"] = b"<!DOCTYPE html><html>Sign in</html>"
+    photos["pointer.jpg"] = b"version https://git-lfs.github.com/spec/v1"
+    photos["unknown.jpg"] = b"no image"
+    photos["view.jpg"] = encode(Image.radial_gradient("L"))
     folder = write_folder(tmp_path / "phone", photos | {"empty.jpg": b"", "video.mov": b"video"})
     (folder / "loop.jpg").symlink_to("loop.jpg")
     params = read_yaml(ROOT / "presets/my_faces.yaml")
@@ -45,11 +48,14 @@ def test_folder_of_a_phone(tmp_path):
         "1 empty",
         "1 .mov",
         "1 broken links",
-        "4 photos are unreadable",
+        "6 photos are unreadable",
         "a truncated file (cut.HEIC)",
         "image file is truncated (copied.jpg)",
         "only zero bytes: an incomplete copy, or a placeholder (cloud.jpg)",
         "an HTML page, not the file (page.jpg)",
+        "a Git LFS pointer, not the file (pointer.jpg)",
+        "not an image in a supported format (unknown.jpg)",
+        "1 × no face found (view.jpg)",
         "1 images are almost the same as others",
         "1 photos were upside down",
     ):

@@ -1,12 +1,12 @@
 """The stage preprocess: content of the shards, report, overview images and advice, and interruptions."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -34,7 +34,7 @@ from facegan.preprocessing import preprocess as preprocess_module
 from facegan.preprocessing.advice import advise_on_number
 from facegan.preprocessing.parameters import PreprocessParameters
 from facegan.preprocessing.preprocess import Result, choose_split, preprocess, read_photo
-from facegan.preprocessing.results import open_results
+from facegan.preprocessing.results import open_results, remove_old_results
 
 SIZE = 28
 FACE = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 28, "min_eye_distances": 3.0}
@@ -181,10 +181,10 @@ def test_losses_are_reported_on_screen_with_the_remedy(tmp_path):
     assert lines[:6] == [
         "files skipped by download: 1 empty",
         "1 photos are unreadable: 1 × image file is truncated (cut.jpg)",
-        "1 × no face found; preprocess.crop: square keeps these photos",
-        "1 × its face is too close to the photo's edge; preprocess.min_eye_distances: 2 accepts tighter crops, and preprocess.crop: square "
-        "keeps these photos",
-        "1 × its face is too small; a smaller preprocess.min_face_pixels accepts them",
+        "1 × no face found (flower.jpg); preprocess.crop: square keeps these photos",
+        "1 × its face is too close to the photo's edge (edge.jpg); preprocess.min_eye_distances: 2 accepts tighter crops, and "
+        "preprocess.crop: square keeps these photos",
+        "1 × its face is too small (small.jpg); a smaller preprocess.min_face_pixels accepts them",
         "1 photos were upside down or on a side, and were turned",
     ]
 
@@ -400,19 +400,18 @@ def count_decoded(monkeypatch: pytest.MonkeyPatch, raw: Path, out: Path, results
 
     monkeypatch.setattr(preprocess_module, "read_photo", read)
     monkeypatch.setattr(preprocess_module, "Workers", lambda count: contextlib.nullcontext(Serial()))
-    open_results.cache_clear()
     preprocess(raw, parameters(**changes), out, 1, results)
     return len(names)
 
 
 def test_only_photos_with_new_content_are_decoded(tmp_path, monkeypatch):
-    photos, results = draw_photos(20) | {"photos/0003 copy.png": encode(draw(3)), "bad.jpg": b"no picture"}, tmp_path / "results"
+    photos, results = draw_photos(20) | {"photos/0003 copy.png": encode(draw(3)), "bad.jpg": b"no picture"}, tmp_path / "my.photos [1]"
     added = photos | {f"photos/0000 {number}.png": encode(draw(100 + number)) for number in range(3)}
     changes = {"max_bad": 0.5, "near_duplicates": "together"}
     raw = make_raw(tmp_path / "first", photos)
-    assert count_decoded(monkeypatch, raw, tmp_path / "one", results, **changes) == 21
+    assert count_decoded(monkeypatch, raw, tmp_path / "one", results, **changes) == 22
     assert count_decoded(monkeypatch, raw, tmp_path / "two", results, **changes | {"holdout": 0.5, "near_duplicates": "drop"}) == 0
-    assert count_decoded(monkeypatch, raw, tmp_path / "three", results, **changes | {"resolution": 32}) == 21
+    assert count_decoded(monkeypatch, raw, tmp_path / "three", results, **changes | {"resolution": 32}) == 22
     raw = make_raw(tmp_path / "second", added)
     assert count_decoded(monkeypatch, raw, tmp_path / "four", results, **changes) == 3
     monkeypatch.undo()
@@ -420,29 +419,38 @@ def test_only_photos_with_new_content_are_decoded(tmp_path, monkeypatch):
     assert read_files(tmp_path / "four") == read_files(tmp_path / "from scratch")
 
 
-@pytest.mark.parametrize("damage", ["the file", "the rows"])
+@pytest.mark.parametrize("damage", ["*.photos", "*.npz", "one bit"])
 def test_damaged_results_are_computed_again(tmp_path, monkeypatch, damage):
     raw, results = make_raw(tmp_path, draw_photos(8)), tmp_path / "results"
     preprocess(raw, parameters(), tmp_path / "one", 1, results)
-    [database] = results.glob("*.sqlite")
-    if damage == "the file":
-        for path in results.iterdir():
-            path.write_bytes(b"damaged" * 1000)
-    else:
-        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-            connection.execute("UPDATE results SET images = zeroblob(length(images))")
+    for path in results.rglob("*.npz" if damage == "one bit" else damage):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content if damage == "one bit" else content[:20])
     assert count_decoded(monkeypatch, raw, tmp_path / "two", results) == 8
     assert read_files(tmp_path / "one") == read_files(tmp_path / "two")
+
+
+def test_results_of_other_code_are_not_used(tmp_path):
+    results = open_results(tmp_path, parameters())
+    assert results.find(b"a photo") is None
+    with pytest.raises(FaceganError, match="expected the same versions of facegan and of its packages in all processes"):
+        dataclasses.replace(results, code="other").find(b"a photo")
+
+
+def test_only_the_latest_results_are_kept(tmp_path):
+    folders = [Path(open_results(tmp_path, parameters(resolution=resolution)).folder) for resolution in range(28, 33)]
+    for age, folder in enumerate(folders):
+        os.utime(folder / "parameters.json", (1000 - age, 1000 - age))
+    remove_old_results(tmp_path)
+    assert [folder.exists() for folder in folders] == [True, True, True, False, False]
 
 
 def test_killed_run_keeps_the_results_so_far(tmp_path):
     stage, _ = start_slow_stage(tmp_path, cpu_seconds=2.0)
     stage.kill()
     stage.communicate(timeout=60)
-    [database] = (tmp_path / ".shards-results").glob("*.sqlite")
-    with contextlib.closing(sqlite3.connect(database)) as connection:
-        [count] = connection.execute("SELECT count(*) FROM results").fetchone()
-    assert 0 < count < 200
+    assert 0 < sum(path.stat().st_size // 32 for path in (tmp_path / ".shards-results").rglob("*.photos")) < 200
 
 
 def test_ctrl_c_during_the_start_prints_nothing(tmp_path):
