@@ -23,9 +23,6 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -39,7 +36,6 @@ from facegan.photos.sources import download
 from facegan.photos.store import open_photos
 from facegan.preprocessing.images import UnreadablePicture, read_image
 
-BATCH = 200
 SHARED_MEMORY = Path("/dev/shm")  # used if there is one, to avoid waiting for a disk
 MOST_MEMORY_MB = 1000
 MOST_FINDINGS = 20  # then it stops
@@ -49,10 +45,7 @@ FORMATS = {  # of the original images: Pillow's name, modes, options
     "JPEG": (("RGB", "L", "CMYK"), ({}, {"progressive": True}, {"subsampling": 2, "quality": 30})),
     "GIF": (("RGB", "P", "L"), ({}, {"transparency": 0})),
     "BMP": (("RGB", "L", "1", "RGBA"), ({},)),
-    "TIFF": (
-        ("RGB", "L", "CMYK", "RGBA", "I;16", "F"),
-        ({}, {"compression": "tiff_lzw"}, {"compression": "jpeg"}, {"compression": "tiff_deflate"}),
-    ),
+    "TIFF": (("RGB", "L", "CMYK", "RGBA", "I;16", "F"), ({}, *({"compression": name} for name in ("tiff_lzw", "jpeg", "tiff_deflate")))),
     "WEBP": (("RGB", "RGBA"), ({}, {"lossless": True})),
     "AVIF": (("RGB", "RGBA"), ({},)),
     "HEIF": (("RGB", "RGBA", "L"), ({}, {"tile_size": 16})),
@@ -62,6 +55,9 @@ FORMATS = {  # of the original images: Pillow's name, modes, options
     "TGA": (("RGB", "L", "RGBA"), ({}, {"compression": "tga_rle"})),
     "SGI": (("RGB", "L"), ({},)),
 }
+
+
+NAMES = ("faces/{}.png", "{}.jpg", "größe/{}.webp", "例{}.png", "a b/{}.JPG", "notes{}.txt", "x{}o.gif", ".h{}.png", "{}.mov")
 
 
 class Finding(Exception):
@@ -101,18 +97,12 @@ def make_zip(draw: random.Random) -> tuple[dict[str, bytes], bytes]:
     if draw.random() < 0.2:
         file.write(draw.randbytes(draw.randrange(1, 300)))  # a self-extracting archive
     streamed = draw.random() < 0.2
-    with (
-        warnings.catch_warnings(),
-        zipfile.ZipFile(Stream(file) if streamed else file, "w" if streamed or not file.tell() else "a") as archive,
-    ):
-        warnings.simplefilter("ignore")
+    mode = "w" if streamed or not file.tell() else "a"
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(Stream(file) if streamed else file, mode) as archive:
         if draw.random() < 0.3:
             archive.comment = draw.randbytes(draw.randrange(1, 40))
         for number in range(draw.randrange(1, 8)):
-            name = draw.choice(
-                ("faces/{}.png", "{}.jpg", "größe/{}.webp", "例{}.png", "a b/{}.JPG", "notes{}.txt", "x{}o.gif", ".h{}.png", "{}.mov")
-            )
-            info = zipfile.ZipInfo(name.format(number))
+            info = zipfile.ZipInfo(draw.choice(NAMES).format(number))
             info.compress_type = draw.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
             if draw.random() < 0.2:
                 info.extra = struct.pack("<2H5s", 0x5455, 5, b"\x01time")
@@ -271,44 +261,27 @@ def correct_checksums(content: bytes) -> bytes:
 KINDS = {"zips": fuzz_zip, "pictures": fuzz_picture}
 
 
-def run_batch(kind: str, seed: int, numbers: range) -> tuple[Counter[str], list[str], float]:
-    """Returns the number of inputs by outcome, the findings, and this process's peak memory in MB."""
+def fuzz(kind: str, seed: int, count: int, seconds: float) -> bool:
+    """Runs up to ``count`` inputs within a time limit. Prints a summary, and returns whether all passed."""
     import resource  # not on Windows
 
-    outcomes, findings = Counter(), []
-    warnings.simplefilter("ignore")
+    started, outcomes, findings, number = time.monotonic(), Counter[str](), 0, 0
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as folder:
-        for number in numbers:
+        while number < count and time.monotonic() - started < seconds and findings < MOST_FINDINGS:
+            if number % 1000 == 0:
+                print(f"{kind}, from number {number}", flush=True)  # if the process crashes, at one of the next thousand
             try:
                 outcomes[KINDS[kind](seed, number, Path(folder))] += 1
             except Exception:
-                findings.append(f"{kind} --seed {seed}, number {number}: {traceback.format_exc()}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return outcomes, findings, peak / (1e6 if sys.platform == "darwin" else 1e3)
-
-
-def fuzz(kind: str, seed: int, count: int, seconds: float) -> bool:
-    """Runs up to ``count`` inputs in another process within a time limit. Prints a summary, and returns whether all passed."""
-    started, done, peak, outcomes, found = time.monotonic(), 0, 0.0, Counter(), 0
-    pool = ProcessPoolExecutor(1, get_context("spawn"))
-    while done < count and time.monotonic() - started < seconds and found < MOST_FINDINGS:
-        numbers = range(done, min(done + BATCH, count))
-        try:
-            batch_outcomes, findings, batch_peak = pool.submit(run_batch, kind, seed, numbers).result()
-        except BrokenProcessPool:
-            batch_outcomes, batch_peak = Counter(), 0.0
-            findings = [f"{kind} --seed {seed}, one of the numbers {numbers.start} to {numbers.stop - 1}: the process died"]
-            pool = ProcessPoolExecutor(1, get_context("spawn"))
-        done = numbers.stop
-        found += len(findings)
-        outcomes += batch_outcomes
-        peak = max(peak, batch_peak)
-        for finding in findings:
-            print(finding, flush=True)
-    pool.shutdown()
-    counts = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
-    print(f"{done:,} {kind} in {time.monotonic() - started:,.0f} s, seed {seed}: {counts}; {found} findings; peak memory {peak:,.0f} MB")
-    return not found and peak < MOST_MEMORY_MB
+                findings += 1
+                print(f"{kind} --seed {seed}, number {number}: {traceback.format_exc()}", flush=True)
+            number += 1
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    counts = ", ".join(f"{times:,} {outcome}" for outcome, times in sorted(outcomes.items()))
+    print(
+        f"{number:,} {kind} in {time.monotonic() - started:,.0f} s, seed {seed}: {counts}; {findings} findings; peak memory {peak:,.0f} MB"
+    )
+    return not findings and peak < MOST_MEMORY_MB
 
 
 if __name__ == "__main__":
@@ -318,5 +291,6 @@ if __name__ == "__main__":
     parser.add_argument("--zips", type=int, default=10**9, help="maximum number of archives")
     parser.add_argument("--pictures", type=int, default=10**9, help="maximum number of images")
     chosen = parser.parse_args()
+    warnings.simplefilter("ignore")
     passed = [fuzz(kind, chosen.seed, getattr(chosen, kind), chosen.minutes * 30) for kind in KINDS]
     sys.exit(not all(passed))

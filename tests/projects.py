@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -90,6 +91,16 @@ def run_stage(project: Path, name: str, *arguments: str, **extra: str) -> subpro
 def run_script(script: Path, *arguments: Any, cwd: Path = ROOT, **extra: str) -> subprocess.CompletedProcess[str]:
     """Runs any script to its end."""
     return complete(start_script(script, list(map(str, arguments)), cwd, environment(**extra)))
+
+
+def run_ranks(scripts: list[Path], *arguments: str) -> list[subprocess.CompletedProcess[str]]:
+    """Runs scripts as the processes of one training, as the launcher of a cluster starts them. Returns the finished ones by rank."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = {"WORLD_SIZE": str(len(scripts)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+    places = [(script, environment(**address, RANK=str(rank), LOCAL_RANK=str(rank))) for rank, script in enumerate(scripts)]
+    processes = [start_script(script, list(arguments), script.parents[1], names) for script, names in places]
+    return [complete(process) for process in processes]
 
 
 def complete(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:

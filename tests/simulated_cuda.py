@@ -170,12 +170,12 @@ def capture(graph: Graph, pool: Any = None, capture_error_mode: str = "global") 
 
 
 @contextlib.contextmanager
-def simulated_cuda(gpus: int = 1, capability: tuple[int, int] = (9, 0)) -> Iterator[None]:
-    """Simulates GPUs within this context."""
+def simulated_cuda() -> Iterator[None]:
+    """Simulates a GPU within this context."""
     replacements = {
         "is_available": lambda: True,
-        "device_count": lambda: gpus,
-        "get_device_capability": lambda device=None: capability,
+        "device_count": lambda: 1,
+        "get_device_capability": lambda device=None: (9, 0),
         "get_device_name": lambda device=None: "Simulated GPU",
         "get_rng_state": lambda device=None: torch.get_rng_state(),
         "mem_get_info": lambda device=None: (MEMORY, MEMORY),
@@ -188,7 +188,7 @@ def simulated_cuda(gpus: int = 1, capability: tuple[int, int] = (9, 0)) -> Itera
         "set_device": lambda device: None,
         "Stream": Stream,
         "Event": Event,
-        "current_stream": lambda: Stream(),
+        "current_stream": Stream,
         "set_stream": lambda stream: None,
         "stream": lambda stream: contextlib.nullcontext(),
         "CUDAGraph": Graph,

@@ -1,5 +1,6 @@
 """Parameters: all problems in one message, and nothing guessed."""
 
+import re
 from typing import Annotated, Literal, get_args
 
 import pytest
@@ -57,14 +58,12 @@ def test_good_values_become_a_frozen_model():
         result.rate = 1.0
 
 
-@pytest.mark.parametrize(("text", "value"), [("2e-4", 2e-4), ("1E-3", 1e-3), (".5", 0.5), ("7", 7.0)])
+NUMBERS = {"rate: 2e-4": 2e-4, "rate: 1E-3": 1e-3, "rate: .5": 0.5, "rate: 7": 7.0, "count: 1e5": 100_000, "count: 1.0e+5": 100_000}
+
+
+@pytest.mark.parametrize(("text", "value"), NUMBERS.items(), ids=NUMBERS)
 def test_numbers_are_read_as_yaml_1_2_defines_them(tmp_path, text, value):
-    assert read(**read_text(tmp_path, f"rate: {text}")).rate == value
-
-
-@pytest.mark.parametrize("text", ["1e5", "100000", "1.0e+5"])
-def test_an_integer_may_be_written_with_an_exponent(tmp_path, text):
-    assert read(**read_text(tmp_path, f"count: {text}")).count == 100_000
+    assert getattr(read(**read_text(tmp_path, text)), text.split(":")[0]) == value
 
 
 @pytest.mark.parametrize("text", ["count: 010", "flag: yes", "flag: off", "count: 1:0", "count: 1_000", "count: 0x1F", "count: 2020-01-01"])
@@ -97,6 +96,7 @@ def test_thousands_of_problems_are_counted_and_a_few_are_listed():
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
+        ({"share": 1}, "share: expected less than 1 with a flag; found 1\nflag: expected false with a share of 1; found true"),
         ({"rate": "fast"}, "rate: expected a valid number; found 'fast'"),
         ({"rate": float("inf")}, "rate: expected a finite number; found inf"),
         ({"rate": True}, "rate: expected a valid number; found True"),
@@ -112,27 +112,12 @@ def test_thousands_of_problems_are_counted_and_a_few_are_listed():
     ],
 )
 def test_wrong_values_are_reported_with_what_was_found(changes, problem):
-    assert refuse(**changes) == [problem]
-
-
-def test_a_missing_key_is_reported():
-    with pytest.raises(ConfigurationError) as caught:
-        read_values(Example, {key: value for key, value in GOOD.items() if key != "rate"}, "params.yaml")
-    assert caught.value.problems == ["rate: expected a value; found nothing; add it"]
-
-
-def test_all_conflicts_between_fields_are_reported():
-    assert refuse(share=1) == ["share: expected less than 1 with a flag; found 1", "flag: expected false with a share of 1; found true"]
+    assert refuse(**changes) == problem.split("\n")
 
 
 def test_problems_of_all_sections_are_reported_together():
-    values = change(
-        "celeba64_dcgan",
-        data={"count": 0},
-        model={"widht": 3},
-        train={"lr": "fast", "augment": "colour"},
-        evaluate={"extractor": "inceptoin"},
-    )
+    wrong = {"data": {"count": 0}, "model": {"widht": 3}, "train": {"lr": "fast"}, "evaluate": {"extractor": "inceptoin"}}
+    values = change("celeba64_dcgan", **wrong)
     del values["sample"]["seed"]
     with pytest.raises(ConfigurationError) as caught:
         read_values(Parameters, values, "params.yaml")
@@ -155,6 +140,11 @@ def test_wgan_gp_needs_all_images():
     assert read_preset("demo", train=between | {"penalty_stride": 1}).train.penalty == "wgan_gp"
 
 
+def test_a_source_needs_its_path():
+    with pytest.raises(ConfigurationError, match=r"data\.path: expected .*; found null; set data\.path"):
+        read_preset("celeba64_dcgan", data={"path": None})
+
+
 def test_an_unknown_model_is_reported():
     with pytest.raises(ConfigurationError, match=r"model.name: expected 'dcgan', .*; found 'stylegan3'; did you mean stylegan2?"):
         read_preset("demo", model={"name": "stylegan3"})
@@ -163,27 +153,37 @@ def test_an_unknown_model_is_reported():
 @pytest.mark.parametrize(
     ("section", "key", "value", "problem"),
     [
-        ("model", "width", 10_000_000, "less than or equal to 16384"),
-        ("model", "latent_size", 3_000_000, "less than or equal to 16384"),
         ("train", "batch", 10**9, "less than or equal to 65536"),
-        ("train", "processes", 10**9, "less than or equal to 1024"),
-        ("train", "seed", 2**70, "less than 9223372036854776000"),
-        ("sample", "seed", 2**70, "less than 9223372036854776000"),
-        ("sample", "count", 10**12, "less than or equal to 1000000"),
-        ("evaluate", "images", 10**12, "less than or equal to 1000000"),
-        ("data", "count", 10**12, "less than or equal to 1000000"),
-        ("preprocess", "resolution", 10**6, "less than or equal to 512"),
         ("data", "path", "a\0b", "found one with a zero byte in it"),
         ("evaluate", "weights", "a\0b", "found one with a zero byte in it"),
         ("train", "start_from", "a\0b", "found one with a zero byte in it"),
         ("train", "start_from", "a\ud800b", "found 'a\\ud800b'"),
     ],
 )
-def test_every_number_has_bounds(section, key, value, problem):
-    with pytest.raises(ConfigurationError) as caught:
+def test_impossible_numbers_and_paths_are_reported(section, key, value, problem):
+    with pytest.raises(ConfigurationError, match=rf"{section}\.{key}: expected .*{re.escape(problem)}"):
         read_preset("demo", **{section: {key: value}})
-    [reported] = caught.value.problems
-    assert reported.startswith(f"{section}.{key}: expected ") and problem in reported
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "found nothing"),
+        (b"- a\n- b\n", "found a list"),
+        (b"42\n", "found a single value"),
+        (b"data: [1,\n", "expected YAML"),
+        (b"\xff\xfed\x00a\x00", "expected text in UTF-8"),
+        (b"\x00\x01\x02", "expected YAML"),
+        (b"[" * 400, "expected YAML"),
+        (b"data: {}\n", "problems in .*params.yaml"),
+        (b"data: 7\n", "data: expected keys and values; found 7"),
+    ],
+    ids=["empty", "list", "scalar", "truncated", "utf16", "binary", "deep", "missing", "no section"],
+)
+def test_a_file_without_parameters_is_reported(tmp_path, content, found):
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(FaceganError, match=found):
+        read_parameters(tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -203,36 +203,12 @@ def test_params_yaml_is_the_demo():
 
 
 def test_the_readmes_first_experiment_changes_something():
-    assert PRESETS["demo"]["train"]["lr"] != 2e-4 and read_preset("demo").train.lr != 2e-4
+    assert read_preset("demo").train.lr != 2e-4
 
 
 def test_parameters_accept_the_names_that_the_code_knows():
     assert set(get_args(ExtractorName)) == set(EXTRACTORS)
     assert set(get_args(TrainParameters.model_fields["objective"].annotation)) == set(OBJECTIVES)
-
-
-@pytest.mark.parametrize(
-    ("content", "found"),
-    [
-        (b"", "found nothing"),
-        (b"- a\n- b\n", "found a list"),
-        (b"42\n", "found a single value"),
-        (b"data: [1,\n", "expected YAML"),
-        (b"\xff\xfed\x00a\x00", "expected text in UTF-8"),
-        (b"\x00\x01\x02", "expected YAML"),
-        (b"[" * 400, "expected YAML"),
-        (b"data: {}\n", "problems in params.yaml"),
-        (b"data: 7\n", "data: expected keys and values; found 7"),
-    ],
-    ids=["empty", "list", "scalar", "truncated", "utf16", "binary", "deep", "missing", "no section"],
-)
-def test_a_file_that_is_no_parameters_is_reported_without_a_traceback(tmp_path, content, found):
-    project = copy_project(tmp_path)
-    (project / "params.yaml").write_bytes(content)
-    result = run_stage(project, "download")
-    assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert found in result.stderr
-    assert not (project / "data").exists()
 
 
 def test_a_stage_runs_in_a_locale_that_is_not_utf8(tmp_path):
@@ -249,7 +225,8 @@ def test_every_stage_checks_all_sections(tmp_path):
     params["sample"]["truncation"] = -1
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     result = run_stage(project, "download")
-    assert result.returncode == 1 and "sample.truncation: expected greater than 0; found -1" in result.stderr
+    assert result.returncode == 1 and "Traceback" not in result.stderr and not (project / "data").exists()
+    assert "sample.truncation: expected greater than 0; found -1" in result.stderr
 
 
 def test_a_resolution_that_the_model_does_not_support_is_reported_by_every_stage(tmp_path):

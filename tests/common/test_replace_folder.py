@@ -1,18 +1,15 @@
 """A folder is replaced as a whole, or stays as it was."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from projects import ROOT, wait_for
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import replace_folder
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def make(folder: Path, content: str) -> None:
@@ -72,9 +69,8 @@ with replace_folder(Path(sys.argv[1])) as unfinished:
     time.sleep(60)
 """
     process = subprocess.Popen([sys.executable, "-c", program, tmp_path / "shards"], cwd=ROOT)
-    while not (tmp_path / ".shards.part/content").is_file():
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
+    wait_for((tmp_path / ".shards.part/content").is_file, process)
+    process.kill()
     process.wait()
     assert (tmp_path / "shards/content").read_text() == "first"
     make(tmp_path / "shards", "third")

@@ -32,12 +32,6 @@ def test_content_is_read_as_written(path):
     assert read_sealed_json(path, Content, "run it again") == Content(**VALUES | {"name": "größe"})
 
 
-def test_one_changed_digit_is_detected(path):
-    path.write_text(path.read_text().replace("115.25", "915.25"))
-    with pytest.raises(FaceganError, match=r"found other content; run it again"):
-        read_sealed_json(path, Content, "run it again")
-
-
 def test_no_cut_or_flipped_bit_changes_what_is_read(path):
     content, numbers = path.read_bytes(), random.Random(0)
     for place in range(len(content)):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from projects import ROOT
 from safetensors.torch import load_file
 
 from facegan.common.errors import FaceganError
@@ -28,7 +29,6 @@ from facegan.common.shards import (
 
 SIZE = 28
 IMAGE_BYTES = 3 * SIZE * SIZE
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def draw_images(count: int, seed: int = 0) -> np.ndarray:
@@ -81,16 +81,10 @@ def test_a_full_shard_begins_the_next(tmp_path):
     images = draw_images(14)
     limit = HEADER_BYTES + 4 * IMAGE_BYTES + 1
     index = write(tmp_path, images, every=15, shard_bytes=limit)
-    assert [(shard.split, shard.images) for shard in index.shards] == [
-        ("train", 4),
-        ("train", 4),
-        ("train", 4),
-        ("train", 1),
-        ("holdout", 1),
-    ]
+    assert [(shard.split, shard.images) for shard in index.shards] == [*[("train", 4)] * 3, ("train", 1), ("holdout", 1)]
     assert all((tmp_path / shard.file).stat().st_size == shard.bytes <= limit for shard in index.shards)
-    shards = open_split(tmp_path, "train")
-    assert (torch.cat(shards).numpy() == images[1:]).all()
+    assert (torch.cat(open_split(tmp_path, "train")).numpy() == images[1:]).all()
+    assert (np.array(view_pictures(tmp_path, index, "train", [0, 3, 4, 12])) == images[[1, 4, 5, 13]]).all()
 
 
 def test_labels_are_next_to_the_images(tmp_path):
@@ -101,19 +95,13 @@ def test_labels_are_next_to_the_images(tmp_path):
             writer.add("train" if number else "holdout", image, (number % 2, number % 3))
         index = writer.finish("square", "lanczos", "photos")
     assert read_index(tmp_path) == index and [column.name for column in index.labels] == ["Smiling", "hair"]
-    assert [column.values for column in index.labels] == list(columns.values()) and [column.counts for column in index.labels] == [
-        (6, 7),
-        (4, 5, 4),
-    ]
+    assert [(column.values, column.counts) for column in index.labels] == [(("0", "1"), (6, 7)), (("black", "brown", "red"), (4, 5, 4))]
     labels = read_labels(tmp_path, "train")
     assert [len(part) for part in labels] == [len(part) for part in open_split(tmp_path, "train")] == [4, 4, 4, 1]
     assert torch.cat(labels).dtype == torch.uint8 and torch.cat(labels).tolist() == [[number % 2, number % 3] for number in range(1, 14)]
-    assert (view_labels(tmp_path, index, "train") == torch.cat(labels).numpy()).all() and read_labels(tmp_path, "holdout")[0].tolist() == [
-        [0, 0]
-    ]
-    assert (torch.cat(open_split(tmp_path, "train")).numpy() == images[1:]).all() and (
-        view_pictures(tmp_path, index, "train", [12]) == images[13]
-    ).all()
+    assert (view_labels(tmp_path, index, "train") == torch.cat(labels).numpy()).all()
+    assert torch.cat(read_labels(tmp_path, "holdout")).tolist() == [[0, 0]]
+    assert (torch.cat(open_split(tmp_path, "train")).numpy() == images[1:]).all()
     assert all((tmp_path / shard.file).stat().st_size == shard.bytes <= limit for shard in index.shards)
 
 
@@ -220,9 +208,7 @@ def test_a_single_flipped_bit_is_found(tmp_path):
     assert len(open_split(tmp_path, "train")[0]) == 8  # found whole, and changed after that
     content[-100] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(
-        FaceganError, match=r"expected the shard .*train-00000\.safetensors as it was written; found other bytes; run the stage pre"
-    ):
+    with pytest.raises(FaceganError, match=r"train-00000\.safetensors as it was written; found other bytes; run the stage preprocess"):
         open_split(tmp_path, "train")
     assert len(open_split(tmp_path, "holdout")[0]) == 2
 
@@ -255,22 +241,13 @@ except FaceganError as error:
     assert read_files(tmp_path) == {}
 
 
-def test_pictures_by_number_are_those_that_were_added(tmp_path):
-    images = draw_images(14)
-    index = write(tmp_path, images, every=15, shard_bytes=HEADER_BYTES + 4 * IMAGE_BYTES + 1)
-    assert (np.array(view_pictures(tmp_path, index, "train", [0, 3, 4, 12])) == images[[1, 4, 5, 13]]).all()
-
-
 def test_a_foreign_or_changed_index_is_refused(tmp_path):
     write(tmp_path, draw_images(10))
     path = tmp_path / "index.json"
     content = json.loads(path.read_text())
     foreign = {
         b"{torn": "the file: Invalid JSON",
-        b"\xff\xfe": "the file: Invalid JSON",
-        b"": "the file: Invalid JSON",
         b"[]": "the file: Input should be an object",
-        json.dumps({"train": 8}).encode(): "resolution: Field required",
         json.dumps(content | {"format": "facegan-shards-9"}).encode(): "format: Input should be 'facegan-shards-1'",
         json.dumps({key: value for key, value in content.items() if key != "shards"}).encode(): "shards: Field required",
         json.dumps(content | {"colour": "blue"}).encode(): "colour: Extra inputs are not permitted",
@@ -281,8 +258,3 @@ def test_a_foreign_or_changed_index_is_refused(tmp_path):
         path.write_bytes(text)
         with pytest.raises(FaceganError, match=problem):
             read_index(tmp_path)
-
-
-def test_a_folder_without_shards_is_told(tmp_path):
-    with pytest.raises(FaceganError, match=r"expected shards in .*nowhere; found no index\.json; run the stage preprocess"):
-        open_split(tmp_path / "nowhere", "train")

@@ -51,11 +51,7 @@ def test_labels_are_drawn_as_often_as_in_the_training_data():
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [
-        ({"glases": "yes"}, "did you mean glasses"),
-        ({"glasses": "Yes"}, "did you mean yes"),
-        ({"hair": 1}, "black, brown, grey; found 1"),
-    ],
+    [({"glases": "yes"}, "did you mean glasses"), ({"glasses": "Yes"}, "did you mean yes"), ({"hair": 1}, "black, brown, grey; found 1")],
 )
 def test_unknown_labels_are_rejected(given, message):
     with pytest.raises(FaceganError, match=message):

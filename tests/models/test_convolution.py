@@ -9,17 +9,9 @@ from facegan.models import convolution
 from facegan.models.convolution import Conv2d, ConvTranspose2d, conv2d, conv_transpose2d
 from facegan.training.losses import squared_gradient_norms
 
-# stride, padding, dilation, groups, kernel: of the models, and what they might come to
-GEOMETRIES = [
-    (1, 1, 1, 1, 3),
-    (2, 1, 1, 1, 4),
-    (1, 0, 1, 1, 1),
-    (1, 1, 1, 2, 3),
-    (1, 0, 1, 4, 4),
-    (2, 0, 1, 1, 3),
-    (1, 2, 2, 2, 3),
-    (2, (0, 1), 1, 1, 3),
-]
+# stride, padding, dilation, groups, kernel: of the models, and others
+GEOMETRIES = [(1, 1, 1, 1, 3), (2, 1, 1, 1, 4), (1, 0, 1, 1, 1), (1, 1, 1, 2, 3), (1, 0, 1, 4, 4), (2, 0, 1, 1, 3), (1, 2, 2, 2, 3)]
+GEOMETRIES += [(2, (0, 1), 1, 1, 3)]
 
 
 @pytest.fixture(autouse=True)
@@ -31,13 +23,9 @@ def everywhere(monkeypatch):
 def make_pair(transposed, geometry):
     """Returns (ours, PyTorch's) as functions of features, weight and bias."""
     stride, padding, dilation, groups, _ = geometry
-    if transposed:
-        arguments = (stride, padding, 0, groups, dilation)
-        return (lambda *tensors: conv_transpose2d(*tensors, *arguments)), (
-            lambda *tensors: functional.conv_transpose2d(*tensors, *arguments)
-        )
-    arguments = (stride, padding, dilation, groups)
-    return (lambda *tensors: conv2d(*tensors, *arguments)), (lambda *tensors: functional.conv2d(*tensors, *arguments))
+    pair = (conv_transpose2d, functional.conv_transpose2d) if transposed else (conv2d, functional.conv2d)
+    arguments = (stride, padding, 0, groups, dilation) if transposed else (stride, padding, dilation, groups)
+    return [lambda *tensors, convolve=convolve: convolve(*tensors, *arguments) for convolve in pair]
 
 
 def make_tensors(geometry, dtype=torch.float64):

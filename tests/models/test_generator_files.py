@@ -25,15 +25,28 @@ def path(tmp_path):
     return path
 
 
-def change_card(path, **changes):
-    """Writes other values into a file's card; those of ``arguments`` beside the others there."""
+def change_metadata(path, change):
+    """Replaces a file's metadata."""
     content = path.read_bytes()
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
-    card = json.loads(header["__metadata__"]["card"])
-    card |= changes | {"arguments": card["arguments"] | changes.get("arguments", {})}
-    text = json.dumps(header | {"__metadata__": {"card": json.dumps(card)}}).encode()
+    text = json.dumps(header | {"__metadata__": change(header["__metadata__"])}).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
+
+
+def change_card(path, **changes):
+    """Writes other values into a file's card; those of ``arguments`` next to the others there."""
+
+    def change(metadata):
+        card = json.loads(metadata["card"])
+        return {"card": json.dumps(card | changes | {"arguments": card["arguments"] | changes.get("arguments", {})})}
+
+    change_metadata(path, change)
+
+
+def remove_hash(path):
+    """Makes a file like those of facegan 0.1."""
+    change_metadata(path, lambda metadata: {"card": write_card(make_card())})
 
 
 @pytest.mark.parametrize(
@@ -106,16 +119,6 @@ def test_zero_weights_are_rejected(path, is_old):
         remove_hash(path)
     with pytest.raises(FaceganError, match="found only zeros" if is_old else "found other bytes"):
         load_generator(path)
-
-
-def remove_hash(path):
-    """Makes a file like those of facegan 0.1."""
-    content = path.read_bytes()
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    header["__metadata__"] = {"card": write_card(make_card())}
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
 
 
 def test_a_file_without_a_hash_is_read_with_a_note(path, capsys):

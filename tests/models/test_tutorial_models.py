@@ -6,50 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from facegan.common.config import Section, read_values
 from facegan.common.errors import FaceganError
 from facegan.models.layers import Dropout
-from facegan.models.parameters import DCGANParameters, Keras128Parameters, ModelParameters, Tutorial28Parameters
+from facegan.models.parameters import DCGANParameters, Keras128Parameters, Tutorial28Parameters
 from facegan.models.registry import build_discriminator, build_generator, count_parameters
-from presets import apply
+from presets import apply, read_preset
 
-FULL_SIZE = {
-    # parameters of generator and discriminator at the tutorial's width
-    "dcgan": (64, DCGANParameters(width=64, latent_size=100, discriminator_norm="batch"), 3_576_704, 2_765_568),
-    "keras128": (128, Keras128Parameters(width=256, latent_size=32, dropout=0.4), 14_953_987, 4_211_713),
-    "tutorial28": (28, Tutorial28Parameters(width=1024, latent_size=100, dropout=0.5, discriminator_norm="batch"), 12_138_243, 1_807_681),
-}
-SMALL = {
-    "dcgan": (32, DCGANParameters(width=4, latent_size=10, discriminator_norm="batch")),
-    "keras128": (48, Keras128Parameters(width=4, latent_size=8, dropout=0.4)),
-    "tutorial28": (28, Tutorial28Parameters(width=16, latent_size=10, dropout=0.5, discriminator_norm="spectral")),
-}
+KERAS128 = Keras128Parameters(width=256, latent_size=32, dropout=0.4)
+TUTORIAL28 = Tutorial28Parameters(width=1024, latent_size=100, dropout=0.5, discriminator_norm="batch")
+SMALL = Tutorial28Parameters(width=16, latent_size=10, dropout=0.5, discriminator_norm="spectral")
 
 
-def build(name, resolution, arguments):
-    return build_generator(arguments, resolution), build_discriminator(arguments, resolution)
-
-
-@pytest.mark.parametrize("name", FULL_SIZE)
-def test_full_size_counts_and_shapes(name):
-    resolution, arguments, in_generator, in_discriminator = FULL_SIZE[name]
-    with torch.device("meta"):  # shapes alone, nothing is computed
-        generator, discriminator = (network.eval() for network in build(name, resolution, arguments))
-        images = generator(torch.empty(2, arguments.latent_size))
-        assert images.shape == (2, 3, resolution, resolution)
-        assert discriminator(images).shape == (2,)
-    assert count_parameters(generator) == in_generator
-    assert count_parameters(discriminator) == in_discriminator
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_small_networks_run_both_ways(name):
-    resolution, arguments = SMALL[name]
-    generator, discriminator = build(name, resolution, arguments)
-    images = apply(generator, torch.randn(4, arguments.latent_size))
-    assert images.abs().max() <= 1
-    apply(discriminator, images).sum().backward()
-    assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in generator.parameters())
+def build(model, resolution):
+    return build_generator(model, resolution), build_discriminator(model, resolution)
 
 
 def shapes_between(network, images_or_latents, kind):
@@ -63,9 +32,8 @@ def shapes_between(network, images_or_latents, kind):
 
 
 def test_keras128_layer_for_layer():
-    resolution, arguments, *_ = FULL_SIZE["keras128"]
     with torch.device("meta"):
-        generator, discriminator = build("keras128", resolution, arguments)
+        generator, discriminator = build(KERAS128, 128)
         up = shapes_between(generator, torch.empty(1, 32), nn.Conv2d | nn.ConvTranspose2d)
         down = shapes_between(discriminator, torch.empty(1, 3, 128, 128), nn.Conv2d)
     assert up == [(256, 16, 16), (256, 32, 32), (256, 64, 64), (256, 128, 128), (512, 128, 128), (512, 128, 128), (3, 128, 128)]
@@ -80,9 +48,8 @@ def test_keras128_layer_for_layer():
 
 
 def test_tutorial28_follows_the_text():
-    resolution, arguments, *_ = FULL_SIZE["tutorial28"]
     with torch.device("meta"):
-        generator, discriminator = build("tutorial28", resolution, arguments)
+        generator, discriminator = build(TUTORIAL28, 28)
         up = shapes_between(generator, torch.empty(1, 100), nn.Unflatten | nn.ConvTranspose2d)
     assert up == [(1024, 7, 7), (512, 7, 7), (256, 14, 14), (128, 14, 14), (3, 28, 28)]
     kinds = [type(layer).__name__ for layer in generator.layers]
@@ -94,14 +61,10 @@ def test_tutorial28_follows_the_text():
     assert generator.latent_distribution == "uniform"
 
 
-@pytest.mark.parametrize("name", ["keras128", "tutorial28"])
-def test_first_weights_are_those_of_keras(name):
+@pytest.mark.parametrize(("model", "resolution"), [(KERAS128.model_copy(update={"width": 64}), 48), (TUTORIAL28, 28)])
+def test_first_weights_are_those_of_keras(model, resolution):
     torch.manual_seed(0)
-    wide = {
-        "keras128": (48, Keras128Parameters(width=64, latent_size=32, dropout=0.4)),
-        "tutorial28": (28, Tutorial28Parameters(width=128, latent_size=100, dropout=0.5, discriminator_norm="batch")),
-    }
-    for network in build(name, *wide[name]):
+    for network in build(model, resolution):
         for layer in network.layers:
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(layer.weight)
@@ -115,7 +78,7 @@ def test_first_weights_are_those_of_keras(name):
 
 def test_first_weights_of_dcgan():
     torch.manual_seed(0)
-    for network in build("dcgan", *FULL_SIZE["dcgan"][:2]):
+    for network in build(DCGANParameters(width=64, latent_size=100, discriminator_norm="batch"), 64):
         for layer in network.layers:
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
@@ -128,9 +91,7 @@ def test_first_weights_of_dcgan():
 
 def test_dropout_only_in_training():
     torch.manual_seed(0)
-    resolution, arguments = SMALL["tutorial28"]
-    generator = build_generator(arguments, resolution)
-    latents = torch.rand(4, arguments.latent_size)
+    generator, latents = build_generator(SMALL, 28), torch.rand(4, SMALL.latent_size)
     assert not torch.equal(apply(generator, latents, 0), apply(generator, latents, 1))
     with pytest.raises(ValueError, match="draw_noise"):
         generator(latents)
@@ -140,7 +101,7 @@ def test_dropout_only_in_training():
 
 def test_spectral_norm_bounds_the_slope():
     torch.manual_seed(0)
-    discriminator = build_discriminator(Tutorial28Parameters(width=16, latent_size=10, dropout=0.5, discriminator_norm="spectral"), 28)
+    discriminator = build_discriminator(SMALL, 28)
     for _ in range(30):  # one step of the power iteration each
         discriminator(torch.randn(2, 3, 28, 28))
     weights = [layer.weight.flatten(1) for layer in discriminator.layers if isinstance(layer, nn.Conv2d | nn.Linear)]
@@ -148,36 +109,8 @@ def test_spectral_norm_bounds_the_slope():
 
 
 @pytest.mark.parametrize(
-    ("name", "resolution"), [("keras128", 40), ("keras128", 100), ("tutorial28", 30), ("tutorial28", 128), ("dcgan", 28)]
+    ("preset", "width", "problem"), [("celeba128_keras", 5, "even number; found 5"), ("celeba28_tutorial", 40, "multiple of 16; found 40")]
 )
-def test_impossible_resolution_is_told(name, resolution):
-    with pytest.raises(FaceganError, match=f"{name}: expected a resolution.*found {resolution}"):
-        build_generator(SMALL[name][1], resolution)
-    with pytest.raises(FaceganError, match=f"found {resolution}"):
-        build_discriminator(SMALL[name][1], resolution)
-
-
-@pytest.mark.parametrize("resolution", [48, 64, 96, 128])
-def test_keras128_at_other_sizes(resolution):
-    with torch.device("meta"):
-        generator, discriminator = build("keras128", resolution, SMALL["keras128"][1])
-        assert discriminator.eval()(generator(torch.empty(2, 8))).shape == (2,)
-
-
-class Model(Section):
-    model: ModelParameters
-
-
-@pytest.mark.parametrize(
-    ("model", "problem"),
-    [
-        ({"name": "keras128", "width": 5, "latent_size": 32, "dropout": 0.4}, "model.width: expected an even number; found 5"),
-        (
-            {"name": "tutorial28", "width": 40, "latent_size": 100, "dropout": 0.5, "discriminator_norm": "batch"},
-            "multiple of 16; found 40",
-        ),
-    ],
-)
-def test_impossible_width_is_told(model, problem):
-    with pytest.raises(FaceganError, match=problem):
-        read_values(Model, {"model": model}, "params.yaml")
+def test_impossible_width_is_reported(preset, width, problem):
+    with pytest.raises(FaceganError, match=rf"model.width: expected .*{problem}"):
+        read_preset(preset, model={"width": width})

@@ -23,8 +23,8 @@ def table(tmp_path):
 
 
 def test_losses_are_reproducible(table, tmp_path):
-    draw_losses(table, tmp_path / "one")
-    draw_losses(table, tmp_path / "two")
+    for name in ("one", "two"):
+        draw_losses(table, tmp_path / name)
     assert read_all(tmp_path / "one") == read_all(tmp_path / "two")
     assert Image.open(tmp_path / "one/losses.png").size == (800, 900)
 

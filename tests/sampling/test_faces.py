@@ -9,7 +9,6 @@ from projects import ROOT
 from small_generators import choose, make_generator, read_all
 
 from facegan.common.errors import FaceganError
-from facegan.common.marks import Mark, read_mark
 from facegan.common.pictures import save_png
 from facegan.models.generator_file import load_generator
 from facegan.sampling.animations import draw_walk
@@ -56,11 +55,6 @@ def test_seed_and_number_determine_a_face(tmp_path):
         files = draw_chosen(generator, choose(seed=3), numbers, folder)
         assert [path.name for path in files] == [f"seed3_face{number:04d}.png" for number in sorted(numbers)]
         assert all(path.read_bytes() == (tmp_path / "faces" / path.name).read_bytes() for path in files)
-
-
-def test_face_file_names_its_origin(tmp_path):
-    (path,) = draw_chosen(make_generator(), choose(seed=3, truncation=0.7), [12], tmp_path, mark=Mark("ab12", "dcgan, 32 px"))
-    assert read_mark(path) == Mark("ab12", "dcgan, 32 px", "face", ("3-12-0.7",))
 
 
 def test_chosen_faces_are_added_to_the_folder(tmp_path):

@@ -9,7 +9,7 @@ from small_generators import choose, make_card, make_generator
 
 import facegan
 from facegan.common.errors import FaceganError
-from facegan.common.labels import NO_LABELS, encode, summarize
+from facegan.common.labels import summarize
 from facegan.models.generator_file import save_generator
 from facegan.sampling import codes
 from facegan.sampling.faces import generate_numbered
@@ -72,9 +72,8 @@ def test_a_blend_ends_at_both_labels_and_text_keeps_them():
     blended = codes.blend(generator, ends, torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]))
     torch.testing.assert_close(blended[[0, 2]], ends)
     assert blended[1, 0, generator.latent_size :][:2].tolist() == [0.5, 0.5]
-    assert torch.equal(
-        codes.read_faces(generator, [codes.write_code(ends[0])])[0, 0, generator.latent_size :], ends[0, 0, generator.latent_size :]
-    )
+    read = codes.read_faces(generator, [codes.write_code(ends[0])])
+    assert torch.equal(read[0, 0, generator.latent_size :], ends[0, 0, generator.latent_size :])
 
 
 def test_truncation_keeps_labels():
@@ -99,8 +98,3 @@ def test_the_stage_draws_faces_and_blends_with_labels(tmp_path):
         result = run_script(*script, "--face", "0", *wrong)
         assert result.returncode == 1
         assert message in result.stderr
-
-
-def test_label_numbers():
-    assert NO_LABELS.size == 0
-    assert encode(torch.zeros(3, 0, dtype=torch.uint8), ()).shape == (3, 0)

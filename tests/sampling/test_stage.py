@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from marked_pictures import read_source_type, read_xmp
 from PIL import Image
-from projects import ROOT, run_script
+from projects import ROOT, copy_project, run_script
 from small_generators import choose, make_card, make_generator, read_all, save_small_generator
 
 from facegan.common.files import write_sealed_json
@@ -22,14 +22,6 @@ FACES = [f"faces/seed0_face{number:04d}.png" for number in range(10)]
 LOSSES = "images_seen,loss_generator,loss_discriminator,real_logit,fake_logit,diversity\n0,1,1,0,0,1\n1000,2,0.5,1,-1,0.9\n"
 
 
-def copy_project(folder):
-    """Returns a copy of the project."""
-    for name in ("facegan", "stages", "pretrained"):
-        shutil.copytree(ROOT / name, folder / "project" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "params.yaml", folder / "project")
-    return folder / "project"
-
-
 def run_stage(project, *arguments, script="stages/sample.py"):
     return run_script(project / script, *arguments, cwd=project.parent)
 
@@ -38,6 +30,7 @@ def run_stage(project, *arguments, script="stages/sample.py"):
 def drawn(tmp_path_factory):
     """A copy of the project with the outputs of training and of this stage; and what the stage printed."""
     project = copy_project(tmp_path_factory.mktemp("drawn"))
+    shutil.copytree(ROOT / "pretrained", project / "pretrained")
     save_small_generator(project / "data/model/generator.safetensors")
     for number in range(3):
         save_png(project / f"data/model/progress/{number:010d}.png", np.full((32, 32, 3), 80 * number, np.uint8))

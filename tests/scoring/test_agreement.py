@@ -15,17 +15,14 @@ from cleanfid.features import build_feature_extractor
 from projects import draw_pictures
 from pytorch_fid import fid_score
 from pytorch_fid.inception import InceptionV3
+from references import save_pictures
 from torch_fidelity import calculate_metrics
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-from torch_fidelity.metric_kid import kid_features_to_metric
 
 from benchmarks.random_inception import save_random_inception
-from facegan.common.pictures import save_png
 from facegan.scoring import distances as scores
-from facegan.scoring.extractors import EXTRACTORS, extract, open_extractor
+from facegan.scoring.extractors import extract, open_extractor
 from facegan.scoring.picture_scores import extract_pictures, score_pictures
 from facegan.scoring.reference import shuffle
-from facegan.scoring.scores import compare
 
 COUNT = 10
 SLICE = 6  # fewer features than images, so that covariances are not singular
@@ -63,12 +60,6 @@ def folders(images, tmp_path_factory):
     return [str(save_pictures(tmp_path_factory.mktemp("pictures"), part.numpy())) for part in images]
 
 
-def save_pictures(folder, pictures):
-    for number, picture in enumerate(pictures):
-        save_png(folder / f"{number:03d}.png", picture.transpose(1, 2, 0))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def features(weights, images):
     """facegan's features of both sets, by extractor name; cached."""
@@ -103,16 +94,6 @@ def test_all_scores_match_torch_fidelity(weights, features, folders):
     assert scores.inception_score(first @ classifier.T, splits=2)[0] == pytest.approx(theirs["inception_score_mean"], rel=1e-5)
 
 
-def test_features_and_kernel_distance_match_torch_fidelity_in_double_precision(weights, images, features):
-    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(weights))
-    theirs = [network(part)[0] for part in images]
-    for own, other in zip(features("inception"), theirs, strict=True):
-        np.testing.assert_allclose(own, other, rtol=1e-3, atol=1e-5)
-    expected = kid_features_to_metric(*(part.double() for part in theirs), kid_subsets=10, kid_subset_size=8, rng_seed=2020, verbose=False)
-    kernel, _ = scores.kernel_distance_over_subsets(*features("inception"), subsets=10, size=8, seed=2020)
-    assert kernel == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-6)
-
-
 def test_pytorch_resizing_matches_clean_fid(hub, features, folders):
     model = build_feature_extractor("legacy_pytorch", torch.device("cpu"), use_dataparallel=False)
     theirs = clean_features(folders, model, "legacy_pytorch")
@@ -144,16 +125,3 @@ def test_folders_of_images_match_pytorch_fid(hub, weights, tmp_path):
     assert_agree(own, theirs, pytorch_fid_distance)
     report = score_pictures(*ours, extractor, seed=0)
     assert report["generated"][f"fd_{extractor.space}"] == pytest.approx(own_distance(own), rel=1e-8)
-
-
-def test_resizing_methods_have_different_names(features):
-    names = [name for name in EXTRACTORS if name.startswith("inception")]
-    assert len({round(own_distance(features(name)), 6) for name in names}) == len(names) == 3
-
-
-def test_random_weights_are_never_called_fid(weights, features):
-    extractor = open_extractor("inception", weights, "cpu")
-    report = compare(*features("inception"), extractor.space, extractor.classifier)
-    assert extractor.space == f"inception_{extractor.weights_sha256[:8]}"
-    assert not {"fid", "kid"} & set(report)
-    assert f"fd_{extractor.space}" in report

@@ -10,14 +10,13 @@ import torch
 import yaml
 from PIL import Image
 from projects import change_params, copy_project, draw_pictures, make_shards, run_stage
-from references import choose, open_lite, refer, write_shards
+from references import ARGUMENTS, CARD, choose, open_lite, refer, write_shards
 
 from facegan.common.config import read_yaml
 from facegan.common.errors import FaceganError
 from facegan.common.pictures import from_bytes
-from facegan.models.generator_file import Card, save_generator
+from facegan.models.generator_file import save_generator
 from facegan.models.network import GeneratorNetwork
-from facegan.models.parameters import DCGANParameters
 from facegan.models.registry import build_generator
 from facegan.scoring.evaluate import describe_data, evaluate
 from facegan.scoring.extractors import name_frechet, name_kernel
@@ -28,11 +27,6 @@ from facegan.scoring.reference import check_shards
 from facegan.scoring.scores import compare, estimate_intervals
 
 PROTOCOL = Protocol("a", 32, "none", "lanczos", "train", 100, "inception", "b", "c", generated=100, seed=0)
-ARGUMENTS = DCGANParameters(width=8, latent_size=16, discriminator_norm="spectral")
-CARD = Card(
-    **{"model": "dcgan", "arguments": ARGUMENTS.model_dump(exclude={"name"}), "resolution": 32, "latent_size": 16, "images_seen": 77},
-    **{"data_fingerprint": "elsewhere", "parameters_fingerprint": ""},
-)
 FD = "fd_efficientnet_lite0"
 
 
@@ -187,6 +181,7 @@ def test_stages_write_all_results(project):
     assert "a face is detected in 0% of 40 generated images, in 0% of 40 real ones" in output
     assert "note: it was trained on other images" in output
     assert "fid" not in metrics and report["model"].startswith("dcgan(width=8, ")
+    assert "labels" not in report and "labels" not in report["protocol"] and "label_accuracy" not in metrics
 
     assert next(iter(metrics)) == FD  # DVC shows columns in alphabetical order
     assert len(metrics) <= 12 and not any(isinstance(value, dict) for value in metrics.values())

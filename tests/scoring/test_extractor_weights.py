@@ -20,7 +20,7 @@ LITE = EXTRACTORS["efficientnet_lite0"].published
 
 
 class Marking(torch.nn.Module):
-    """A TorchScript module whose ``__setstate__`` writes a file when the archive is opened."""
+    """A TorchScript module whose ``__setstate__`` writes a file."""
 
     def __init__(self, mark: str):
         super().__init__()
@@ -36,9 +36,7 @@ class Marking(torch.nn.Module):
 
     @torch.jit.export
     def __setstate__(self, state: tuple[str, torch.Tensor, bool]):
-        self.mark = state[0]
-        self.weight = state[1]
-        self.training = state[2]
+        self.mark, self.weight, self.training = state
         torch.save(state[1], state[0])
 
 
@@ -114,9 +112,8 @@ def test_damaged_weights_are_rejected_or_read(tmp_path, kind):
             read_weights(damaged, UNPUBLISHED, REMEDY)
         except FaceganError as error:
             rejected += 1
-            assert (
-                str(error).startswith(f"expected weights in {damaged}; found ") and str(error).endswith(REMEDY) and "\n" not in str(error)
-            )
+            text = str(error)
+            assert text.startswith(f"expected weights in {damaged}; found ") and text.endswith(REMEDY) and "\n" not in text
     assert rejected >= len(variants) // 2
 
 
@@ -145,10 +142,10 @@ def test_content_other_than_finite_tensors_is_rejected(tmp_path, content):
         read_weights(tmp_path / "other.pth", UNPUBLISHED, REMEDY)
 
 
-def test_missing_file_is_reported(tmp_path):
-    for path in (tmp_path, tmp_path / "missing.pth"):
-        with pytest.raises(FaceganError, match=r"found no file; set evaluate\.weights"):
-            open_extractor("inception", path, "cpu")
+@pytest.mark.parametrize("name", ["", "missing.pth"])
+def test_missing_file_is_reported(tmp_path, name):
+    with pytest.raises(FaceganError, match=r"found no file; set evaluate\.weights"):
+        open_extractor("inception", tmp_path / name, "cpu")
 
 
 class Server(http.server.BaseHTTPRequestHandler):

@@ -2,11 +2,9 @@
 
 import dataclasses
 from functools import partial
-from typing import get_args
 
 import numpy as np
 import pytest
-import timm
 import torch
 from projects import draw_pictures
 from references import open_lite
@@ -15,10 +13,9 @@ from torch_fidelity.feature_extractor_clip import CLIPVisual, FeatureExtractorCL
 
 from facegan.common.errors import FaceganError
 from facegan.common.files import hash_file
-from facegan.scoring.extractor_networks import TransformerSize, build_clip, build_efficientnet, fold_batch_norms
+from facegan.scoring.extractor_networks import TransformerSize, build_clip, build_efficientnet
 from facegan.scoring.extractor_weights import find_weights, read_weights
 from facegan.scoring.extractors import EXTRACTORS, extract, open_extractor
-from facegan.scoring.parameters import ExtractorName
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +108,6 @@ def test_folding_batch_norms_does_not_change_the_features(lite_state, images):
         assert (open_lite()(images) - unfolded(images)).abs().max() < 1e-4
 
 
-def test_folding_keeps_the_activations_of_timm():
-    network = fold_batch_norms(timm.create_model("tf_efficientnet_lite0", pretrained=False))
-    assert len([module for module in network.modules() if isinstance(module, torch.nn.ReLU6)]) == 33
-
-
 def test_only_published_weights_have_the_plain_name(tmp_path, images, lite_state):
     assert open_lite().space == "efficientnet_lite0"
     assert open_lite().weights_sha256 == EXTRACTORS["efficientnet_lite0"].published.sha256
@@ -129,10 +121,6 @@ def test_features_do_not_depend_on_the_batch(images):
     complete = open_lite()(images)
     assert complete.shape == (6, 1280) and open_lite()(torch.zeros(1, 3, 300, 300, dtype=torch.uint8)).shape == (1, 1280)
     assert (extract(open_lite(), iter(images.split(4))) - complete).abs().max() < 1e-5
-
-
-def test_parameters_accept_exactly_the_extractors():
-    assert get_args(ExtractorName) == tuple(EXTRACTORS)
 
 
 def test_unknown_extractor_is_reported():

@@ -3,25 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from references import choose, open_lite, refer, write_shards
+from references import CARD, choose, open_lite, refer, write_shards
 
-from facegan.common.labels import NO_LABELS, Column, Labels, find_positions, summarize
+from facegan.common.labels import Column, Labels, find_positions, summarize
 from facegan.common.pictures import from_bytes
-from facegan.models.generator_file import Card
 from facegan.models.latents import seeded_latents
 from facegan.models.network import GeneratorNetwork
-from facegan.models.parameters import DCGANParameters
 from facegan.scoring.evaluate import describe, evaluate, generate, summarise
 from facegan.scoring.label_accuracy import measure_label_accuracy
 from facegan.scoring.scores import extract_features
 
 SIZE = 32
 COLUMNS = {"hat": ("none", "green", "white"), "beard": ("0", "1")}
-ARGUMENTS = DCGANParameters(width=8, latent_size=16, discriminator_norm="spectral")
-CARD = Card(
-    **{"model": "dcgan", "arguments": ARGUMENTS.model_dump(exclude={"name"}), "resolution": SIZE, "latent_size": 16, "images_seen": 77},
-    **{"data_fingerprint": "elsewhere", "parameters_fingerprint": ""},
-)
 
 
 def paint(hat: int, beard: int, random: np.random.Generator) -> np.ndarray:
@@ -122,14 +115,6 @@ def test_only_columns_of_the_real_images_are_measured(real):
     assert list(painted["columns"]) == ["beard"] and painted["generated"] > 0.97
     strange = Labels(columns=(beard.model_copy(update={"values": ("no", "yes")}), hat), combinations=((0, 0, 5), (1, 1, 5)))
     assert list(measure(real, lambda label, number: (label[1], label[0]), strange)["columns"]) == ["hat"]
-
-
-def test_without_labels_the_report_has_none(real):
-    shards, reference, known = real
-    generator = Painter(NO_LABELS)
-    generator.forward = lambda latents, noise=(): Painter(known).forward(torch.cat([latents, torch.eye(5)[[0] * len(latents)]], 1))
-    report, _ = evaluate(generator, CARD, reference, shards, open_lite(), choose(40))
-    assert "labels" not in report and "labels" not in report["protocol"] and "label_accuracy" not in summarise(report, "efficientnet_lite0")
 
 
 def test_without_held_out_images_there_is_no_ceiling(real, tmp_path):

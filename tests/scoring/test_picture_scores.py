@@ -8,10 +8,9 @@ import pytest
 import torch
 from PIL import Image
 from projects import ROOT, draw_pictures, run_script
-from references import open_lite, refer, write_shards
+from references import open_lite, refer, save_pictures, write_shards
 
 from facegan.common.errors import FaceganError
-from facegan.common.pictures import save_png
 from facegan.scoring.extractors import extract
 from facegan.scoring.memorisation import measure_memorisation
 from facegan.scoring.picture_scores import check_same_size, extract_pictures, score_pictures
@@ -19,12 +18,6 @@ from facegan.scoring.protocol import PictureProtocol
 from facegan.scoring.scores import compare_all, extract_features
 
 FD = "fd_efficientnet_lite0"
-
-
-def save_pictures(folder, pictures):
-    for number, picture in enumerate(pictures):
-        save_png(folder / f"{number:03d}.png", picture.transpose(1, 2, 0))
-    return folder
 
 
 def read(path, option="--pictures"):
@@ -114,36 +107,31 @@ def test_images_of_several_sizes_are_rejected(tmp_path, fakes):
 
 
 def test_unreadable_image_is_rejected_by_name(tmp_path, fakes):
-    save_pictures(tmp_path, fakes)
-    (tmp_path / "007.png").write_bytes(b"not an image")
+    (save_pictures(tmp_path, fakes) / "007.png").write_bytes(b"not an image")
     with pytest.raises(FaceganError, match=r"--pictures: expected an image in 007.png"):
         read(tmp_path)
 
 
+def test_other_files_are_skipped_and_reported(tmp_path, fakes, capsys):
+    (save_pictures(tmp_path, fakes) / "notes.txt").write_text("not an image")
+    assert len(read(tmp_path).features) == 30 and "; skipped: 1 .txt" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("count", "found"), [(0, "found 0, 1 .txt"), (19, "at least 20 images .* found 19")])
 def test_too_few_images_are_rejected(tmp_path, fakes, count, found):
-    save_pictures(tmp_path, fakes[:count])
-    (tmp_path / "notes.txt").write_text("not an image")
+    (save_pictures(tmp_path, fakes[:count]) / "notes.txt").write_text("not an image")
     with pytest.raises(FaceganError, match=f"--pictures: .*{found}"):
         read(tmp_path)
 
 
 def test_invalid_paths_and_zips_are_rejected(tmp_path, folder):
     (tmp_path / "notes.txt").write_text("not a zip")
-    damaged = save_zip(tmp_path / "damaged.zip", folder)
-    content = bytearray(damaged.read_bytes())
+    content = bytearray(save_zip(tmp_path / "damaged.zip", folder).read_bytes())
     content[100] ^= 255
-    damaged.write_bytes(content)
+    (tmp_path / "damaged.zip").write_bytes(content)
     for name, expected in (("missing", "a folder or a zip"), ("notes.txt", "a zip archive"), ("damaged.zip", r".*0..\.png in ")):
         with pytest.raises(FaceganError, match=rf"expected {expected}.*{name}"):
             read(tmp_path / name)
-
-
-def test_other_files_are_skipped_and_reported(tmp_path, capsys):
-    folder = save_pictures(tmp_path / "pictures", draw_pictures(25, 32))
-    (folder / "notes.txt").write_text("not an image")
-    assert len(read(folder).features) == 25
-    assert "25 images in pictures; skipped: 1 .txt" in capsys.readouterr().out
 
 
 def test_grey_images_are_converted_to_rgb(tmp_path):

@@ -1,15 +1,8 @@
 """The reference: its images, its floor, and when DVC recomputes it."""
 
-import os
-import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from projects import ROOT, change_params, copy_project, make_shards
+from projects import copy_project, make_shards
 
 from facegan.common.errors import FaceganError
 from facegan.common.shards import open_split
@@ -79,34 +72,3 @@ def test_all_images_are_used_if_there_are_too_few(project, tmp_path):
 def test_images_are_returned_in_the_requested_order(project):
     rows = torch.tensor([179, 0, 3, 0])
     assert torch.equal(gather(project / "data/shards", "train", rows), open_split(project / "data/shards", "train")[0][rows])
-
-
-@pytest.fixture
-def pipeline(project, tmp_path):
-    """The project with its pipeline, under DVC without Git."""
-    shutil.copytree(project, tmp_path / "pipeline")
-    shutil.copy(ROOT / "dvc.yaml", tmp_path / "pipeline")
-    run_dvc(tmp_path / "pipeline", "init", "--no-scm", "-q")
-    return tmp_path / "pipeline"
-
-
-def run_dvc(project, *arguments):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=project, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
-
-
-def test_dvc_recomputes_the_reference_only_for_another_protocol(pipeline):
-    def runs_reference():
-        return bool(re.search("Running stage 'reference'", run_dvc(pipeline, "repro", "--single-item", "reference")))
-
-    change_params(pipeline, "evaluate", images=20, memorisation_images=20)
-    assert runs_reference()
-    change_params(pipeline, "train", lr=1e-3, seed=7)
-    change_params(pipeline, "model", width=16)
-    change_params(pipeline, "evaluate", seed=5)
-    assert not runs_reference()
-    change_params(pipeline, "evaluate", images=30)
-    assert runs_reference()

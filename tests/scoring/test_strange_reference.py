@@ -49,10 +49,8 @@ def is_read_or_reported(folder, about, features: bytes) -> bool:
         reference = read_reference(folder)
     except FaceganError as error:
         return str(error).isprintable() and len(str(error)) < 3000
-    return (
-        len(reference.real.network) == len(reference.real.structure) == reference.protocol.real
-        and reference.train.shape[1] == reference.holdout.shape[1]
-    )
+    consistent = len(reference.real.network) == len(reference.real.structure) == reference.protocol.real
+    return consistent and reference.train.shape[1] == reference.holdout.shape[1]
 
 
 def pack(header, rest):
@@ -65,9 +63,8 @@ def pack(header, rest):
 @given(data=st.data())
 def test_invalid_reference_is_read_or_reported(folder, parts, data):
     about, header, rest = parts
-    assert is_read_or_reported(
-        folder, data.draw(spoil(about, VALUES | st.sampled_from([[1, 2, 3, 4], 19, 20, 24, 25]))), pack(header, rest)
-    )
+    changed = data.draw(spoil(about, VALUES | st.sampled_from([[1, 2, 3, 4], 19, 20, 24, 25])))
+    assert is_read_or_reported(folder, changed, pack(header, rest))
 
 
 @pytest.mark.parametrize("name", ["data", "filter", "split", "extractor", "weights_sha256", "resize", "structure"])
@@ -113,11 +110,3 @@ def test_damaged_reference_is_reported(tmp_path, name, damage):
         path.write_bytes({**damaged, "another's": (tmp_path / "other" / name).read_bytes()}[damage])
     with pytest.raises(FaceganError, match=r"^expected .*reference.*; found"):
         read_reference(tmp_path / "reference")
-
-
-def test_a_changed_digit_of_the_floor_is_rejected(tmp_path):
-    write_reference(tmp_path, make_reference(fd_corners=115.5))
-    path = tmp_path / "reference.json"
-    path.write_text(path.read_text().replace("115.5", "915.5"))
-    with pytest.raises(FaceganError, match="found other content"):
-        read_reference(tmp_path)

@@ -37,20 +37,15 @@ def merge(rows: list[dict[str, float]], images: int) -> list[dict[str, float]]:
     for row in rows:
         pending.append(row)
         if row["images_seen"] - (merged[-1]["images_seen"] if merged else 0) >= images:
-            merged.append(
-                {column: sum(one[column] for one in pending) / len(pending) for column in row} | {"images_seen": row["images_seen"]}
-            )
+            means = {column: sum(one[column] for one in pending) / len(pending) for column in row}
+            merged.append(means | {"images_seen": row["images_seen"]})
             pending = []
     return merged
 
 
 def first_verdict(rows: list[dict[str, float]], collapse_detector: CollapseDetector) -> tuple[float, str] | None:
     """Returns the images seen at the first report of the detector, and the report; None if there is none."""
-    for row in rows:
-        verdict = collapse_detector.observe(row)
-        if verdict:
-            return row["images_seen"], verdict
-    return None
+    return next(((row["images_seen"], verdict) for row in rows if (verdict := collapse_detector.observe(row))), None)
 
 
 @pytest.mark.parametrize("images_per_row", [0, 1_000, ROW_IMAGES])
@@ -59,23 +54,14 @@ def test_temporary_failure_is_not_reported(name, images_per_row):
     assert first_verdict(merge(read_rows(name), images_per_row), CollapseDetector(True, RECORDED_BATCH)) is None
 
 
-@pytest.mark.parametrize("name", ["taught_seed0", "discriminator_lr_20_times"])
-def test_temporary_failures_are_large_enough_to_matter(name):
-    margins = [row["real_logit"] - row["fake_logit"] for row in merge(read_rows(name), 1_000)]
-    assert max(margins) > 15
-    assert margins[-1] < 8
-
-
 @pytest.mark.parametrize("images_per_row", [0, 1_000, ROW_IMAGES])
 @pytest.mark.parametrize("name", COLLAPSED)
 def test_permanent_collapse_is_reported_in_time(name, images_per_row):
     rows = merge(read_rows(name), images_per_row)
     seen, verdict = first_verdict(rows, CollapseDetector(True, RECORDED_BATCH))
-    assert COLLAPSED[name] in verdict
-    assert "train." in verdict
-    longest_row = max(images_per_row, RECORDED_BATCH * 2)
+    assert COLLAPSED[name] in verdict and "train." in verdict
     patience = CollapseDetector(True, RECORDED_BATCH).patience_images
-    assert patience <= seen <= patience + MEAN_HALFLIFE_IMAGES + longest_row
+    assert patience <= seen <= patience + MEAN_HALFLIFE_IMAGES + max(images_per_row, RECORDED_BATCH * 2)
 
 
 def test_interrupted_sign_of_collapse_starts_over():
@@ -129,18 +115,12 @@ def test_generator_with_one_image_per_label_has_no_diversity():
 
 def test_collapsed_training_stops_and_continues_on_request(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(collapse, "LASTING_STEPS", 20)
-    monkeypatch.setattr(collapse, "LASTING_IMAGES", 640)
+    monkeypatch.setattr(collapse, "LASTING_IMAGES", 160)
     runs = SmallRuns(tmp_path, norm="batch")
-    hopeless = {"lr": 1e-6, "discriminator_lr_ratio": 1e4, "batch": 32, "images": 6_400, "progress_images": 6_400}
-    game = {
-        "objective": "non_saturating",
-        "penalty": "none",
-        "gamma": 0.0,
-        "penalty_stride": 1,
-        "fresh_batch": False,
-        "score_every_images": None,
-    }
-    with pytest.raises(FaceganError, match=r"^collapse: .* for 640 images.*train\.on_collapse: warn"):
+    hopeless = {"lr": 1e-6, "discriminator_lr_ratio": 1e4, "batch": 8, "images": 320, "progress_images": 320}
+    game = {"objective": "non_saturating", "penalty": "none", "gamma": 0.0, "penalty_stride": 1, "fresh_batch": False}
+    game["score_every_images"] = None
+    with pytest.raises(FaceganError, match=r"^collapse: .* for 160 images.*train\.on_collapse: warn"):
         runs.train(on_collapse="stop", **hopeless, **game)
     assert not (runs.folders.model / "generator.safetensors").exists()
     capsys.readouterr()

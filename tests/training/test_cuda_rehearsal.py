@@ -83,10 +83,7 @@ def test_stages_train_and_score(gpu, tmp_path, monkeypatch, capsys):
     run_stage(monkeypatch, "sample", "--params", tmp_path / "params.yaml", "--model", model, "--out", tmp_path / "faces", "--count", "2")
 
 
-@pytest.mark.parametrize(
-    ("capacity", "expected"),
-    [(30, 24), (5, 4), (3, None)],  # images whose step fits, of 48 in groups of 4
-)
+@pytest.mark.parametrize(("capacity", "expected"), [(30, 24), (5, 4), (3, None)])  # images whose step fits, of 48 in groups of 4
 def test_microbatches_fit_and_nothing_changes(gpu, monkeypatch, capacity, expected):
     per_image = MEMORY / RESERVE / (capacity + 0.5)
     trainer = make_small_trainer("celeba64_stylegan2", Hardware(CUDA, torch.float32), 48)

@@ -11,16 +11,14 @@ event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.ev
 
 def read_events(runs: SmallRuns):
     [run] = runs.runs()
-    events = event_accumulator.EventAccumulator(str(run / "tensorboard"), {"scalars": 0, "images": 0})
-    return events.Reload()
+    return event_accumulator.EventAccumulator(str(run / "tensorboard"), {"scalars": 0, "images": 0}).Reload()
 
 
 def read_steps(events, tag: str) -> list[int]:
     return [event.step for event in events.Scalars(tag)]
 
 
-def test_rows_scores_and_pictures_are_written(tmp_path):
-    runs = SmallRuns(tmp_path)
+def test_rows_scores_and_pictures_are_written(runs):
     runs.train()
     events = read_events(runs)
     rows = [line.split(",") for line in (runs.folders.metrics / "losses.csv").read_text().splitlines()]
@@ -32,8 +30,7 @@ def test_rows_scores_and_pictures_are_written(tmp_path):
     assert pictures[24] == (runs.folders.model / "progress/0000000024.png").read_bytes()
 
 
-def test_resumed_run_has_no_duplicates(tmp_path):
-    runs = SmallRuns(tmp_path)
+def test_resumed_run_has_no_duplicates(runs):
     assert runs.stop_at(24, checkpoint_seconds=1e9) == 128 + signal.SIGINT
     runs.train()
     steps = read_steps(read_events(runs), "loss_generator")

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from small_runs import SmallRuns
 
 from facegan.common.progress import Progress
 from facegan.common.shards import ShardWriter
@@ -19,9 +18,8 @@ def trainer(runs):
     return trainer
 
 
-def test_training_works_if_all_images_are_equal(tmp_path, capsys):
+def test_training_works_if_all_images_are_equal(runs, capsys):
     """Their standard deviation, to which that of generated images is compared, is zero."""
-    runs = SmallRuns(tmp_path)
     with ShardWriter(runs.folders.shards, 32) as writer:
         for _ in range(3):
             writer.add("train", np.full((3, 32, 32), 100, np.uint8))

@@ -1,25 +1,20 @@
-"""Steps of the Keras tutorial's recipe, as the project takes them, against a reference in float64 written from Keras' definitions.
+"""Steps of the Keras tutorial's recipe against a reference in float64, written from Keras' definitions.
 
-The reference knows nothing of facegan's losses, optimisers or sign conventions: its discriminator tells the probability of a
-fake, its cross-entropy clips probabilities, and its RMSprop is ten lines below. Networks are tiny, and without dropout, whose
-mask depends on the order of other draws.
+The reference's discriminator returns the probability of a fake, its cross-entropy clips probabilities, and its RMSprop is below. Networks
+are tiny and have no dropout, whose mask depends on the order of other draws.
 """
 
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 
-from facegan.common.shards import ShardWriter, open_split, read_index
-from facegan.models.parameters import Keras128Parameters
 from facegan.training.data import derive_seed
 from facegan.training.hardware import Hardware
 from facegan.training.schedules import KERAS_LR_DECAY
-from facegan.training.trainer import Trainer
-from presets import read_preset
+from presets import make_trainer
 
 BATCH, STEPS, RESOLUTION, WIDTH, LATENT_SIZE = 4, 6, 48, 4, 3
-LR, DECAY = 1e-4, KERAS_LR_DECAY
+LR = 1e-4
 
 
 class KerasRMSprop:
@@ -31,7 +26,7 @@ class KerasRMSprop:
         self.steps = 0
 
     def step(self, loss, clip):
-        lr = LR / (1 + DECAY * self.steps)
+        lr = LR / (1 + KERAS_LR_DECAY * self.steps)
         self.steps += 1
         gradients = torch.autograd.grad(loss, self.weights)
         with torch.no_grad():
@@ -73,33 +68,22 @@ def cross_entropy(labels, chances):
     return -(labels * chances.log() + (1 - labels) * (1 - chances).log()).mean()
 
 
-def make_trainer(tmp_path, clip):
-    random = np.random.default_rng(0)
-    with ShardWriter(tmp_path, RESOLUTION) as writer:
-        for _ in range(10):  # two and a half batches: the walk through the images wraps round
-            writer.add("train", random.integers(0, 256, (3, RESOLUTION, RESOLUTION), dtype=np.uint8))
-        writer.finish("none", "lanczos", "a test")
-    changes = {"clip_value": clip, "batch": BATCH, "images": BATCH * STEPS, "seed": 5}
-    parameters = read_preset("celeba128_keras_taught", train=changes).train
-    hardware = Hardware(torch.device("cpu"), torch.float32)
-    model = Keras128Parameters(width=WIDTH, latent_size=LATENT_SIZE, dropout=0.0)
-    trainer = Trainer(read_index(tmp_path), open_split(tmp_path, "train"), model, parameters, hardware)
+def make(images, clip):
+    train = {"clip_value": clip, "batch": BATCH, "images": BATCH * STEPS, "seed": 5}
+    model = {"width": WIDTH, "latent_size": LATENT_SIZE, "dropout": 0.0}
+    trainer = make_trainer("celeba128_keras_taught", Hardware(torch.device("cpu"), torch.float32), images, model=model, train=train)
     with torch.no_grad():
         for network, gain in ((trainer.generator, 1.5), (trainer.discriminator, 2.5)):
             for parameter in network.parameters():
-                parameter.mul_(gain)  # Glorot's weights make tiny networks whose gradients no clip would ever touch
+                parameter.mul_(gain)  # the gradients of Glorot's weights are too small to be clipped
     return trainer
 
 
-def images_of_step(step, images):
-    """Returns the step's images, in order, in [-1, 1]."""
-    return torch.stack([images[(step * BATCH + place) % len(images)] for place in range(BATCH)]).double() / 127.5 - 1
-
-
 @pytest.mark.parametrize("clip", [1.0, 0.01])
-def test_steps_are_keras_steps(tmp_path, clip):
-    trainer = make_trainer(tmp_path, clip)
-    images = torch.cat(trainer.batches.shards)
+def test_steps_are_keras_steps(clip):
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (10, 3, RESOLUTION, RESOLUTION), generator=random, dtype=torch.uint8)  # two and a half batches
+    trainer = make(images, clip)
     generator, discriminator = read_weights(trainer.generator), read_weights(trainer.discriminator)
     first = [weight.detach().clone() for weight in generator + discriminator]
     for_generator, for_discriminator = KerasRMSprop(generator), KerasRMSprop(discriminator)
@@ -110,9 +94,10 @@ def test_steps_are_keras_steps(tmp_path, clip):
         torch.manual_seed(derive_seed(seed, 0))
         noise = 0.05 * torch.rand(2 * BATCH).double()
 
+        real = images[torch.arange(step * BATCH, (step + 1) * BATCH) % len(images)].double() / 127.5 - 1  # in order
         fake = generate(generator, torch.randn(BATCH, LATENT_SIZE, generator=latents).double()).detach()
         labels = torch.cat([torch.ones(BATCH), torch.zeros(BATCH)]).double() + noise  # fake 1, real 0, mixed in one batch
-        chances = chance_of_fake(discriminator, torch.cat([fake, images_of_step(step, images)]))
+        chances = chance_of_fake(discriminator, torch.cat([fake, real]))
         slope = for_discriminator.step(cross_entropy(labels, chances), clip)
 
         fake = generate(generator, torch.randn(BATCH, LATENT_SIZE, generator=latents).double())

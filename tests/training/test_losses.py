@@ -1,11 +1,11 @@
-"""Objectives and penalties against values computed independently, and against what theory says their optima are."""
+"""Objectives and penalties against values computed independently."""
 
 import math
 
 import pytest
 import torch
 
-from facegan.training.losses import KERAS_LOGIT_LIMIT, OBJECTIVES, gradient_penalty, interpolate, squared_gradient_norms
+from facegan.training.losses import KERAS_LOGIT_LIMIT, OBJECTIVES, gradient_penalty, interpolate
 
 REAL, FAKE = [2.0, -0.5, 0.25], [-1.0, 0.75, 3.0]
 
@@ -61,67 +61,6 @@ def test_noisy_labels_stop_where_keras_clips():
     assert sigmoid(-KERAS_LOGIT_LIMIT) == pytest.approx(1e-7, rel=1e-6)
 
 
-# Two distributions over three places, as eight draws each
-P, Q = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2]), torch.tensor([0, 1, 1, 1, 2, 2, 2, 2])
-DENSITIES = [(4 / 8, 1 / 8), (3 / 8, 3 / 8), (1 / 8, 4 / 8)]
-
-
-def best_discriminator(name, real=P, fake=Q, start=0.0, steps=3000, lr=0.5):
-    """Returns the logits of the three places that gradient descent finds, and the loss there."""
-    logits = torch.full((3,), start, dtype=torch.float64, requires_grad=True)
-    for _ in range(steps):
-        loss = OBJECTIVES[name].discriminator(logits[real], logits[fake])
-        (gradient,) = torch.autograd.grad(loss, logits)
-        logits = (logits - lr * gradient).detach().requires_grad_()
-    return logits.detach(), loss.item()
-
-
-@pytest.mark.parametrize("name", ["minimax", "non_saturating"])
-def test_best_discriminator_is_the_ratio_of_densities(name):
-    logits, loss = best_discriminator(name)
-    assert torch.sigmoid(logits).tolist() == pytest.approx([p / (p + q) for p, q in DENSITIES], abs=1e-6)
-    divergence = sum(p / 2 * math.log(2 * p / (p + q)) + q / 2 * math.log(2 * q / (p + q)) for p, q in DENSITIES)  # Jensen-Shannon
-    assert -loss == pytest.approx(-math.log(4) + 2 * divergence, abs=1e-9)
-
-
-def test_minimax_optimum_is_minus_log_4():
-    logits, loss = best_discriminator("minimax", fake=P, start=1.0)  # the generator has learned the data
-    assert torch.sigmoid(logits).tolist() == pytest.approx([0.5] * 3, abs=1e-6)
-    assert -loss == pytest.approx(-math.log(4), abs=1e-9)
-
-
-def test_minimax_generator_learns_nothing_from_a_sure_discriminator_where_the_other_does():
-    gradients = {}
-    for name in ("minimax", "non_saturating"):
-        logits = torch.tensor([-12.0], requires_grad=True)
-        OBJECTIVES[name].generator(logits, logits).backward()
-        gradients[name] = abs(logits.grad.item())
-    assert gradients["minimax"] < 1e-5
-    assert gradients["non_saturating"] > 0.99
-
-
-def test_hinge_optimum():
-    signs = torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64)
-    best = sum(2 * min(p, q) for p, q in DENSITIES)
-    assert OBJECTIVES["hinge"].discriminator(signs[P], signs[Q]).item() == pytest.approx(best)
-    assert best_discriminator("hinge", lr=0.01)[1] == pytest.approx(best, abs=0.02)
-    assert OBJECTIVES["hinge"].discriminator(signs[P], signs[P]).item() == pytest.approx(2)
-
-
-def test_wasserstein_is_the_earth_movers_distance():
-    real = torch.tensor([0.0, 1.0, 5.0], dtype=torch.float64)
-    fake = real + 2.5
-    slope_one = -real, -fake  # the best function with a slope of at most 1
-    assert -OBJECTIVES["wasserstein"].discriminator(*slope_one).item() == pytest.approx(2.5)
-
-
-def test_relativistic_optimum_is_log_2():
-    logits, loss = best_discriminator("relativistic", fake=P, start=0.7)
-    assert loss == pytest.approx(math.log(2), abs=1e-9)
-    assert logits.max() - logits.min() < 1e-6
-    assert OBJECTIVES["relativistic"].paired
-
-
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_losses_stay_finite_at_extreme_logits(name):
     assert all(torch.isfinite(loss) for loss in compute(name, real=[-1e4, 1e4], fake=[1e4, -1e4]))
@@ -129,24 +68,6 @@ def test_losses_stay_finite_at_extreme_logits(name):
 
 def quadratic(factor):
     return lambda images: (factor * images.square()).sum((1, 2, 3)) / 2  # its gradient is factor · image
-
-
-def test_penalty_is_the_squared_gradient_norm_and_differentiable():
-    images = torch.randn(4, 3, 2, 2, dtype=torch.float64)
-    factor = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
-    penalty = gradient_penalty(quadratic(factor), images)
-    squared_norms = images.square().sum((1, 2, 3))
-    assert torch.allclose(penalty, 9 * squared_norms)
-    (gradient,) = torch.autograd.grad(penalty.sum(), factor)
-    assert gradient.item() == pytest.approx(6 * squared_norms.sum().item())  # d(factor²)/d(factor) = 2 · factor
-    leaves = images.clone().requires_grad_()
-    assert torch.equal(squared_gradient_norms(quadratic(factor)(leaves), leaves), penalty)
-
-
-def test_penalty_around_one():
-    images = torch.randn(4, 3, 2, 2, dtype=torch.float64)
-    norms = images.flatten(1).norm(dim=1)
-    assert torch.allclose(gradient_penalty(quadratic(2.0), images, center=1), (2 * norms - 1).square())
 
 
 def test_penalty_around_one_has_a_finite_gradient_on_a_flat_function():

@@ -1,4 +1,4 @@
-"""What is to be computed in float32 is, whatever autocast and cuDNN would rather do; on a GPU as on a CPU."""
+"""What must be computed in float32 is, whatever autocast and cuDNN choose; on a GPU as on a CPU."""
 
 import pytest
 import torch
@@ -36,12 +36,8 @@ class Products(TorchDispatchMode):
 def move_to_fake_cuda(network):
     """Puts a network's parameters and buffers on a CUDA device that is not there; ``nn.Module.to`` cannot with fake tensors."""
     for module in network.modules():
-        for name, value in list(module._parameters.items()):
-            if value is not None:
-                module._parameters[name] = nn.Parameter(value.detach().to("cuda"))
-        for name, value in list(module._buffers.items()):
-            if value is not None:
-                module._buffers[name] = value.to("cuda")
+        module._parameters |= {name: nn.Parameter(value.detach().to("cuda")) for name, value in module.named_parameters(recurse=False)}
+        module._buffers |= {name: value.to("cuda") for name, value in module.named_buffers(recurse=False)}
 
 
 @pytest.mark.parametrize("preset", ["celeba64_dcgan", "celeba28_tutorial", "celeba64_r3gan", "celeba64_stylegan2", "celeba128_keras"])
@@ -72,12 +68,9 @@ def test_a_penalty_keeps_float32_what_the_network_computed_in_it():
     trainer = make_small_trainer("celeba64_r3gan", choose_hardware("cpu", "bf16"), 4)
     with Products() as products:
         trainer.train_step()
-    linear = {dtype for name, _, dtype in products.seen if name in ("mm", "addmm")}  # the first and the last layer: in float32
-    assert linear == {torch.float32}
-    smallest = {dtype for name, shape, dtype in products.seen if name.startswith("convolution") and shape[2:] == (4, 4)}
-    assert smallest == {torch.float32}
-    largest = {dtype for name, shape, dtype in products.seen if name.startswith("convolution") and shape[2:] == (32, 32)}
-    assert largest == {torch.bfloat16}
+    assert {dtype for name, _, dtype in products.seen if name in ("mm", "addmm")} == {torch.float32}  # the first and the last layer
+    for size, expected in ((4, torch.float32), (32, torch.bfloat16)):
+        assert {dtype for name, shape, dtype in products.seen if "convolution" in name and shape[2:] == (size, size)} == {expected}
 
 
 class Probe(nn.Module):
@@ -96,8 +89,7 @@ class Probe(nn.Module):
 
 
 def read_flags():
-    cudnn = torch.backends.cudnn
-    return {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic, "allow_tf32": cudnn.allow_tf32}
+    return {name: getattr(torch.backends.cudnn, name) for name in ("enabled", "benchmark", "deterministic", "allow_tf32")}
 
 
 def test_pictures_are_made_reproducibly_and_their_taker_keeps_his_settings(monkeypatch):
@@ -106,9 +98,8 @@ def test_pictures_are_made_reproducibly_and_their_taker_keeps_his_settings(monke
     from facegan.scoring.evaluate import generate as generate_scored
     from facegan.scoring.parameters import EvaluateParameters
 
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    for name, value in {"allow_tf32": True, "benchmark": True, "deterministic": False}.items():
+        monkeypatch.setattr(torch.backends.cudnn, name, value)
     theirs, probe = read_flags(), Probe()
     scored = EvaluateParameters(extractor="efficientnet_lite0", weights=None, images=20, memorisation_images=20, seed=0)
     for images in (generate(probe, torch.zeros(40, 4), "faces"), generate_scored(probe, scored, torch.device("cpu"))):
@@ -155,7 +146,5 @@ def test_an_apple_gpu_is_taken_where_there_is_one(monkeypatch):
 def test_float32_is_float32_in_training():
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     choose_hardware("cpu", "fp32")
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
-    assert torch.backends.cudnn.deterministic
-    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.deterministic and torch.are_deterministic_algorithms_enabled()

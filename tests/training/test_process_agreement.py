@@ -1,10 +1,9 @@
 """Processes that would not train the same are refused before the first step, and nothing is stored."""
 
 import dataclasses
-import socket
 
 import pytest
-from projects import change_params, complete, copy_project, make_shards, start_stage
+from projects import change_params, copy_project, make_shards, run_ranks
 
 from facegan.common.errors import FaceganError
 from facegan.training.agreement import Member, check_agreement
@@ -24,25 +23,8 @@ def machines(tmp_path):
 
 
 def train(projects):
-    """Trains in one process per project, as two agents of torchrun do; returns the finished processes by rank."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    place = {"WORLD_SIZE": str(len(projects)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "LOCAL_RANK": "0"}
-    processes = [start_stage(project, "train", **place, RANK=str(rank)) for rank, project in enumerate(projects)]
-    return [complete(process) for process in processes]
-
-
-def change_learning_rate(project):
-    change_params(project, lr=2e-3)
-
-
-def change_shards(project):
-    make_shards(project, seed=1)
-
-
-def remove_shards(project):
-    (project / "data/shards/index.json").unlink()
+    """Trains in one process per project; returns the finished processes by rank."""
+    return run_ranks([project / "stages/train.py" for project in projects], "--checkpoint-seconds", "0")
 
 
 def change_code(project):
@@ -53,10 +35,10 @@ def change_code(project):
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (change_learning_rate, "train.lr: "),
-        (change_shards, "data: "),
+        (lambda project: change_params(project, lr=2e-3), "train.lr: "),
+        (lambda project: make_shards(project, seed=1), "data: "),
         (change_code, "code: "),
-        (remove_shards, "expected shards"),
+        (lambda project: (project / "data/shards/index.json").unlink(), "expected shards"),
     ],
 )
 def test_machines_that_disagree_are_refused(machines, change, found):

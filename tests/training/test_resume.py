@@ -82,9 +82,8 @@ def test_signal_saves_a_checkpoint_and_explains_how_to_resume(project, uninterru
 
 def test_training_stops_if_dvc_is_killed(project, uninterrupted):
     script = "import subprocess, sys; subprocess.Popen([sys.executable, 'stages/train.py']).wait()"
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=project, env=environment(DVC_STAGE="train"), stdout=subprocess.PIPE, text=True
-    )
+    output = {"stdout": subprocess.PIPE, "text": True}
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=project, env=environment(DVC_STAGE="train"), **output)
     wait_for(lambda: count_pictures(project) > 2, parent)
     parent.kill()
     out, _ = parent.communicate(timeout=60)  # returns when the orphan has closed its output too

@@ -11,21 +11,18 @@ from test_resume import hash_outcome
 from presets import PRESETS, SIZES, VARIANTS, make_small_model
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="requires a CUDA GPU"))]
-SMALL = {"batch": 16, "progress_images": 64, "on_collapse": "warn"}
-IMAGES = {"cpu": 128, "cuda": 8_000}  # on a GPU, training must not end before it is killed
+SMALL = {"batch": 8, "progress_images": 16, "on_collapse": "warn"}
+IMAGES = {"cpu": 64, "cuda": 8_000}  # on a GPU, training must not end before it is killed
 
 
 def copy_preset(folder, name, device, labelled):
     """Returns a copy of the project with the preset at a small size, and with shards."""
     resolution = SIZES[PRESETS[name]["model"]["name"]][1]
-    train = SMALL | {
-        "images": IMAGES[device],
-        "device": device,
-        "schedule_images": 112 if PRESETS[name]["train"]["schedule_images"] else None,
-    }
+    schedule_images = 56 if PRESETS[name]["train"]["schedule_images"] else None
+    train = SMALL | {"images": IMAGES[device], "device": device, "schedule_images": schedule_images}
     if PRESETS[name]["train"]["augment_strength"] == "adaptive":
         train["lr"] = 2.5e-3  # the discriminator soon overfits, so that the strength changes
-    project = copy_project(folder, make_small_model(name, 96), name, **train)  # grows after the kill
+    project = copy_project(folder, make_small_model(name, 48), name, **train)  # grows after the kill
     change_params(project, "preprocess", resolution=resolution)
     make_shards(project, resolution=resolution, labelled=labelled)
     return project
@@ -39,7 +36,7 @@ def test_killed_run_ends_with_the_same_bytes(name, labelled, device, tmp_path):
     assert result.returncode == 0, result.stderr
 
     process = start_stage(killed, "train")
-    wait_for(lambda: any((killed / ".checkpoints").glob("*/progress/0000000064.png")), process)
+    wait_for(lambda: any((killed / ".checkpoints").glob("*/progress/0000000016.png")), process)
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL, "training ended before it was killed"

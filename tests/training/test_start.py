@@ -56,14 +56,13 @@ def test_other_architecture_is_reported_with_the_value_that_fits(runs, earlier):
 
 @pytest.mark.parametrize("missing", ["generator.safetensors", "discriminator.safetensors"])
 def test_missing_file_is_reported(runs, earlier, tmp_path, missing):
-    shutil.copytree(earlier, tmp_path / "part")
-    (tmp_path / "part" / missing).unlink()
+    folder = shutil.copytree(earlier, tmp_path / "part", ignore=shutil.ignore_patterns(missing))
     with pytest.raises(FaceganError, match=rf"train.start_from: expected the model folder of an earlier run.*; found no .*{missing}"):
-        runs.prepare(start_from=str(tmp_path / "part"))
+        runs.prepare(start_from=str(folder))
 
 
 def test_generator_instead_of_the_discriminator_is_reported(runs, earlier, tmp_path):
-    shutil.copytree(earlier, tmp_path / "mixed")
-    shutil.copy(earlier / "generator.safetensors", tmp_path / "mixed" / "discriminator.safetensors")
+    folder = shutil.copytree(earlier, tmp_path / "mixed")
+    shutil.copy(earlier / "generator.safetensors", folder / "discriminator.safetensors")
     with pytest.raises(FaceganError, match="expected the weights of a dcgan"):
-        runs.prepare(start_from=str(tmp_path / "mixed"))
+        runs.prepare(start_from=str(folder))
