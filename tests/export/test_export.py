@@ -149,7 +149,7 @@ def test_the_pages_sliders_and_buttons_work(browser, tmp_path):
         saving.value.save_as(tmp_path / "saved.png")
         assert Image.open(tmp_path / "saved.png").size == (512, 512)
         mark = read_xmp((tmp_path / "saved.png").read_bytes())
-        assert mark["DigitalSourceType"].endswith("/trainedAlgorithmicMedia") and re.fullmatch(r"page-\d+", mark["faces"])
+        assert mark["DigitalSourceType"].endswith("/trainedAlgorithmicMedia") and mark["faces"].startswith("page-43+glasses=")
         assert mark["generator"] == load_generator(tmp_path / "generator.safetensors")[1].sha256
     with visit(
         browser, "file:", f"{tmp_path / 'page.html'}#42", width=390, height=844, offline=True
