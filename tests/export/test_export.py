@@ -3,7 +3,6 @@
 import ast
 import importlib.util
 import os
-import re
 import shutil
 import subprocess
 import sys
