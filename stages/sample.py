@@ -5,7 +5,7 @@ python stages/sample.py --model any.safetensors --out faces      # any generator
 python stages/sample.py --face 12 40 --seed 3                    # faces 12 and 40 of seed 3, to faces/
 python stages/sample.py --between 12 40 --seed 3                 # one turns into the other and back, to faces/
 python stages/sample.py --verify face.png                        # whether a picture shows faces of a generator, and which
-python stages/sample.py --label glasses=dark --out glasses        # faces with a label, of a generator that was trained with labels
+python stages/sample.py --label glasses=dark --out glasses       # faces with a label, of a generator that was trained with labels
 python stages/sample.py --between 12 12 --label hair=black --to-label hair=red   # one face, from one label to the other
 """
 
@@ -92,7 +92,7 @@ def sample(arguments: argparse.Namespace) -> None:
             draw_progress(model / "progress", out, card.mark)
             pictures["progress"] = out / "progress.gif"
     write_report(out, card, parameters.as_plain(), pictures, sources)
-    print(f"{out}: report.html shows everything; {parameters.count} faces in faces/")
+    print(f"{out}: report.html shows everything; {parameters.count} faces in {out / 'faces'}")
 
 
 def find_model(path: Path) -> Path:

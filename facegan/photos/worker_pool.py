@@ -103,7 +103,7 @@ class DaskWorkers(Workers):
             self.client = distributed.Client(self.address)
         except (ImportError, OSError, ValueError) as error:
             problem = f"expected a Dask scheduler at {self.address}; found {type(error).__name__}: {error}"
-            raise FaceganError(f"{problem}; check the address, and run pip install -r requirements/cluster.txt") from None
+            raise FaceganError(f"{problem}; check the address, and run pip install -r requirements/optional.txt") from None
         self.failures = (distributed.KilledWorker, CancelledError)
         self.pool, self.count = self.client.get_executor(pure=False), sum(self.client.nthreads().values())
         if not self.count:

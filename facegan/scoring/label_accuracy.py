@@ -30,7 +30,7 @@ from facegan.scoring.scores import Features
 LABEL_ACCURACY = "label_accuracy"
 MOST_IMAGES = 10_000  # to fit a classifier: more takes minutes
 INVERSE_PENALTY = 0.01  # C; of 0.0001 to 1 the best for 2,000 avatars, and within 0.02 of the best for 4,000 CelebA faces
-METHOD = f"logistic regression, C = {INVERSE_PENALTY}, on both spaces, aligned; balanced accuracy"
+METHOD = f"logistic regression, C = {INVERSE_PENALTY}, on both spaces, generated images aligned; balanced accuracy"
 
 
 def measure_label_accuracy(
@@ -92,28 +92,37 @@ def join(features: Features) -> np.ndarray:
 
 
 def classify(features: Sequence[np.ndarray], values: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Returns whether the value of each image of the second and later sets is recognised, by a classifier that is fitted on the first one.
+    """Returns whether the value of each generated and of each held-out image is recognised, by a classifier fitted on training images.
 
     Args:
-        features: of each set of images, (N, D).
-        values: the position of each image's value (N,).
+        features: of training, generated and held-out images, (N, D) each.
+        values: the position of each image's value, (N,) each.
     """
     from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    shares = [np.bincount(part.astype(int), minlength=MOST_VALUES) / max(1, len(part)) for part in values]
-    standard = StandardScaler().fit(features[0])
+    train, generated, held_out = features
     classifier = LogisticRegression(C=INVERSE_PENALTY, class_weight="balanced", max_iter=1000)
-    classifier.fit(standard.transform(features[0]), values[0])
-    results = []
-    for part, expected, share in zip(features[1:], values[1:], shares[1:], strict=True):
-        if not len(part):
-            results.append(np.zeros(0, bool))
-            continue
-        target = StandardScaler().fit(features[0], sample_weight=(share / shares[0].clip(1e-12))[values[0]])
-        aligned = target.inverse_transform(StandardScaler().fit_transform(part))
-        results.append(classifier.predict(standard.transform(aligned)) == expected)
-    return results
+    fitted = make_pipeline(StandardScaler(), classifier).fit(train, values[0])
+    parts = zip((align(generated, values[1], train, values[0]), held_out), values[1:], strict=True)
+    return [fitted.predict(part) == expected if len(part) else np.zeros(0, bool) for part, expected in parts]
+
+
+def align(generated: np.ndarray, values: np.ndarray, train: np.ndarray, train_values: np.ndarray) -> np.ndarray:
+    """Returns the features (N, D) of generated images with the mean and standard deviation that training images have.
+
+    Training images are weighted to have the same mixture of values: only its counts are used, since a mean over the images of one value
+    would contain what is to be recognised.
+    """
+    from sklearn.preprocessing import StandardScaler
+
+    share, train_share = (np.bincount(part, minlength=MOST_VALUES) / len(part) for part in (values, train_values))
+    weights = (share / train_share.clip(1e-12))[train_values]
+    if not weights.any():  # no training image has any of these values
+        return generated
+    target = StandardScaler().fit(train, sample_weight=weights)
+    return target.inverse_transform(StandardScaler().fit_transform(generated))
 
 
 def average(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

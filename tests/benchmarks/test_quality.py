@@ -50,7 +50,7 @@ def test_a_setting_for_one_preset_leaves_the_others_alone_whatever_the_order(rea
 @pytest.mark.parametrize(
     "setting", ["width=3", "train.lr", "celeba64_r3gan:preprocess.crop=none", "tain.lr=1", "celeba64_r3gan:train.images=9"]
 )
-def test_a_setting_that_cannot_be_read_is_told(read, setting, capsys):
+def test_unreadable_settings_are_rejected(read, setting, capsys):
     with pytest.raises(SystemExit):
         read("-S", setting)
     assert "expected" in capsys.readouterr().err

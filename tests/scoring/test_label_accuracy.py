@@ -10,7 +10,7 @@ from facegan.common.pictures import from_bytes
 from facegan.models.latents import seeded_latents
 from facegan.models.network import GeneratorNetwork
 from facegan.scoring.evaluate import describe, evaluate, generate, summarise
-from facegan.scoring.label_accuracy import measure_label_accuracy
+from facegan.scoring.label_accuracy import classify, measure_label_accuracy
 from facegan.scoring.scores import extract_features
 
 SIZE = 32
@@ -105,6 +105,14 @@ def test_known_share_of_wrong_labels_and_its_interval(real):
     expected = 1.96 * np.sqrt(2 * 0.75 * 0.25 / 120) / 2  # of the mean over two columns, of which one has no errors
     assert labels["margin"] == pytest.approx(expected, rel=0.15)
     assert max(part["kd_efficientnet_lite0"] for part in hat["values"].values()) > 0.003
+
+
+def test_values_that_no_training_image_has_are_not_recognised():
+    random = np.random.default_rng(0)
+    features = [random.normal(size=(count, 3)) for count in (40, 20, 5)]
+    values = [np.arange(40) % 2, np.full(20, 2), np.arange(5) % 2]
+    hits, _ = classify(features, values)
+    assert not hits.any()
 
 
 def test_only_columns_of_the_real_images_are_measured(real):
