@@ -51,7 +51,7 @@ def show_figure(title: str, curves: Mapping[str, Curve]) -> gr.LinePlot:
     values = [y for _, y in finite]
     limits: list[float | None] | None = None
     if max(values) - min(values) > PEAK * (high - low) > 0:
-        limits, title = [low, high], f"{title} (the start exceeds the axis)"
+        limits, title = [low, high], f"{title} (start cut off)"
     return gr.LinePlot(pd.DataFrame(points, columns=[IMAGES, "value", "curve"]), title=title, y_lim=limits, visible=True)
 
 

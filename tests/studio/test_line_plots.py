@@ -15,7 +15,7 @@ CALM = [1 + 0.001 * number for number in IMAGES]
 def test_a_peak_at_the_start_is_cut_off_and_the_title_states_it():
     plot = show_figure("Losses", {"generator": (IMAGES, [5000.0, *CALM[1:]])})
     assert plot.y_lim == [CALM[2], CALM[-1]]
-    assert plot.title == "Losses (the start exceeds the axis)"
+    assert plot.title == "Losses (start cut off)"
     assert show_figure("Losses", {"generator": (IMAGES, CALM)}).y_lim is None
 
 

@@ -21,7 +21,7 @@ ONE_RUN = "To compare, train a second run, such as <code>dvc exp run -S train.lr
 CURVES = {
     "Generator loss": ("loss_generator", "loss"),
     "Discriminator loss": ("loss_discriminator", "loss"),
-    "Diversity (1: as varied as the real images)": ("diversity", "diversity"),
+    "Diversity (real images: 1)": ("diversity", "diversity"),
     "Mean logit of real images": ("real_logit", "logit"),
 }
 
@@ -101,12 +101,14 @@ def draw(page: Page, run: Run, seed: int) -> Grid:
 def show_table(runs: Sequence[Run]) -> str:
     """Returns the table of the runs, and what its scores mean. The parameters are compared with the last run that has some."""
     base = next((run for run in reversed(runs) if run.parameters), None)
-    scores = list(dict.fromkeys(name for run in runs for name in run.scores if find_kind(name)))
+    ends = ("_floor", "_untrained")  # of the scale, the same in most runs; the report has them
+    scores = list(dict.fromkeys(name for run in runs for name in run.scores if find_kind(name) and not name.endswith(ends)))
     protocols = {run.protocol for run in runs if run.scores}
-    head = ["Run", "What changed", *(f"{name}<br><small>{describe_score(name)}</small>" for name in scores)]
+    head = ["Run", *(f"{name}<br><small>{describe_score(name)}</small>" for name in scores)]
     rows = []
     for run in runs:
-        cells = [f"{html.escape(run.name)}<br><small>{html.escape(f'{run.title} {run.date}')}</small>", list_changes(run, base)]
+        facts = [f"{run.title} {run.date}", *([f"protocol {run.protocol or 'unknown'}"] if run.scores else [])]
+        cells = ["<br>".join([html.escape(run.name), *(f"<small>{html.escape(fact)}</small>" for fact in facts)])]
         for name in scores:
             rivals = [other.scores[name] for other in runs if name in other.scores and other.protocol == run.protocol]
             cells.append(show_score(run, name, rivals))
@@ -122,7 +124,9 @@ def show_table(runs: Sequence[Run]) -> str:
         notice("The runs were scored under different protocols; compare only scores with the same protocol.") if len(protocols) > 1 else ""
     )
     margins = hint("±: images from another seed fall within this range in 95 of 100 cases.") if any(run.margins for run in runs) else ""
-    return mixed + table + margins + explained
+    changes = "".join(f"<li><b>{html.escape(run.name)}</b>: {changed}</li>" for run in runs if (changed := list_changes(run, base)))
+    listed = f"<h2>What changed</h2><ul>{changes}</ul>" if changes else ""
+    return mixed + table + margins + explained + listed
 
 
 def describe_score(name: str) -> str:
@@ -138,8 +142,7 @@ def show_score(run: Run, name: str, rivals: list[float]) -> str:
     value, kind = run.scores[name], find_kind(name)
     shown = f"{value:.4g}" + (f" ± {run.margins[name]:.2g}" if name in run.margins else "")
     best = (max if kind and kind.better == "higher" else min)(rivals)
-    protocol = f"<br><small>protocol {html.escape(run.protocol or 'unknown')}</small>"
-    return (f"<b>{shown}</b>" if value == best and len(set(rivals)) > 1 else shown) + protocol
+    return f"<b>{shown}</b>" if value == best and len(set(rivals)) > 1 else shown
 
 
 def list_changes(run: Run, base: Run | None) -> str:
@@ -150,4 +153,4 @@ def list_changes(run: Run, base: Run | None) -> str:
         return "the others are compared with this run"
     names = [name for name in {**base.parameters, **run.parameters} if run.parameters.get(name) != base.parameters.get(name)]
     changes = [f"{name}: {run.parameters.get(name, 'none')} (was {base.parameters.get(name, 'none')})" for name in names]
-    return "<br>".join(map(html.escape, changes)) or "nothing"
+    return html.escape("; ".join(changes)) or "nothing"

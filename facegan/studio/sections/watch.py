@@ -22,7 +22,7 @@ NOTHING = "There are no training runs yet. Start one with: dvc repro, or: make d
 CURVES = {
     "Losses": {"loss_generator": "generator", "loss_discriminator": "discriminator"},
     "Mean logits": {"real_logit": "real images", "fake_logit": "generated images"},
-    "Diversity (1: as varied as the real images)": {"diversity": "diversity"},
+    "Diversity (real images: 1)": {"diversity": "diversity"},
 }
 QUICK_SCORE = "Quick score"
 
@@ -31,7 +31,7 @@ def build(page: Page) -> None:
     """Lays out the section."""
     with gr.Row(elem_classes="controls"):
         selected = gr.Dropdown([], label="Training", interactive=True)
-        use = gr.Button("Draw with its newest checkpoint", min_width=290, scale=0)
+        use = gr.Button("Draw with its newest checkpoint", min_width=320, scale=0)
     facts = text(elem_id="facts")
     film = text(elem_id="film", elem_classes="film-holder")
     position = gr.Slider(0, 1, 0, step=1, label="Picture to compare with the newest", visible="hidden")
