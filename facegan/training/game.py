@@ -160,7 +160,7 @@ def judge(
 def split_outputs(outputs: Tensor) -> Judged:
     """Returns the outputs of a discriminator, (B,) or (B, 1 + values), as verdicts in float32."""
     outputs = outputs.float()
-    return Judged(outputs, outputs.new_zeros(len(outputs), 0)) if outputs.ndim == 1 else Judged(outputs[:, 0], outputs[:, 1:])
+    return Judged(outputs, outputs[:, None][:, 1:]) if outputs.ndim == 1 else Judged(outputs[:, 0], outputs[:, 1:])
 
 
 def take_strided(stride: int, values: Tensor, first: range) -> Tensor:
