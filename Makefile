@@ -33,16 +33,16 @@ faces: .venv/installed
 	$(ACTIVATE) && python stages/sample.py --model pretrained/avatars.safetensors --seed $(SEED) --count $(COUNT) --out faces
 
 # Opens a page to watch trainings and explore generators: make studio PORT=8000
-studio: .venv-studio/installed
-	.venv-studio/bin/python -m facegan.studio --port $(PORT)
+studio: .venv/installed-studio
+	$(ACTIVATE) && python -m facegan.studio --port $(PORT)
 
 # Opens TensorBoard on the event files of running and earlier trainings, which are written where it was installed: make tensorboard PORT=6006
 tensorboard: .venv/installed-dev
 	$(ACTIVATE) && tensorboard --logdir .checkpoints --port $(PORT)
 
 # Exports the generator in data/model as a folder to publish: ONNX, a standalone page, a model card
-export: .venv-studio/installed
-	.venv-studio/bin/python stages/export.py
+export: .venv/installed-studio
+	$(ACTIVATE) && python stages/export.py
 
 # Builds the documentation, which works offline: site/index.html
 docs: .venv/installed-docs
@@ -57,8 +57,8 @@ test: .venv/installed-dev
 	$(ACTIVATE) && OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
 
 # Tests the studio and the exports in a browser: needs Chromium (Debian: apt-get install chromium)
-test-studio: .venv-studio/installed-tests
-	OMP_NUM_THREADS=1 .venv-studio/bin/python -m pytest tests/studio tests/export
+test-studio: .venv/installed-dev
+	$(ACTIVATE) && OMP_NUM_THREADS=1 pytest -n auto --dist loadfile -m "slow or not slow" tests/studio tests/export
 
 lint: .venv/installed-dev
 	$(ACTIVATE) && ruff format --check && ruff check && mypy
@@ -69,17 +69,6 @@ lint: .venv/installed-dev
 	$(INSTALL) -r requirements.txt -c constraints.txt
 	touch $@
 
-.venv/installed-%: requirements-%.txt requirements/%.txt requirements/optional.txt .venv/installed
+.venv/installed-%: requirements-%.txt $(wildcard requirements/*.txt) .venv/installed
 	$(INSTALL) -r $< -c constraints.txt
-	touch $@
-
-# A separate environment, because the studio's packages need older versions of others (Pillow below 13).
-.venv-studio/installed: requirements-studio.txt requirements/studio.txt requirements.txt
-	@$(CHECK_PYTHON)
-	$(PYTHON) -m venv --clear .venv-studio
-	$(INSTALL) -r requirements-studio.txt
-	touch $@
-
-.venv-studio/installed-tests: .venv-studio/installed
-	$(INSTALL) pytest playwright
 	touch $@

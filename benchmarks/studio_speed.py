@@ -1,6 +1,6 @@
 """Measures how fast the studio draws a wall of 64 faces, and how fast and how precisely Find me finds generated faces again.
 
-    OMP_NUM_THREADS=1 .venv-studio/bin/python benchmarks/studio_speed.py
+    OMP_NUM_THREADS=1 python benchmarks/studio_speed.py
 
 Times are processor times, which depend little on the load of the machine.
 """

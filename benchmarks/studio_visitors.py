@@ -1,6 +1,6 @@
 """Measures the studio with many concurrent visitors, who open the page and repeatedly request new faces as the page's script does.
 
-    .venv-studio/bin/python benchmarks/studio_visitors.py --visitors 50 --seconds 120
+    python benchmarks/studio_visitors.py --visitors 50 --seconds 120
 
 Prints the number of answers, errors, the response times, and the server's memory before, during and after the test.
 """

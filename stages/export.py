@@ -3,8 +3,7 @@
     python stages/export.py                                          # data/model's generator, to data/export
     python stages/export.py --model any.safetensors --out any        # any generator
 
-The folder is ready for the Hugging Face hub. Exporting needs the packages in requirements-studio.txt, which "make studio" installs in
-.venv-studio; run it with .venv-studio/bin/python.
+The folder is ready for the Hugging Face hub. Exporting needs the packages in requirements-studio.txt, which "make export" installs.
 """
 
 import argparse

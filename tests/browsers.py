@@ -15,7 +15,7 @@ import pytest
 from projects import ROOT, environment
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-HOW = "run: make test-studio, or pip install -r requirements-studio.txt pytest playwright in a separate environment"
+HOW = "run: make test-studio, or pip install -r requirements-dev.txt -c constraints.txt"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]  # no requests of the browser's own
 
 

@@ -51,6 +51,7 @@ LARGE = (
     '<button type="button">Close</button></p></dialog>'
 )
 NAME_UPLOAD = "() => document.querySelector('.upload-container')?.removeAttribute('aria-label')"  # its text is its name
+MOVE_UPLOAD = "async_move_resource_to_block_cache"  # the method by which Gradio stores an uploaded file
 
 
 def build_page(studio: Studio) -> gr.Blocks:
@@ -87,7 +88,7 @@ def build_page(studio: Studio) -> gr.Blocks:
 
 def reject_addresses(block: Block) -> None:
     """Makes a component accept uploaded files only. Otherwise Gradio would download from any address that a visitor sends."""
-    move: Callable[[object], Awaitable[object]] | None = getattr(block, "async_move_resource_to_block_cache", None)
+    move: Callable[[object], Awaitable[object]] | None = getattr(block, MOVE_UPLOAD, None)
     if move is None:
         return
 
@@ -96,7 +97,7 @@ def reject_addresses(block: Block) -> None:
             raise gr.Error("expected an uploaded photo; found an address; choose a file", print_exception=False)
         return await move(path)
 
-    block.async_move_resource_to_block_cache = move_uploaded
+    setattr(block, MOVE_UPLOAD, move_uploaded)
 
 
 def describe(studio: Studio, name: str) -> str:

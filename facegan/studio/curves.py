@@ -49,7 +49,7 @@ def show_figure(title: str, curves: Mapping[str, Curve]) -> gr.LinePlot:
     settled = [y for x, y in finite if x >= first + START * (last - first)]
     low, high = min(settled), max(settled)
     values = [y for _, y in finite]
-    limits: list[float | None] | None = None
+    limits: list[float | None] = [None, None]
     if max(values) - min(values) > PEAK * (high - low) > 0:
         limits, title = [low, high], f"{title} (start cut off)"
     return gr.LinePlot(pd.DataFrame(points, columns=[IMAGES, "value", "curve"]), title=title, y_lim=limits, visible=True)

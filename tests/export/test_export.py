@@ -40,6 +40,7 @@ pytest.importorskip("onnxscript", reason=f"exports need their packages; {HOW}")
 onnxruntime = pytest.importorskip("onnxruntime", reason=f"exports need their packages; {HOW}")
 
 
+pytestmark = pytest.mark.slow
 LABELLED = [f"{name}+labels" for name in ("dcgan", "r3gan", "resnet", "stylegan2")]
 
 

@@ -12,6 +12,7 @@ from facegan.models.generator_file import save_generator
 from facegan.models.registry import build_generator
 from facegan.parameters import read_parameters
 
+pytestmark = pytest.mark.slow
 BUSY = """() => {
   const seen = window.seen = [], start = performance.now();
   const look = () => {
