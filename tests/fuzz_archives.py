@@ -72,7 +72,9 @@ def fuzz_zip(seed: int, number: int, folder: Path) -> str:
         content = draw.choice(ZIP_MUTATIONS)(draw, content)
     (folder / "fuzzed.zip").write_bytes(content)
     try:
-        parameters = DataParameters(source="archive", path="fuzzed.zip", count=1, only=None, where=None, limit=None, labels=None)
+        parameters = DataParameters(
+            source="archive", path="fuzzed.zip", count=1, style=None, only=None, where=None, limit=None, labels=None
+        )
         manifest = download(parameters, folder / "raw", folder)
         photos = open_photos(folder / "raw")
         for name, photo in zip(photos.names, photos.read_all(), strict=True):

@@ -33,7 +33,7 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> Path:
 
 def fill_raw(home: Path, source: str, path: str, **data: Any) -> Path:
     """Downloads the archive or folder at ``path`` into ``home``/raw, which is returned."""
-    values = {"source": source, "path": path, "count": 1, "only": None, "where": None, "limit": None, "labels": None} | data
+    values = {"source": source, "path": path, "count": 1, "style": None, "only": None, "where": None, "limit": None, "labels": None} | data
     download(DataParameters(**values), home / "raw", home)
     return home / "raw"
 

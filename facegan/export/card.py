@@ -18,7 +18,7 @@ from facegan.export.onnx_file import COMPARED_FACES, OPSET
 from facegan.models.generator_file import Card
 
 SOURCES = {
-    "avatars": "cartoon faces drawn by python-avatars",
+    "avatars": "cartoon faces drawn by the program",
     "kaggle": "the Kaggle data set [{path}](https://www.kaggle.com/datasets/{path})",
     "huggingface": "the Hugging Face data set {path}",
     "folder": "photos from the user's own folder",
@@ -127,7 +127,7 @@ def show_score(value: object) -> str:
 
 def make_head(card: Card, facts: RunFacts | None, title: str) -> dict[str, Any]:
     """Returns the metadata at the top of the card, as specified by the hub."""
-    free = facts is not None and facts.manifest.get("source") == FREE
+    free = facts is not None and facts.manifest.get("source") == FREE and "CC BY" not in facts.manifest.get("license", "")
     other = {"license": "other", "license_name": "depends-on-the-photos", "license_link": "README.md"}
     head: dict[str, Any] = {"license": "mit"} if free else other
     head |= {

@@ -27,7 +27,7 @@ from facegan.photos.parameters import DataParameters
 from facegan.photos.sources import download
 time.sleep = lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.05))
 import json
-values = {"source": "huggingface", "count": 1, "only": None, "where": None, "limit": None, "labels": None} | json.loads(sys.argv[1])
+values = dict.fromkeys(("style", "only", "where", "limit", "labels")) | {"source": "huggingface", "count": 1} | json.loads(sys.argv[1])
 try:
     download(DataParameters(**values), Path("raw"), Path("."))
 except FaceganError as error:

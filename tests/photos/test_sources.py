@@ -1,5 +1,6 @@
 """The stage download with avatars, a folder and an archive. Kaggle is tested in test_kaggle.py."""
 
+import csv
 import hashlib
 import io
 import json
@@ -19,7 +20,7 @@ from raw_photos import SOURCES, fill_raw, write_folder, write_zip
 from facegan.common.config import ConfigurationError
 from facegan.common.errors import FaceganError
 from facegan.photos.parameters import DataParameters
-from facegan.photos.sources.avatars import draw_avatars, draw_faces
+from facegan.photos.sources.avatars import SEED, draw_avatars, draw_faces, label_faces
 from facegan.photos.store import open_photos
 from presets import read_preset
 
@@ -71,7 +72,7 @@ def test_avatars_do_not_depend_on_the_number_of_processes(tmp_path):
     for processes in (1, 2):
         raw = tmp_path / str(processes)
         raw.mkdir()
-        parameters = DataParameters(source="avatars", path=None, count=120, only=None, where=None, limit=None, labels=None)
+        parameters = DataParameters(source="avatars", path=None, count=120, style=None, only=None, where=None, limit=None, labels=None)
         digests.add(draw_avatars(parameters, raw, tmp_path, processes).sha256)
     assert len(digests) == 1
 
@@ -89,6 +90,24 @@ def test_avatars_are_opaque_and_vary():
     assert len(np.unique(faces[:, 60, 30], axis=0)) >= 6  # skin and beard colours
     assert len(np.unique(faces[:, 2, 2], axis=0)) >= 6  # background and hair colours
     assert (faces.std(axis=0).mean(axis=2)[20:80, 20:76] > 10).all()  # every pixel of the face varies
+
+
+STYLES = ("lorelei", "pixel-art", "adventurer")
+
+
+def test_styles_of_dicebear_are_drawn_with_their_parts_as_labels(tmp_path):
+    pytest.importorskip("dicebear", reason="needs dicebear-core and dicebear-styles")
+    values = {"source": "avatars", "path": None, "count": 30, "only": None, "where": None, "limit": None, "labels": ("style", "glasses")}
+    manifest = draw_avatars(DataParameters(style=STYLES, **values), tmp_path, tmp_path, processes=2)
+    assert "lorelei by Lisa Wischofsky, CC0 1.0" in manifest.license and "adventurer by Lisa Wischofsky, CC BY 4.0" in manifest.license
+    assert manifest.images == 30 and len(set(draw_faces(SEED, 0, 30, STYLES))) == 30
+    head, *rows = csv.reader(label_faces(SEED, 300, STYLES).decode().splitlines())
+    faces = [dict(zip(head, row, strict=True)) for row in rows]
+    assert {face["style"] for face in faces} == set(STYLES)
+    assert all((face["hat"] == "") == (face["style"] != "pixel-art") for face in faces)  # no such part
+    assert 0 < sum(face["glasses"] == "none" for face in faces) < 300
+    with pytest.raises(FaceganError, match="found loreley"):
+        draw_avatars(DataParameters(style=("loreley",), **values), tmp_path, tmp_path)
 
 
 def test_stage_draws_avatars(project):
@@ -220,6 +239,7 @@ def read_data(**data: Any) -> DataParameters:
         ({"source": "kaggle", "path": "faces"}, "data.path: expected owner/dataset"),
         ({"source": "web"}, "data.source: "),
         ({"count": 0}, "data.count: "),
+        ({"source": "folder", "path": "photos", "style": ["lorelei"]}, "data.style: "),
         ({"limit": 0}, "data.limit: "),
     ],
 )
@@ -231,7 +251,7 @@ def test_invalid_parameters_are_reported(data, problem):
 
 def test_valid_parameters():
     data = {"source": "folder", "path": "mine", "only": "faces/**", "where": {"Smiling": 1, "Male": -1}, "limit": 7}
-    assert read_data(**data) == DataParameters(count=4000, labels=None, **data)
+    assert read_data(**data) == DataParameters(count=4000, style=None, labels=None, **data)
 
 
 @pytest.mark.parametrize(

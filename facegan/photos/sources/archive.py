@@ -203,7 +203,7 @@ def describe_archive(
     photos, skipped, labels = choose_labelled_photos(store.list_files(), lambda name: read_one(store, name), parameters, lists or {})
     skipped[REPLACED] += store.replaced
     return Manifest(
-        **parameters.model_dump(exclude={"count", "labels"}),
+        **parameters.model_dump(exclude={"count", "style", "labels"}),
         archive=ARCHIVE,
         folder=None,
         sha256=sha256,

@@ -1,12 +1,14 @@
 """Cartoon faces drawn by the program: a data set without account, network or personal photos.
 
-Face number i is a function of (seed, i) only, so the archive is byte-identical for any number of processes.
+Face number i is a function of (seed, i) and ``data.style`` only, so the archive is byte-identical for any number of processes.
 """
 
+import csv
 import io
 import os
 import random
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from facegan.common.progress import Progress
 from facegan.photos.manifest import ARCHIVE, Manifest
 from facegan.photos.parameters import DataParameters
 from facegan.photos.sources.archive import describe_archive
+from facegan.photos.sources.dicebear_styles import check_styles, describe_licenses, draw_style, list_labels
 from facegan.photos.worker_pool import Workers
 
 LICENSE = "drawn by python_avatars (MIT) after Pablo Stanley's Avataaars: free for personal and commercial use"
@@ -37,9 +40,15 @@ EXCLUDED = {"VOMIT", "HEART", "X_DIZZY"}  # not realistic expressions
 
 
 def draw_avatars(parameters: DataParameters, raw: Path, home: Path, processes: int = os.cpu_count() or 1) -> Manifest:
-    """Draws ``parameters.count`` faces of 96 × 96 pixels into one archive in ``raw``, on all cores by default."""
+    """Draws ``parameters.count`` faces of 96 × 96 pixels into one archive in ``raw``, on all cores by default.
+
+    Raises FaceganError for an unknown style.
+    """
+    styles = parameters.style or ()
+    if styles:
+        check_styles(styles)
     firsts = range(0, parameters.count, FACES_PER_TASK)
-    tasks = ((SEED, first, min(FACES_PER_TASK, parameters.count - first)) for first in firsts)
+    tasks = ((SEED, first, min(FACES_PER_TASK, parameters.count - first), styles) for first in firsts)
     with (
         Workers(processes) as workers,
         replace_file(raw / ARCHIVE) as file,
@@ -50,37 +59,47 @@ def draw_avatars(parameters: DataParameters, raw: Path, home: Path, processes: i
             for number, face in enumerate(faces, first):
                 archive.writestr(zipfile.ZipInfo(NAME.format(number), FIXED_DATE), face)
             progress.add(len(faces))
-    lists = {"metadata.csv": label_faces(SEED, parameters.count)} if parameters.labels else {}
-    return describe_archive(parameters, raw / ARCHIVE, hash_file(raw / ARCHIVE), LICENSE, lists=lists)
+    lists = {"metadata.csv": label_faces(SEED, parameters.count, styles)} if parameters.labels else {}
+    license = describe_licenses(styles) if styles else LICENSE
+    return describe_archive(parameters, raw / ARCHIVE, hash_file(raw / ARCHIVE), license, lists=lists)
 
 
-def label_faces(seed: int, count: int) -> bytes:
-    """Returns what ``count`` faces show, as ``metadata.csv``; similar glasses, beards and hair colours have one name."""
-    lines = ["file_name,glasses,beard,hair,skin,hairstyle,eyebrows,eyes,nose,mouth"]
-    for number in range(count):
-        face = choose_features(random.Random(f"{seed} {number}"))
+def label_faces(seed: int, count: int, styles: tuple[str, ...] = ()) -> bytes:
+    """Returns what ``count`` faces show, as ``metadata.csv``; similar glasses, beards and hair colours of avatars have one name."""
+    draws = [random.Random(f"{seed} {number}") for number in range(count)]
+    rows = list_labels([draw_style(draw, styles)[1] for draw in draws]) if styles else list_features(draws)
+    result = io.StringIO()
+    names = ["file_name", *map(NAME.format, range(count))]
+    csv.writer(result, lineterminator="\n").writerows([name, *row] for name, row in zip(names, rows, strict=True))
+    return result.getvalue().encode()
+
+
+def list_features(draws: list[random.Random]) -> Iterator[list[str]]:
+    """Yields the columns and each avatar's values."""
+    yield ["glasses", "beard", "hair", "skin", "hairstyle", "eyebrows", "eyes", "nose", "mouth"]
+    for draw in draws:
+        face = choose_features(draw)
         glasses, beard, top = face.accessory.name, face.facial_hair.name, face.top.name
         grouped = [GLASSES.get(glasses, "none"), BEARDS.get(beard, "none"), HAIR_OF_TOP.get(top) or HAIR[face.hair_color.name]]
         others = [part.name.lower() for part in (face.skin_color, face.top, face.eyebrows, face.eyes, face.nose, face.mouth)]
-        lines.append(",".join([NAME.format(number), *grouped, *others]))
-    return "\n".join(lines).encode()
+        yield grouped + others
 
 
-def draw_faces(seed: int, first: int, count: int) -> list[bytes]:
+def draw_faces(seed: int, first: int, count: int, styles: tuple[str, ...] = ()) -> list[bytes]:
     """Returns ``count`` faces, from number ``first``, as PNG files."""
-    return [draw_face(random.Random(f"{seed} {number}")) for number in range(first, first + count)]
+    return [draw_face(random.Random(f"{seed} {number}"), styles) for number in range(first, first + count)]
 
 
-def draw_face(draw: random.Random) -> bytes:
-    """Returns one face as a PNG file of 96 × 96 pixels."""
+def draw_face(draw: random.Random, styles: tuple[str, ...] = ()) -> bytes:
+    """Returns an avatar, or a face in one of the styles, as a PNG file of 96 × 96 pixels."""
     import resvg_py
     from PIL import Image
 
-    scale = PIXELS / (FRAME[2] - FRAME[0])
-    svg = choose_features(draw).render()
-    picture = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=round(DRAWING_WIDTH * scale), skip_system_fonts=True))
+    scale = 1 if styles else PIXELS / (FRAME[2] - FRAME[0])
+    svg, width = (draw_style(draw, styles)[0], PIXELS) if styles else (choose_features(draw).render(), round(DRAWING_WIDTH * scale))
+    picture = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=width, skip_system_fonts=True))
     face = Image.open(io.BytesIO(picture)).convert("RGBA")
-    left, top = round(FRAME[0] * scale), round(FRAME[1] * scale)
+    left, top = (0, 0) if styles else (round(FRAME[0] * scale), round(FRAME[1] * scale))
     face = face.crop((left, top, left + PIXELS, top + PIXELS))
     ground = Image.new("RGBA", face.size, draw.choice(BACKGROUNDS))
     result = io.BytesIO()

@@ -47,7 +47,7 @@ def list_folder(parameters: DataParameters, raw: Path, home: Path) -> Manifest:
             total += size
             progress.add(1)
     return Manifest(
-        **parameters.model_dump(exclude={"count", "labels"}),
+        **parameters.model_dump(exclude={"count", "style", "labels"}),
         archive=None,
         folder=escape_name(str(parameters.path)),
         sha256=write_files(raw, files),
