@@ -18,6 +18,7 @@ from torch.nn.utils import parametrize
 from facegan.common.errors import FaceganError
 from facegan.models.layers import BatchNorm2d
 from facegan.models.network import DiscriminatorNetwork, GeneratorNetwork
+from facegan.training.processes import World
 
 if TYPE_CHECKING:
     from facegan.training.trainer import Trainer
@@ -104,17 +105,17 @@ def choose_size(share: int, unit: int, room: float, measure: Callable[[int], flo
 def fit(trainer: Trainer) -> int:
     """Measures on a CUDA GPU how many images the networks can process at the same time, and returns that; changes nothing.
 
-    All processes call it; the result is the smallest of them.
+    All processes call it. Each measures alone, because a GPU with less memory takes other steps; the result is the smallest of them.
+
+    Raises:
+        torch.OutOfMemoryError: on some process, not even the images that must stay together fit.
     """
     share = trainer.own_rows.stop - trainer.own_rows.start
     unit = find_unit(trainer.generator, trainer.discriminator, trainer.game.penalty_stride, share)
     if unit == share:
         return share
-    device, before, size_before = (
-        trainer.hardware.device,
-        {name: value.clone() for name, value in trainer.tensors().items()},
-        trainer.microbatch,
-    )
+    device, world, size_before = trainer.hardware.device, trainer.world, trainer.microbatch
+    before = {name: value.clone() for name, value in trainer.tensors().items()}
     trainer.apply_schedule()
     trainer.set_size(trainer.index.resolution)  # of a network that grows: the size that needs most memory
     images, penalize = trainer.fetch(), trainer.game.penalty != "none"
@@ -130,10 +131,17 @@ def fit(trainer: Trainer) -> int:
             torch.cuda.empty_cache()
 
     room = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    trainer.world = World()
     try:
         size = choose_size(share, unit, room, measure)
+    except torch.OutOfMemoryError:
+        size = 0
     finally:
+        trainer.world = world
         trainer.set_microbatch(size_before)
         for name, value in trainer.tensors().items():
             value.copy_(before[name])
-    return -trainer.world.agree(-size)[0]
+    size = -world.agree(-size)[0]
+    if not size:
+        raise torch.OutOfMemoryError(f"CUDA out of memory: expected room for {unit} images of {trainer.index.resolution} pixels")
+    return size

@@ -22,6 +22,7 @@ from facegan.training import data
 from facegan.training.hardware import Hardware, choose_hardware
 from facegan.training.launcher import check_processes
 from facegan.training.microbatch import RESERVE, fit
+from facegan.training.processes import World
 from presets import change, make_small_trainer
 
 CUDA = torch.device("cuda")
@@ -102,6 +103,27 @@ def test_microbatches_fit_and_nothing_changes(gpu, monkeypatch, capacity, expect
         assert fit(trainer) == expected
     assert all(torch.equal(value, before[name]) for name, value in trainer.tensors().items())
     assert trainer.microbatch == 48 and all(parameter.grad is None for parameter in trainer.generator.parameters())
+
+
+@pytest.mark.parametrize(("other", "expected"), [(16, 16), (48, 24), (0, None)])  # what the other process can hold
+def test_processes_measure_alone_and_agree_on_the_smallest_microbatch(gpu, monkeypatch, other, expected):
+    class Two(World):
+        def average(self, values):
+            raise AssertionError("a collective operation that the other process may not take")
+
+        def agree(self, *decisions):
+            return tuple(max(decision, -other) for decision in decisions)
+
+    per_image = MEMORY / RESERVE / 30.5
+    trainer = make_small_trainer("celeba64_stylegan2", Hardware(CUDA, torch.float32), 48)
+    trainer.world = two = Two(size=2)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: trainer.microbatch * per_image)
+    if expected is None:
+        with pytest.raises(torch.OutOfMemoryError):
+            fit(trainer)
+    else:
+        assert fit(trainer) == expected
+    assert trainer.world is two
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
