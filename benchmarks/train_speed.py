@@ -139,7 +139,7 @@ class TutorialLoop:
         steps = [transforms.Resize(size), transforms.CenterCrop(size), transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)]
         folder = datasets.ImageFolder(photos, transforms.Compose(steps))
         if len(folder) < parameters.batch:  # with drop_last there would be no batch, and no end
-            raise FaceganError(f"{photos}: expected at least {parameters.batch} photos, one batch; found {len(folder)}")
+            sys.exit(f"error: {photos}: expected at least {parameters.batch} photos, one batch; found {len(folder)}")
         self.loader = torch.utils.data.DataLoader(
             folder, parameters.batch, shuffle=True, num_workers=TUTORIAL_WORKERS, persistent_workers=True, drop_last=True
         )

@@ -3,6 +3,7 @@
 Input: a generator, or the progress images written by training. Output: an endless WebP or GIF animation.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator
@@ -79,7 +80,10 @@ def draw_blend(
     faces = generate(generator, codes.walk(generator, both, BLEND_FRAMES), "blend", codes.render)
     path = out / f"seed{parameters.seed}_face{numbers[0]:04d}_to_{numbers[1]:04d}.webp"
     pictures = (enlarge(make_grid(face[None], 1), face.shape[-1], pixels) for face in faces)
-    mark = mark.replace("blend of two faces", *(name_face(parameters, number) for number in numbers))
+    values = {column.name: column.values for column in generator.labels.columns}
+    shown = [codes.write_labels({name: values[name][position] for name, position in labels.items()}) for labels in given]
+    names = [name_face(parameters, number) + text for number, text in zip(numbers, shown, strict=True)]
+    mark = dataclasses.replace(mark, content="blend of two faces", faces=tuple(names), labels={})  # they differ between the faces
     save_animation(path, pictures, WALK_FRAME_MILLISECONDS, mark, quality=80)
     return path
 

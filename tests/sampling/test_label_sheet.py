@@ -10,6 +10,7 @@ from small_generators import choose, make_card, make_generator
 import facegan
 from facegan.common.errors import FaceganError
 from facegan.common.labels import summarize
+from facegan.common.marks import read_mark
 from facegan.models.generator_file import save_generator
 from facegan.sampling import codes
 from facegan.sampling.faces import generate_numbered
@@ -93,7 +94,8 @@ def test_the_stage_draws_faces_and_blends_with_labels(tmp_path):
 
     result = run_script(*script, "--between", "0", "0", "--label", "glasses=no", "--to-label", "glasses=yes")
     assert result.returncode == 0, result.stderr
-    assert len(list((tmp_path / "out").glob("*.webp"))) == 1
+    (path,) = (tmp_path / "out").glob("*.webp")
+    assert read_mark(path).faces == ("3-0-1+glasses=no", "3-0-1+glasses=yes")
     for wrong, message in ((["--label", "glasses"], "COLUMN=VALUE"), (["--label", "glasses=maybe"], "expected no, yes")):
         result = run_script(*script, "--face", "0", *wrong)
         assert result.returncode == 1
