@@ -58,7 +58,7 @@ test: .venv/installed-dev
 
 # Tests the studio and the exports in a browser: needs Chromium (Debian: apt-get install chromium)
 test-studio: .venv/installed-dev
-	$(ACTIVATE) && OMP_NUM_THREADS=1 pytest -n auto --dist loadfile -m "slow or not slow" tests/studio tests/export
+	$(ACTIVATE) && OMP_NUM_THREADS=1 pytest -n auto --dist loadfile -m "slow or not slow" tests/studio tests/export tests/benchmarks/test_scripts.py -k "studio or export"
 
 lint: .venv/installed-dev
 	$(ACTIVATE) && ruff format --check && ruff check && mypy

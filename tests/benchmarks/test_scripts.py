@@ -107,6 +107,7 @@ def test_slow_script_runs_at_a_small_size(run, name):
     assert re.search(r"\d", run(name, *SLOW[name]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIO)
 def test_script_of_the_studio_runs_at_a_small_size(run, name):
     pytest.importorskip("gradio", reason="the studio needs its packages")

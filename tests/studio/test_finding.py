@@ -16,6 +16,8 @@ from facegan.sampling import codes
 from facegan.studio.finding import find
 from facegan.studio.photos import MAX_BYTES, read_target
 
+pytestmark = pytest.mark.slow
+
 
 def draw_target(generator):
     """Returns a face (3, H, W) of the generator, whose weights are frozen."""

@@ -24,6 +24,8 @@ from small_generators import SMALL, write_small
 from facegan.sampling.parameters import SampleParameters
 from facegan.sampling.verification import verify
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
