@@ -56,9 +56,9 @@ docs-check: .venv/installed-dev
 test: .venv/installed-dev
 	$(ACTIVATE) && OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
 
-# Tests the studio and the exports in a browser: needs Chromium (Debian: apt-get install chromium)
+# The slow tests, of the studio and the exports in a browser: needs Chromium (Debian: apt-get install chromium)
 test-studio: .venv/installed-dev
-	$(ACTIVATE) && OMP_NUM_THREADS=1 pytest -n auto --dist loadfile -m "slow or not slow" tests/studio tests/export tests/benchmarks/test_scripts.py -k "studio or export"
+	$(ACTIVATE) && OMP_NUM_THREADS=1 pytest -n auto --dist loadfile -m slow
 
 lint: .venv/installed-dev
 	$(ACTIVATE) && ruff format --check && ruff check && mypy

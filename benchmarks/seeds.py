@@ -70,7 +70,9 @@ def make_table(current: list[Scores], changed: list[Scores]) -> str:
     """
     header = ["score", "current"] + (["changed", "difference ± standard error"] if changed else [])
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-    for name in (name for name in current[0] if all(name in scores for scores in current + changed)):  # some need labels
+    for name in current[0]:
+        if not all(name in scores for scores in changed):
+            continue  # such as the label accuracy, when the change removes the labels
         sides = [[scores[name] for scores in side] for side in (current, changed) if side]
         cells = [f"{statistics.mean(side):.4g} ({min(side):.4g} to {max(side):.4g})" for side in sides]
         if len(sides) == 2:

@@ -84,7 +84,7 @@ def sample(arguments: argparse.Namespace) -> None:
         save_png(pictures["labels"], draw_label_sheet(generator, parameters), card.mark.replace("faces with other labels"))
     sources = Sources()
     if model.is_dir():
-        sources = Sources(model / "training.json", arguments.losses, arguments.quick_scores, arguments.evaluation)
+        sources = Sources(model / "training.json", arguments.losses, arguments.quick_scores, arguments.evaluation, arguments.manifest)
         write_chart_library(out)
         if arguments.losses.is_file():
             draw_losses(arguments.losses, out)
@@ -118,6 +118,8 @@ if __name__ == "__main__":
     )
     options.add_argument("--quick-scores", type=Path, default=scores, help="the curve of quick scores (default: metrics/quick_scores.csv)")
     options.add_argument("--evaluation", type=Path, default=ROOT / "data/evaluation", help="the scores' report (default: data/evaluation)")
+    manifest = "the manifest of the photos, whose licence the report states (default: data/raw/manifest.json)"
+    options.add_argument("--manifest", type=Path, default=ROOT / "data/raw/manifest.json", help=manifest)
     options.add_argument("--seed", type=int, help="of the faces (default: sample.seed)")
     options.add_argument("--count", type=int, help="number of single faces (default: sample.count)")
     face = "draw only these faces of the seed; a face's number is in its file name"

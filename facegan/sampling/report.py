@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 import pydantic
 
 from facegan.common.errors import printable
-from facegan.common.files import read_sealed_json, write_text
+from facegan.common.files import read_sealed_json, read_sealed_values, write_text
 from facegan.models.generator_file import Card
 from facegan.models.registry import describe_model
 from facegan.sampling.curves import DIVERSITY, LOGITS, LOSSES, QUICK_SCORES, draw_svg, read_columns
@@ -99,12 +99,14 @@ class Sources:
         losses: losses.csv.
         quick_scores: quick_scores.csv; it may have no rows.
         evaluation: the folder with report.json and neighbours.png.
+        manifest: the manifest of the photos, for their licence.
     """
 
     training: Path | None = None
     losses: Path | None = None
     quick_scores: Path | None = None
     evaluation: Path | None = None
+    manifest: Path | None = None
 
 
 def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Mapping[str, Path], sources: Sources) -> None:
@@ -129,6 +131,7 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
         found = f"those in {folder.name} belong to another generator, after {evaluation.images_seen:,} images"
         missing.append(f"the scores ({found}; evaluate this one)")
         evaluation = None
+    manifest = read_sealed_values(sources.manifest, "run the stage download again") if evaluation and exists(sources.manifest) else {}
     charts = list(draw_charts(sources))
     missing += [] if charts else ["the training curves"]
     neighbours = folder / "neighbours.png" if evaluation else None
@@ -155,6 +158,7 @@ def write_report(out: Path, card: Card, sample: Mapping[str, Any], pictures: Map
         neighbours=neighbours if exists(neighbours) else None,
         parameters={**(training.parameters if training else {"model": {"name": card.model, **card.arguments}}), "sample": dict(sample)},
         missing=missing,
+        license=str(manifest.get("license") or ""),
     )
     write_text(out / "report.html", page)
 

@@ -16,6 +16,11 @@ def test_table_with_a_difference_and_one_without():
     assert lines[3] == "| recall | 0.2 (0.1 to 0.3) | 0.2 (0.2 to 0.2) | +0 ± 0.058, no evidence |"
 
 
+def test_a_score_that_one_side_lacks_is_left_out():
+    lines = seeds.make_table([{"fd": 1.0, "label_accuracy": 0.5}] * 2, [{"fd": 2.0}] * 2).splitlines()
+    assert len(lines) == 3 and "fd" in lines[2]
+
+
 def test_table_without_a_change():
     assert seeds.make_table([{"fd": 1.0}, {"fd": 3.0}], []).splitlines()[2] == "| fd | 2 (1 to 3) |"
 

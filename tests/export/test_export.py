@@ -212,7 +212,7 @@ def test_a_missing_package_is_reported_before_anything_is_written(tmp_path, monk
 SIZES = {"page.html": 2_000_000, "generator.safetensors": 1, "generator.onnx": 2}
 
 
-def write_run(project, changes=types.MappingProxyType({})):
+def write_run(project, changes=types.MappingProxyType({}), photos=types.MappingProxyType({})):
     """Writes the results of a run of the small dcgan into the project."""
     _, card = build_small()
     params = {
@@ -229,7 +229,7 @@ def write_run(project, changes=types.MappingProxyType({})):
         "protocol": {"fingerprint": "abcdef123456", "data": card.data_fingerprint, "extractor": "efficientnet_lite0", "generated": 400},
         "memorisation": {"detected": False, "nearest_is_training": {"share": 0.71}, "expected": 0.7, "searched": 1000, "holdout": 400},
     }
-    manifest = {"source": "kaggle", "path": "somebody/faces", "license": "CC0: Public Domain", "images": 4321}
+    manifest = {"source": "kaggle", "path": "somebody/faces", "license": "CC0: Public Domain", "images": 4321} | photos
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     files = {
         "data/evaluation/report.json": report | changes,
@@ -240,6 +240,13 @@ def write_run(project, changes=types.MappingProxyType({})):
     for path, content in files.items():
         write_sealed_json(project / path, content)
     return card
+
+
+@pytest.mark.parametrize(("photos", "expected"), [("drawn, CC0 1.0", "mit"), ("drawn by an artist, CC BY 4.0", "other")])
+def test_the_license_depends_on_that_of_the_drawings(tmp_path, photos, expected):
+    card = write_run(tmp_path, photos={"source": "avatars", "license": photos})
+    text = write_card(card, read_facts(tmp_path, card), "small", 1234, SIZES, 1, {}, 0.6)
+    assert yaml.safe_load(text.split("---\n", 2)[1])["license"] == expected and photos in text
 
 
 def test_the_card_is_filled_from_the_run(tmp_path):

@@ -71,7 +71,8 @@ def sources(tmp_path):
     write_sealed_json(tmp_path / "training.json", TRAINING)
     (tmp_path / "losses.csv").write_text(LOSSES)
     (tmp_path / "quick_scores.csv").write_text("images_seen,score\n")
-    return Sources(*(tmp_path / name for name in ("training.json", "losses.csv", "quick_scores.csv", "evaluation")))
+    write_sealed_json(tmp_path / "manifest.json", {"license": "CC BY 4.0, by the <artist>"})
+    return Sources(*(tmp_path / name for name in ("training.json", "losses.csv", "quick_scores.csv", "evaluation", "manifest.json")))
 
 
 @pytest.fixture
@@ -103,6 +104,7 @@ def test_page_is_self_contained(tmp_path, pictures, sources):
     charts = [base64.b64decode(url.partition(",")[2]).decode() for url in page.urls if "svg" in url]
     assert len(charts) == 3 and not any(re.search(r'(href|src)="(?!#)', chart) for chart in charts)
     assert "Not on this page" not in text
+    assert "Licence of the training images: CC BY 4.0, by the <artist>." in page.text
     assert write(tmp_path, pictures, sources)[0] == text
 
 

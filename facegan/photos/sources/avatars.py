@@ -95,11 +95,14 @@ def draw_face(draw: random.Random, styles: tuple[str, ...] = ()) -> bytes:
     import resvg_py
     from PIL import Image
 
-    scale = 1 if styles else PIXELS / (FRAME[2] - FRAME[0])
-    svg, width = (draw_style(draw, styles)[0], PIXELS) if styles else (choose_features(draw).render(), round(DRAWING_WIDTH * scale))
+    if styles:
+        (svg, _), width, left, top = draw_style(draw, styles), PIXELS, 0, 0
+    else:
+        scale = PIXELS / (FRAME[2] - FRAME[0])
+        svg, width = choose_features(draw).render(), round(DRAWING_WIDTH * scale)
+        left, top = round(FRAME[0] * scale), round(FRAME[1] * scale)
     picture = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=width, skip_system_fonts=True))
     face = Image.open(io.BytesIO(picture)).convert("RGBA")
-    left, top = (0, 0) if styles else (round(FRAME[0] * scale), round(FRAME[1] * scale))
     face = face.crop((left, top, left + PIXELS, top + PIXELS))
     ground = Image.new("RGBA", face.size, draw.choice(BACKGROUNDS))
     result = io.BytesIO()
