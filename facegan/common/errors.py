@@ -24,4 +24,6 @@ def printable(text: str) -> str:
 
     They and bytes that are not Unicode appear as ``\\x1b``.
     """
+    if text.isprintable():  # a picture in a report is millions of characters
+        return text
     return "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in text)

@@ -95,7 +95,7 @@ def find_latent(generator: GeneratorNetwork, seed: int, number: int, given: Give
 
 
 def draw_progress(folder: Path, out: Path, mark: Mark = UNKNOWN) -> None:
-    """Writes progress.gif from training's images (NUMBER.png) in ``folder``. Raises FaceganError if there are none."""
+    """Writes progress.webp from training's images (NUMBER.png) in ``folder``. Raises FaceganError if there are none."""
     from PIL import Image
 
     paths = sorted(folder.glob("*.png"))
@@ -110,7 +110,7 @@ def draw_progress(folder: Path, out: Path, mark: Mark = UNKNOWN) -> None:
                 yield enlarge(np.asarray(picture.convert("RGB")), picture.width, PROGRESS_PIXELS // 2)
 
     durations = [PROGRESS_FRAME_MILLISECONDS] * (len(paths) - 1) + [LAST_FRAME_MILLISECONDS]
-    save_animation(out / "progress.gif", read(), durations, mark.replace("progress of the training"))
+    save_animation(out / "progress.webp", read(), durations, mark.replace("progress of the training"), quality=80)
 
 
 def choose_evenly(count: int, most: int) -> list[int]:
