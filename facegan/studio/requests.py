@@ -9,6 +9,7 @@ from pydantic import Field
 from facegan.common.errors import printable
 from facegan.sampling.codes import HIGHEST_SEED, MOST_FACES, name_faces
 from facegan.sampling.directions import COUNT, REACH
+from facegan.sampling.label_directions import MOST
 
 MAX_PICKED = 16
 MAX_FACE_LENGTH = 40_000  # characters: 19 styles of 512 numbers take 26,000
@@ -94,7 +95,9 @@ class Move(Request):
     """A face moved along the generator's directions."""
 
     face: Face
-    amount: Annotated[list[Amount], Field(min_length=1, max_length=COUNT, description="along each direction, in standard deviations")]
+    amount: Annotated[
+        list[Amount], Field(min_length=1, max_length=COUNT + MOST, description="along each direction, in standard deviations; labels' last")
+    ]
 
 
 class Previews(Request):

@@ -19,7 +19,8 @@ from facegan.models.provenance import compare_with_project
 from facegan.models.registry import count_parameters
 from facegan.parameters import read_parameters
 from facegan.sampling import codes
-from facegan.sampling.directions import COUNT, REACH, find_directions, move, name_direction, read_names
+from facegan.sampling.directions import REACH, find_directions, move, name_direction, read_names
+from facegan.sampling.label_directions import find_label_directions
 from facegan.sampling.label_sheet import choose_rows
 from facegan.studio import requests
 from facegan.studio.exports import Exported, Exports
@@ -44,6 +45,7 @@ class Studio:
     def __init__(self, generators: Generators, temporary: Path):
         self.project, self.generators = generators.project, generators
         self.exports = Exports(self.project, temporary / "exports")
+        self.label_directions: dict[str, dict[str, Tensor]] = {}  # by the generator's hash
 
     def use(self, name: str) -> AbstractContextManager[Loaded]:
         """Gives exclusive use of the named generator, or the first; see ``Generators.use``."""
@@ -132,19 +134,44 @@ class Studio:
         """Returns a face (3, H, W) in uint8 and its text."""
         with self.use(request.generator) as loaded:
             code = codes.read_faces(loaded.network, [request.face])
-            directions = find_directions(loaded.network)
-            amounts = torch.tensor([(request.amount + [0.0] * COUNT)[: len(directions)]], device=code.device)
+            directions = self.list_directions(loaded)
+            amounts = torch.tensor([(request.amount + [0.0] * len(directions))[: len(directions)]], device=code.device)
             return finish(loaded, move(code, directions, amounts))
 
     def preview_directions(self, request: requests.Previews) -> Iterator[Tensor]:
         """Yields the faces (N, 3, H, W) in uint8 drawn so far of (D · 7): for each direction the face moved by -3, …, 3 deviations."""
         with self.use(request.generator) as loaded:
             code = codes.read_faces(loaded.network, [request.face])
-            directions = find_directions(loaded.network)  # (D, L)
+            directions = self.list_directions(loaded)  # (D, L)
             steps = torch.linspace(-REACH, REACH, PREVIEWS, device=code.device)
             amounts = torch.einsum("p,de->dpe", steps, torch.eye(len(directions), device=code.device)).flatten(0, 1)  # (D · 7, D)
             moved = move(code, directions, amounts)
         return self.stream(request.generator, moved)
+
+    def list_directions(self, loaded: Loaded) -> Tensor:
+        """Returns the directions (D, L): the strongest ones, then those of labels, if they have been found."""
+        found = self.label_directions.get(loaded.fingerprint, {})
+        return torch.stack([*find_directions(loaded.network), *found.values()])
+
+    def find_label_directions(self, generator: str) -> list[str]:
+        """Finds the directions of the training images' labels, and returns their names.
+
+        Raises:
+            FaceganError: no labelled images, no direction, or a generator that is too slow.
+        """
+        with self.use(generator) as loaded:
+            network, fingerprint = loaded.network, loaded.fingerprint
+        if fingerprint not in self.label_directions:
+
+            def render(faces: Tensor) -> Tensor:
+                *_, drawn = self.stream(generator, faces)
+                return drawn
+
+            self.label_directions[fingerprint] = find_label_directions(network, self.project / "data" / "shards", render)
+        names = list(self.label_directions[fingerprint])
+        if not names:
+            raise FaceganError("expected a latent direction that changes one of the labels; found none; train longer")
+        return names
 
     def read_names(self, generator: str) -> dict[int, str]:
         """Returns the names of the generator's directions."""

@@ -5,9 +5,13 @@ import torch
 from small_generators import SMALL, build_small
 
 from facegan.common.errors import FaceganError
+from facegan.common.pictures import to_bytes
+from facegan.common.shards import ShardWriter
 from facegan.models.latents import seeded_latents
+from facegan.models.network import GeneratorNetwork
 from facegan.sampling import codes
 from facegan.sampling.directions import COUNT, find_directions, first_matrix, move, name_direction, read_names
+from facegan.sampling.label_directions import find_label_directions
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -67,3 +71,33 @@ def test_invalid_names_are_rejected(tmp_path, number, name):
     with pytest.raises(FaceganError):
         name_direction(tmp_path, "a" * 64, number, name)
     assert read_names(tmp_path, "a" * 64) == {}
+
+
+class Painter(GeneratorNetwork):
+    """Draws images whose brightness is the third number of the latent, with a dark band where the sixth is positive."""
+
+    latent_size = 8
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, latents, noise=()):
+        images = torch.tanh(latents[:, 2])[:, None, None, None].expand(-1, 3, 16, 16).clone()
+        images[:, :, 4:8] -= (latents[:, 5] > 0).float()[:, None, None, None]
+        return images.clamp(-1, 1)
+
+
+def test_directions_of_labels_are_those_that_change_them(tmp_path):
+    painter, latents = Painter(), torch.randn(400, 8, generator=torch.Generator().manual_seed(3))
+    images = to_bytes(painter(latents))
+    labels = (latents[:, [2, 5, 7]] > 0).int()
+    columns = {"light": ("dark", "bright"), "band": ("0", "1"), "unseen": ("0", "1")}
+    with ShardWriter(tmp_path, 16, columns=columns) as writer:
+        for image, row in zip(images.numpy(), labels.tolist(), strict=True):
+            writer.add("train", image, row)
+        writer.finish("none", "lanczos", "drawn")
+    found = find_label_directions(painter, tmp_path, lambda faces: codes.render(painter, faces))
+    assert {name: int(direction.abs().argmax()) for name, direction in found.items()} == {"light=bright": 2, "band=1": 5}
+    for name, position in (("light=bright", 2), ("band=1", 5)):
+        assert found[name][position] > 0.95 * found[name].norm() and found[name].norm() == pytest.approx(1, abs=0.1)

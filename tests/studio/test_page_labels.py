@@ -73,3 +73,10 @@ def test_the_api_takes_labels(address):
         with pytest.raises(urllib.error.HTTPError) as error:
             fetch(wrong)
         assert error.value.code == 422 and message in json.loads(error.value.read())["error"]
+
+
+def test_without_labelled_images_the_search_for_their_directions_says_what_is_missing(browser, address):
+    with visit(browser, address, "/?generator=stylegan2&faces=12#directions") as visitor:
+        page = visitor.page
+        page.get_by_role("button", name="Find directions of labels").click()
+        page.locator("#section-directions .message", has_text="data/shards").wait_for()
