@@ -35,12 +35,12 @@ def on_files(files: Any, config: Any) -> None:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Replaces the generated pages and links to README.md, and fills in what other files contain: the committed and all scores."""
+    """Replaces the generated pages and the links to files outside of docs/, and fills in the committed scores and the names of all."""
     for write in (write_parameters, write_presets, write_commands, write_files, write_python, write_http):
         if page.file.src_uri == f"reference/{write.__name__.removeprefix('write_')}.md":
             return write()
     scores = (ROOT / "metrics/evaluate.json").read_text()
-    markdown = markdown.replace("](../../README.md", "](../index.md")
+    markdown = re.sub(r"\[([^\]]+)\]\(\.\./\.\./(?!README)[^)]+\)", r"\1", markdown).replace("](../../README.md", "](../index.md")
     return markdown.replace("<!-- metrics/evaluate.json -->", f"```json\n{scores}\n```").replace("<!-- scores -->", write_scores())
 
 
