@@ -1,7 +1,8 @@
 """A hook of MkDocs: the pages that are generated from the code, and the front page from README.md.
 
-Input: the pydantic models, their docstrings, dvc.yaml, the presets and the scripts. Output: Markdown. A field without a description in its
-class's docstring, or a description without a field, stops the build.
+Input: the pydantic models, their docstrings, dvc.yaml, the presets and the scripts. Output: Markdown, in place of the pages in
+docs/reference/ that say where the code is. A field without a description in its class's docstring, or a description without a field, stops
+the build.
 """
 
 import ast
@@ -26,18 +27,20 @@ SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 def on_files(files: Any, config: Any) -> None:
-    """Adds the generated pages to MkDocs' files."""
+    """Adds the front page to MkDocs' files."""
     sys.path.insert(0, str(ROOT))  # MkDocs undoes changes of the path that are made while it loads this file
     from mkdocs.structure.files import File
 
-    for write in (write_parameters, write_presets, write_commands, write_files, write_python, write_http):
-        files.append(File.generated(config, f"reference/{write.__name__.removeprefix('write_')}.md", content=write()))
     files.append(File.generated(config, "index.md", content=write_home((ROOT / "README.md").read_text())))
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fills in what other files contain: the committed scores, and the names of all scores."""
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Replaces the generated pages and the links to files outside of docs/, and fills in the committed scores and the names of all."""
+    for write in (write_parameters, write_presets, write_commands, write_files, write_python, write_http):
+        if page.file.src_uri == f"reference/{write.__name__.removeprefix('write_')}.md":
+            return write()
     scores = (ROOT / "metrics/evaluate.json").read_text()
+    markdown = re.sub(r"\[([^\]]+)\]\(\.\./\.\./(?!README)[^)]+\)", r"\1", markdown).replace("](../../README.md", "](../index.md")
     return markdown.replace("<!-- metrics/evaluate.json -->", f"```json\n{scores}\n```").replace("<!-- scores -->", write_scores())
 
 

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 from projects import ROOT
@@ -32,6 +33,14 @@ def test_every_parameter_of_every_preset_is_described():
     for path in (ROOT / "presets").glob("*.yaml"):
         names = {f"{section}.{name}" for section, values in read_yaml(path).items() for name in values}
         assert [name for name in names if not re.search(rf"^###.* {re.escape(name)}\b", page, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("name", ["parameters", "presets", "files", "python"])  # commands and http take longer
+def test_generated_page_replaces_the_one_for_readers_without_the_site(name):
+    page = SimpleNamespace(file=SimpleNamespace(src_uri=f"reference/{name}.md"))
+    text = (ROOT / f"docs/reference/{name}.md").read_text()
+    generated = reference.on_page_markdown(text, page=page)
+    assert generated.splitlines()[0] == text.splitlines()[0] and "Without the site" not in generated
 
 
 def test_parameter_without_description_is_rejected():
