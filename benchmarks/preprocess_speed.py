@@ -2,6 +2,7 @@
 
     python benchmarks/preprocess_speed.py [--images 10000 100000] [--repeats 3]
     python benchmarks/preprocess_speed.py --faces [--repeats 3]
+    python benchmarks/preprocess_speed.py --images 20000 --kills 10
 
 Draws archives of distinct 178×218 JPEGs, about 10 KB each, in a temporary folder (1.1 GB by default). With `--faces` it draws photos of
 heads, of 225×275 and of 12 megapixels, for `crop: face` to find and align. Then it measures in turn: one process that only decodes,
@@ -10,6 +11,9 @@ to exit, while the proportional memory (PSS) of all its processes is read once p
 (cores × the speed of one process), the second over the speed of the parallel processes: cores share memory and caches, so the parallel
 processes do not reach the first. On a busy machine, use the CPU time of the single process. Both reference speeds are means of
 measurements before and after the stage, because the speed of a machine varies over minutes.
+
+With `--kills` it kills the stage at random instants instead, and prints how many results are kept after each; then whether the finished
+run has the bytes of an uninterrupted one, and how long it takes to add 50 photos.
 """
 
 import argparse
@@ -20,6 +24,7 @@ import multiprocessing
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -48,6 +53,7 @@ from facegan.common.files import hash_file  # noqa: E402
 from facegan.photos.manifest import Manifest, write_manifest  # noqa: E402
 from facegan.preprocessing.parameters import PreprocessParameters  # noqa: E402
 from facegan.preprocessing.preprocess import read_photo  # noqa: E402
+from facegan.preprocessing.results import HASH_BYTES  # noqa: E402
 
 WIDTH, HEIGHT = 178, 218
 FACES = {"template": "ffhq", "margin": 0.0, "faces": "largest", "min_face_pixels": 64, "min_eye_distances": 3.0}
@@ -64,6 +70,7 @@ SETTINGS = {
 PORTRAITS = {(225, 275): 600, (4032, 3024): 60}  # width and height, and how many
 DISTINCT_PORTRAITS = 12  # then repeated, each with different bytes appended
 SINGLE_IMAGES = 5_000
+ADDED = 50  # photos, with --kills
 SECONDS_BETWEEN_READINGS = 1.0  # a reading takes 6 ms of one core
 
 
@@ -140,15 +147,49 @@ def measure_together(raw: Path, settings: dict[str, Any], duration: float) -> fl
         return sum(speed for speed, _ in pool.map(measure_single, *([value] * os.cpu_count() for value in (raw, settings, duration))))
 
 
+def start_stage(raw: Path, out: Path, settings: dict[str, Any]) -> subprocess.Popen:
+    """Starts the stage, in a process group of its own."""
+    params = out.with_name("params.yaml")
+    params.write_text(yaml.safe_dump(read_yaml(ROOT / "presets/demo.yaml") | {"preprocess": settings}))
+    command = [sys.executable, ROOT / "stages/preprocess.py", "--params", params, "--raw", raw, "--out", out]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def measure_kills(images: int, kills: int) -> None:
+    """Kills the stage at random instants, and prints what is kept and whether the result is the same."""
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as name:
+        raw, out, whole = (Path(name) / part for part in ("raw", "killed", "whole"))
+        make_archive(raw, images, None)
+
+        def run(out: Path, timeout: float | None = None) -> float:
+            started = time.perf_counter()
+            with start_stage(raw, out, SETTINGS) as stage:
+                try:
+                    stage.wait(timeout)
+                except subprocess.TimeoutExpired:
+                    os.killpg(stage.pid, signal.SIGKILL)
+            return time.perf_counter() - started
+
+        full = run(whole)
+        for _ in range(kills):
+            run(out, random.uniform(0, full))
+            kept = sum(path.stat().st_size for path in out.parent.glob(f".{out.name}-results/*/*.photos")) // HASH_BYTES
+            print(f"killed; the results of {kept:,} of {images:,} photos are kept")
+        seconds = run(out)
+        names = [*sorted(path.name for path in whole.glob("*.safetensors")), "index.json"]
+        same = all((out / name).read_bytes() == (whole / name).read_bytes() for name in names)
+        print(f"finished in {seconds:.1f} s, without kills {full:.1f} s; {'the same' if same else 'OTHER'} bytes")
+        shutil.rmtree(raw)
+        make_archive(raw, images + ADDED, None)
+        print(f"with {ADDED} more photos: {run(out):.1f} s")
+
+
 def measure_stage(raw: Path, images: int, folder: Path, settings: dict[str, Any]) -> tuple[float, float]:
     """Returns the photos/s of the stage from start to exit, and the peak memory of its processes in MB."""
-    params = folder / "params.yaml"
-    values = read_yaml(ROOT / "presets/demo.yaml")
-    params.write_text(yaml.safe_dump(values | {"preprocess": settings}))
-    arguments = ["--params", params, "--raw", raw, "--out", folder / "shards"]
     shutil.rmtree(folder / ".shards-results", ignore_errors=True)  # the results of the previous repeat
     started = time.perf_counter()
-    with subprocess.Popen([sys.executable, ROOT / "stages/preprocess.py", *arguments], stdout=subprocess.DEVNULL) as stage:
+    with start_stage(raw, folder / "shards", settings) as stage:
         peak_bytes = 0
         while stage.returncode is None:
             peak_bytes = max(peak_bytes, measure_memory(psutil.Process(stage.pid)))
@@ -226,7 +267,12 @@ if __name__ == "__main__":
     # the default is long enough to average out short variations of speed
     parser.add_argument("--seconds", type=float, default=20, help="seconds per measurement of one process (default: 20)")
     parser.add_argument("--faces", action="store_true", help="find and align the faces of portraits instead")
+    parser.add_argument("--kills", type=int, help="kill the stage this number of times instead")
     chosen = parser.parse_args()
+    if chosen.kills is not None:
+        for images in chosen.images:
+            measure_kills(images, chosen.kills)
+        sys.exit()
     main(
         [(images, size) for size, images in PORTRAITS.items()] if chosen.faces else [(images, None) for images in chosen.images],
         chosen.repeats,

@@ -7,6 +7,7 @@ installed but the requirements. Until ``run`` begins, nothing is done yet, and C
 import argparse
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -22,6 +23,21 @@ HOME = next((parent.parents[2] for parent in ROOT.parents if parent.parts[-3:] =
 sys.path.insert(0, str(ROOT))
 
 os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # what Apple's GPUs cannot do goes to the CPU; PyTorch reads it as it is imported
+
+try:
+    from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
+
+    ADDRESS_SPACE = getrlimit(RLIMIT_AS)[0] if getrlimit(RLIMIT_AS)[0] != RLIM_INFINITY else None  # in bytes, from ulimit -v
+except ImportError:  # Windows
+    ADDRESS_SPACE = None
+if ADDRESS_SPACE and sys.argv[1:] != ["--help"] and Path(sys.argv[0]).resolve().parent == ROOT / "stages":
+    # Without enough of it, OpenBLAS and PyTorch end the process while they are imported, so another process tries that first.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # it prints errors about threads that it cannot start
+    if subprocess.run([sys.executable, sys.argv[0], "--help"], capture_output=True).returncode:
+        sys.exit(
+            f"error: expected enough memory to import the libraries; found a limit of {ADDRESS_SPACE:,} bytes of address space; "
+            "raise the limit (ulimit -v)"
+        )
 
 from facegan.common.errors import FaceganError  # noqa: E402 (the path above must come first)
 
@@ -76,7 +92,8 @@ def describe_shortage(error: Exception, more_memory: str) -> str:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Returns whether an error tells of memory that is used up: Python's, or PyTorch's on a GPU, an Apple GPU or a CPU."""
-    phrases = ("out of memory", "can't allocate memory", "Cannot allocate memory", "not enough memory", "failed to map segment")
+    phrases = ["out of memory", "can't allocate memory", "Cannot allocate memory", "not enough memory", "failed to map segment"]
+    phrases.append("could not create a primitive")  # oneDNN
     return isinstance(error, MemoryError) or any(phrase in str(error) for phrase in phrases)
 
 

@@ -21,6 +21,7 @@ from facegan.common.errors import FaceganError
 from facegan.common.files import discard
 from facegan.common.signals import Interrupted
 from facegan.parameters import read_parameters
+from facegan.training.agreement import check_agreement
 from facegan.training.hardware import choose_hardware
 from facegan.training.launcher import LAUNCHED, check_processes, is_launched, is_lost_connection, join_world, launch, leave_world
 from facegan.training.loop import CHECKPOINT_SECONDS, prepare, train
@@ -62,6 +63,7 @@ def main(arguments: argparse.Namespace) -> None:
         discard(arguments.metrics / "evaluate.json")
     world = World() if alone else join_world(hardware.device)
     try:
+        check_agreement(world, "", {"train": {"images": train_parameters.images}}, None)  # which is not among a run's ingredients
         trainer, run = prepare(folders, parameters.model, train_parameters, hardware, world, open_quick_score)
         if arguments.finish:
             finish(trainer, run, folders)

@@ -86,9 +86,9 @@ class Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (as in the base class)
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Returns the next node. Raises YAMLError for an alias (*name)."""
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("an alias (*name); write out every value")
+        """Returns the next node. Raises YAMLError for an alias (*name) or a tag (!!int)."""
+        if self.check_event(yaml.AliasEvent) or getattr(self.peek_event(), "tag", None):
+            raise yaml.YAMLError("an alias (*name) or a tag (!name); write out every value")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

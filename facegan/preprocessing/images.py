@@ -51,6 +51,7 @@ SIDEWAYS = (5, 6, 7, 8)
 QUARTERS = (Transpose.ROTATE_90, Transpose.ROTATE_180, Transpose.ROTATE_270)  # 1 to 3 quarter turns, counterclockwise
 TOO_LITTLE_MEMORY = "too little memory to decode it"
 MISSING_PART = "damaged: a part of the image is missing"
+END_BYTES = 1024  # of an HEIF, AVIF or WebP file, whose compressed data never end in so many zeros; decoders fill in the rest
 EXTRA_BYTES = bytes(range(1, 255))  # without markers
 SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # a JPEG marker with a length; 0 and RST occur within entropy-coded data
 
@@ -81,6 +82,8 @@ class Photo:
             raise UnreadablePicture(other[0])
         if content[4:8] == b"ftyp" and is_truncated(content):
             raise UnreadablePicture("a truncated file")
+        if (content[4:8] == b"ftyp" or content[:4] == b"RIFF") and not content[-END_BYTES:].strip(b"\0"):
+            raise UnreadablePicture("ends in zero bytes: an incomplete copy")
         self.content = content
         with explain_unreadable():
             self.image = Image.open(io.BytesIO(content), formats=OPENED)

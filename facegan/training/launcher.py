@@ -14,7 +14,7 @@ from torch import distributed
 from facegan.common.devices import find_device
 from facegan.common.errors import FaceganError
 from facegan.common.signals import Interruption
-from facegan.training.heartbeat import start_heartbeat
+from facegan.training.heartbeat import start_heartbeat, stop_heartbeat
 from facegan.training.processes import World
 
 # After this time without an answer from the others, a process gives up. The main process may download weights or write to a slow disk in
@@ -47,6 +47,7 @@ def join_world(device: torch.device) -> World:
 def leave_world(world: World) -> None:
     """Disconnects from the other processes."""
     if world.size > 1:
+        stop_heartbeat()
         distributed.destroy_process_group()
 
 
@@ -81,6 +82,7 @@ def launch(processes: int) -> int:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     shared = {**os.environ, "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), LAUNCHED: "1"}
+    shared.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost connection is reported by the launcher, in one line
     shared.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     command = [sys.executable, *sys.argv]
     children = [subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(processes)]

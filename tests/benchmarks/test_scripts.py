@@ -101,6 +101,10 @@ def test_script_runs_at_a_small_size(run, name):
     assert re.search(r"\d", run(name, *SMALL[name]))
 
 
+def test_killed_preprocessing_gives_the_same_bytes(run):
+    assert "the same bytes" in run("preprocess_speed", ["--images", "30", "--kills", "2"], {"ADDED": 1})
+
+
 @pytest.mark.skipif("FACEGAN_SLOW" not in os.environ, reason="takes minutes; set FACEGAN_SLOW")
 @pytest.mark.parametrize("name", SLOW)
 def test_slow_script_runs_at_a_small_size(run, name):

@@ -73,7 +73,13 @@ def test_what_yaml_1_1_and_1_2_read_differently_is_refused(tmp_path, text):
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("a: 1\na: 2", "the key a twice"), ("a: {b: 1, b: 2}", "the key b twice"), ("null: 2", "not a name"), ("a: &x 1\nb: *x", "an alias")],
+    [
+        ("a: 1\na: 2", "the key a twice"),
+        ("a: {b: 1, b: 2}", "the key b twice"),
+        ("null: 2", "not a name"),
+        ("a: !!int", "a tag"),
+        ("a: &x 1\nb: *x", "an alias"),
+    ],
 )
 def test_repeated_keys_and_aliases_are_refused(tmp_path, text, found):
     with pytest.raises(FaceganError, match=found):

@@ -154,7 +154,19 @@ def test_heif_with_missing_tiles_is_unreadable(share, turns, filled):
     assert Photo(content).decode().size == ((300, 400) if turns else (400, 300))
     kept = content[: int(share * len(content))]
     with pytest.raises(UnreadablePicture, match="a part of the image is missing|not an image" if filled else "^a truncated file"):
-        Photo(kept + bytes(len(content) - len(kept)) if filled else kept).decode()
+        Photo(kept + bytes(len(content) - len(kept)) + b"\1" if filled else kept).decode()
+
+
+@pytest.mark.parametrize("format", ["HEIF", "AVIF", "WEBP"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_file_that_ends_in_zeros_is_unreadable(format, share):
+    """As left by a download or a copy that reserved the space first. Decoders fill in what is missing."""
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    content = encode(noise, format)
+    assert Photo(content).decode().size == (200, 200)
+    kept = content[: int(share * len(content))]
+    with pytest.raises(UnreadablePicture, match=r"^ends in zero bytes"):
+        Photo(kept + bytes(len(content) - len(kept))).decode()
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])

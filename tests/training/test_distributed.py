@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from projects import change_params, copy_project, make_shards, run_ranks, start_stage, wait_for
+from projects import ROOT, change_params, copy_project, make_shards, run_ranks, start_stage, wait_for
 from safetensors.torch import load_file
 from train_presets import PROCESSES, STEPS, choose_batch
 from warm_python import find_script
@@ -20,6 +20,17 @@ from presets import VARIANTS, make_small_trainer, measure_difference, run_steps
 MODEL = {"name": "dcgan", "width": 8, "latent_size": 16, "discriminator_norm": "batch"}
 FEW_STEPS = {"images": 96, "batch": 16, "precision": "fp32", "progress_images": 48, "lr": 1e-3}
 FEW_STEPS |= {"objective": "relativistic", "penalty": "r1_r2", "gamma": 1.0, "fresh_batch": True}
+
+LEAVING = f"""
+import os, sys, time
+os.environ["FACEGAN_ANSWER_SECONDS"] = "0.001"
+sys.path.insert(0, {str(ROOT)!r})
+import torch
+from facegan.training.launcher import join_world, leave_world
+world = join_world(torch.device("cpu"))
+time.sleep(0.2)
+leave_world(world)
+"""
 
 
 def test_two_processes_equal_one_step_for_step(tmp_path):
@@ -109,6 +120,16 @@ def test_signal_to_the_launcher_stops_all_with_a_checkpoint(project):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
     assert out.count("the same command resumes") == 1
+
+
+def test_processes_end_without_errors(tmp_path):
+    """Their heartbeats are frequent here, so that some of them are under way at the end."""
+    script = tmp_path / "stages/leave.py"
+    script.parent.mkdir()
+    script.write_text(LEAVING)
+    for _ in range(3):
+        results = run_ranks([script, script])
+        assert [(result.returncode, result.stderr) for result in results] == [(0, ""), (0, "")]
 
 
 def test_a_hanging_process_is_named(project):

@@ -36,6 +36,7 @@ def change_code(project):
     ("change", "found"),
     [
         (lambda project: change_params(project, lr=2e-3), "train.lr: "),
+        (lambda project: change_params(project, images=96), "train.images: "),
         (lambda project: make_shards(project, seed=1), "data: "),
         (change_code, "code: "),
         (lambda project: (project / "data/shards/index.json").unlink(), "expected shards"),
