@@ -22,8 +22,8 @@ from facegan.photos.worker_pool import Workers
 
 LICENSE = "drawn by python_avatars (MIT) after Pablo Stanley's Avataaars: free for personal and commercial use"
 PIXELS = 96
-# An avatar's own view, and one of the face and its hair alone, which takes a fifth less time
-WHOLE, FACE = 'width="264px" height="280px" viewBox="0 0 264 280"', 'width="176px" height="176px" viewBox="44 30 176 176"'
+FRAME = (44, 30, 220, 206)  # left, top, right, bottom of the face and its hair, in units of the drawing
+DRAWING_WIDTH = 264  # in the same units
 SEED = 0
 FACES_PER_TASK = 50
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # so that the archive does not depend on the date
@@ -95,9 +95,15 @@ def draw_face(draw: random.Random, styles: tuple[str, ...] = ()) -> bytes:
     import resvg_py
     from PIL import Image
 
-    svg = draw_style(draw, styles)[0] if styles else choose_features(draw).render().replace(WHOLE, FACE, 1)
-    picture = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=PIXELS, skip_system_fonts=True))
-    face = Image.open(io.BytesIO(picture)).convert("RGBA").crop((0, 0, PIXELS, PIXELS))
+    if styles:
+        (svg, _), width, left, top = draw_style(draw, styles), PIXELS, 0, 0
+    else:
+        scale = PIXELS / (FRAME[2] - FRAME[0])
+        svg, width = choose_features(draw).render(), round(DRAWING_WIDTH * scale)
+        left, top = round(FRAME[0] * scale), round(FRAME[1] * scale)
+    picture = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=width, skip_system_fonts=True))
+    face = Image.open(io.BytesIO(picture)).convert("RGBA")
+    face = face.crop((left, top, left + PIXELS, top + PIXELS))
     ground = Image.new("RGBA", face.size, draw.choice(BACKGROUNDS))
     result = io.BytesIO()
     Image.alpha_composite(ground, face).convert("RGB").save(result, format="PNG")
