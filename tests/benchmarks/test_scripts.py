@@ -1,7 +1,7 @@
 """Every script in benchmarks/ runs to its end at a small size, in this process, with its constants made small where it has no option.
 
-Tests of their own run leaderboard, seeds and gpu_day. Inception's scores take a minute: those scripts run if FACEGAN_SLOW is set. The
-studio's scripts need its environment.
+Tests of their own run leaderboard, seeds and gpu_day. Inception's scores take a minute: those scripts are marked slow, as are the
+studio's.
 """
 
 import ast
@@ -9,7 +9,6 @@ import contextlib
 import importlib
 import io
 import itertools
-import os
 import re
 import sys
 
@@ -105,7 +104,7 @@ def test_killed_preprocessing_gives_the_same_bytes(run):
     assert "the same bytes" in run("preprocess_speed", ["--images", "30", "--kills", "2"], {"ADDED": 1})
 
 
-@pytest.mark.skipif("FACEGAN_SLOW" not in os.environ, reason="takes minutes; set FACEGAN_SLOW")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_slow_script_runs_at_a_small_size(run, name):
     assert re.search(r"\d", run(name, *SLOW[name]))
