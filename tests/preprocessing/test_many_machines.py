@@ -97,6 +97,7 @@ def test_scheduler_and_bucket_that_cannot_be_used_are_reported(tmp_path, bucket)
     with pytest.raises(FaceganError, match="expected a Dask scheduler at tcp:/127; found ValueError"):
         preprocess(raw, parameters, tmp_path / "shards", 1, scheduler="tcp:/127")
     with start_dask(tmp_path, "scheduler", "--port", "0", "--host", "127.0.0.1") as scheduler:
-        wait_for((tmp_path / "dask.json").exists, scheduler)
+        address = tmp_path / "dask.json"
+        wait_for(lambda: address.is_file() and address.read_text().endswith("}"), scheduler)
         with pytest.raises(FaceganError, match="expected workers of the scheduler; found none; run dask worker tcp"):
-            preprocess(raw, parameters, tmp_path / "shards", 1, scheduler=json.loads((tmp_path / "dask.json").read_text())["address"])
+            preprocess(raw, parameters, tmp_path / "shards", 1, scheduler=json.loads(address.read_text())["address"])
