@@ -74,7 +74,7 @@ def sample(arguments: argparse.Namespace) -> None:
         return
 
     out = arguments.out or ROOT / "data/samples"
-    for name in ("progress.webp", "losses.png", "labels.png", "vega.js"):  # an earlier call may have written them for another model
+    for name in ("progress.gif", "losses.png", "labels.png", "vega.js"):  # an earlier call may have written them for another model
         discard(out / name)
     draw_faces(generator, parameters, out, arguments.pixels or SINGLE_FACE_PIXELS, given, mark)
     draw_walk(generator, parameters, out, given, mark)
@@ -90,7 +90,7 @@ def sample(arguments: argparse.Namespace) -> None:
             draw_losses(arguments.losses, out)
         if any((model / "progress").glob("*.png")):
             draw_progress(model / "progress", out, card.mark)
-            pictures["progress"] = out / "progress.webp"
+            pictures["progress"] = out / "progress.gif"
     write_report(out, card, parameters.as_plain(), pictures, sources)
     print(f"{out}: report.html shows everything; {parameters.count} faces in {out / 'faces'}")
 

@@ -68,7 +68,7 @@ def project(tmp_path_factory) -> Iterator[Path]:
 def test_all_documented_outputs_exist(project):
     documented = {
         "data/raw": ("manifest.json",), "data/shards": ("index.json", "preview.png"), "data/model": ("generator.safetensors",),
-        "data/samples": ("grid.png", "walk.webp", "progress.webp", "losses.png"), "data/evaluation": ("report.json", "neighbours.png"),
+        "data/samples": ("grid.png", "walk.webp", "progress.gif", "losses.png"), "data/evaluation": ("report.json", "neighbours.png"),
         "metrics": ("train.json", "losses.csv", "evaluate.json"),
     }  # fmt: skip
     assert [name for folder, names in documented.items() for name in names if not (project / folder / name).is_file()] == []
@@ -142,7 +142,7 @@ def test_the_page_of_plots_has_charts_and_pictures_and_fetches_nothing(project):
     page = re.sub(r"<template.*?</template>", "", (project / "dvc_plots" / "index.html").read_text(), flags=re.DOTALL)  # vega.js is missing
     for title in ("Losses", "What the discriminator says", "Diversity", "mean logit", "real images shown"):
         assert title in page, title
-    pictures = ["data/evaluation/neighbours.png", "data/samples/grid.png", "data/samples/progress.webp", "data/shards/preview.png"]
+    pictures = ["data/evaluation/neighbours.png", "data/samples/grid.png", "data/samples/progress.gif", "data/shards/preview.png"]
     assert re.findall(r"<p>(data/\S+)</p>", page) == pictures
     assert not re.search(r'(src|href)="(https?:)?//', page) and (project / "data/samples/vega.js").is_file()
 

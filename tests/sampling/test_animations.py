@@ -59,7 +59,7 @@ def test_progress_animation_holds_the_last_image(tmp_path):
     for number, shade in enumerate(shades):
         save_png(tmp_path / f"progress/{number * 1000:010d}.png", np.full((64, 64, 3), shade, np.uint8))
     draw_progress(tmp_path / "progress", tmp_path)
-    frames, info = read_frames(tmp_path / "progress.webp")
+    frames, info = read_frames(tmp_path / "progress.gif")
     assert [frame.mean().round() for frame in frames] == shades and frames[0].shape == (320, 320, 3)
     assert info["duration"] == 2_000 and info["loop"] == 0
 
@@ -68,7 +68,7 @@ def test_long_progress_is_thinned_and_large_images_shrink(tmp_path):
     for number in range(130):
         save_png(tmp_path / f"progress/{number:010d}.png", np.full((8, 1280, 3), number * 97 % 256, np.uint8))
     draw_progress(tmp_path / "progress", tmp_path)
-    frames, _ = read_frames(tmp_path / "progress.webp")
+    frames, _ = read_frames(tmp_path / "progress.gif")
     assert len(frames) == 100 and frames[0].shape == (4, 640, 3)
     assert (frames[0].mean(), frames[-1].mean()) == pytest.approx((0, 129 * 97 % 256), abs=2)
 

@@ -78,7 +78,7 @@ def sources(tmp_path):
 @pytest.fixture
 def pictures(tmp_path):
     """Placeholders for the images drawn by the stage."""
-    paths = {"grid": tmp_path / "grid.png", "walk": tmp_path / "walk.webp", "progress": tmp_path / "progress.webp"}
+    paths = {"grid": tmp_path / "grid.png", "walk": tmp_path / "walk.webp", "progress": tmp_path / "progress.gif"}
     for name, path in paths.items():
         path.write_bytes(name.encode())
     return paths

@@ -47,7 +47,7 @@ def drawn(tmp_path_factory):
 def test_stage_draws_everything_in_the_pipeline(drawn):
     project, output = drawn
     made = sorted(read_all(project / "data/samples"))
-    assert made == [*FACES, "grid.png", "losses.png", "progress.webp", "report.html", "vega.js", "walk.webp"]
+    assert made == [*FACES, "grid.png", "losses.png", "progress.gif", "report.html", "vega.js", "walk.webp"]
     assert "10 faces" in output and "after 1,000 training images" in output
     assert "How the training went" in (project / "data/samples/report.html").read_text()
 
@@ -55,7 +55,7 @@ def test_stage_draws_everything_in_the_pipeline(drawn):
 def test_every_picture_is_marked_and_the_chart_is_not(drawn):
     made = read_all(drawn[0] / "data/samples")
     generator = load_generator(drawn[0] / "data/model/generator.safetensors")[1].sha256
-    for name in (*FACES, "grid.png", "progress.webp", "walk.webp"):
+    for name in (*FACES, "grid.png", "progress.gif", "walk.webp"):
         assert read_source_type(made[name]) == "trainedAlgorithmicMedia" and read_xmp(made[name])["generator"] == generator
     assert read_xmp(made["grid.png"])["faces"].split() == [f"0-{number}-1" for number in range(64)]
     assert read_xmp(made["losses.png"]) == {}

@@ -119,7 +119,7 @@ def test_pictures_that_cannot_be_drawn_again_are_compared_by_their_mark(made, tm
     save_png(tmp_path / "progress/0.png", np.zeros((8, 8, 3), np.uint8), card.mark.replace("progress of the training"))
     draw_progress(tmp_path / "progress", tmp_path, card.mark)
     save_png(tmp_path / "sheet.png", np.zeros((8, 8, 3), np.uint8), card.mark.replace("sheet", composite=True))
-    for path in (made / "walk.webp", tmp_path / "progress.webp", tmp_path / "progress/0.png", tmp_path / "sheet.png"):
+    for path in (made / "walk.webp", tmp_path / "progress.gif", tmp_path / "progress/0.png", tmp_path / "sheet.png"):
         assert check(path, made)[0] and "not drawn again" in check(path, made)[1]
         assert not check(path, made, "other.safetensors")[0]
 

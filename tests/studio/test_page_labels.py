@@ -79,4 +79,4 @@ def test_without_labelled_images_the_search_for_their_directions_says_what_is_mi
     with visit(browser, address, "/?generator=stylegan2&faces=12#directions") as visitor:
         page = visitor.page
         page.get_by_role("button", name="Find directions of labels").click()
-        page.locator("#section-directions .message", has_text="data/shards").wait_for()
+        page.locator("#section-directions .message", has_text="data/shards").first.wait_for()
